@@ -10,6 +10,7 @@ pub mod account;
 pub mod donation;
 pub mod message;
 pub mod port;
+pub mod regs;
 pub mod returns;
 pub mod trap;
 pub mod vm;

@@ -1,1 +1,29 @@
-//! To be written.
+//! The kernel's logic: accounts, ports, messages, address spaces, migrating calls, scheduling.
+//!
+//! A deterministic state machine over [`machine::Machine`]; no pointers, no `alloc`, no `unsafe`. Every object lives in a frame of
+//! its payer (see [`object`] and [`frame`]). The loop around it: [`kernel::Kernel::next`] says whom to run, [`kernel::Kernel::event`] takes what came.
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod activation;
+pub mod frame;
+pub mod kernel;
+pub mod machine;
+pub mod object;
+pub mod sched;
+pub mod thread;
+pub mod task;
+pub mod tree;
+
+// ipc
+pub mod message;
+pub mod port;
+pub mod right;
+
+// vm
+pub mod map;
+pub mod memory;
+
+#[cfg(any(test, feature = "host"))]
+pub mod host;
