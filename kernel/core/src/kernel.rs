@@ -20,6 +20,8 @@ pub enum Stop {
     Again,
     /// The current thread is parked (its continuation is in its object).
     Blocked,
+    /// The current registers belong to another context now (a call migrated, an activation was popped): write no result.
+    Switched,
 }
 
 impl From<i32> for Stop {

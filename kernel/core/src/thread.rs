@@ -118,7 +118,9 @@ pub struct Thread {
     pub name: [u8; 32],
     /// Threads whose owned wait names this one (help them first): the lender, if any.
     pub lender: Ref<Thread>,
-    pad: [u8; 276],
+    /// Why it was woken: 0 = what it waited for happened, else the code of the failure.
+    pub wake_code: i32,
+    pad: [u8; 272],
 }
 
 impl Object for Thread {
