@@ -1,0 +1,293 @@
+//! Writing messages.
+//!
+//! Every byte from the header to the end is written, padding included, so nothing of the buffer's old contents leaves.
+
+use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
+use drover_abi::returns::MIG_ARRAY_TOO_LARGE;
+use zerocopy::IntoBytes;
+
+use crate::decode::{ool_size, unit_and_stride};
+use crate::port::received;
+use crate::{Bounded, FixedStr, Ool, OutData, Port, PortName, Ports, Value, round8};
+
+/// An argument does not fit in the message: `MIG_ARRAY_TOO_LARGE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+impl From<Overflow> for i32 {
+    #[cold]
+    fn from(_: Overflow) -> Self {
+        MIG_ARRAY_TOO_LARGE
+    }
+}
+
+/// Writes the items of one message in order.
+pub struct Encoder<'m> {
+    message: &'m mut [u8],
+    at: usize,
+    complex: bool,
+    as_received: bool,
+}
+
+impl<'m> Encoder<'m> {
+    /// A message in `message`, from its front.
+    #[inline]
+    pub fn new(message: &'m mut [u8]) -> Self {
+        Self { message, at: HEADER_SIZE, complex: false, as_received: false }
+    }
+
+    /// As [`Encoder::new`]; rights and memory are marked as their receiver must see them, because no kernel comes between.
+    pub(crate) fn received(message: &'m mut [u8]) -> Self {
+        Self { as_received: true, ..Self::new(message) }
+    }
+
+    #[inline]
+    fn take(&mut self, size: usize) -> Result<&mut [u8], Overflow> {
+        let padded = round8(size);
+        let place = self.message.get_mut(self.at..).ok_or(Overflow)?.get_mut(..padded).ok_or(Overflow)?;
+        self.at = self.at.saturating_add(padded);
+        let (data, padding) = place.split_at_mut_checked(size).ok_or(Overflow)?;
+        padding.fill(0);
+        Ok(data)
+    }
+
+    #[inline]
+    fn word(&mut self, word: u64) -> Result<(), Overflow> {
+        word.store(self.take(8)?);
+        Ok(())
+    }
+
+    /// Puts the name into a word, and notes what makes the message complex.
+    #[inline]
+    fn named(&mut self, word: u64, name: u32) -> u64 {
+        let name = if self.as_received { received(name) } else { name } & 0xff;
+        self.complex |= msgt::is_port(name);
+        (word & !0xff) | u64::from(name)
+    }
+
+    /// A fixed item of plain data.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    #[inline]
+    pub fn value<T: Value>(&mut self, word: u64, value: T) -> Result<(), Overflow> {
+        self.word(word)?;
+        value.store(self.take(T::SIZE)?);
+        Ok(())
+    }
+
+    /// One right, with the disposition of the interface, which is in `word`.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    #[inline]
+    pub fn port(&mut self, word: u64, name: PortName) -> Result<(), Overflow> {
+        self.poly(word, Port { name, disposition: (word & 0xff) as u32 })
+    }
+
+    /// One right, with the caller's disposition.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    #[inline]
+    pub fn poly(&mut self, word: u64, port: Port) -> Result<(), Overflow> {
+        let word = self.named(word, port.disposition);
+        self.word(word)?;
+        u64::from(port.name.0).store(self.take(8)?);
+        Ok(())
+    }
+
+    /// A C string in a field of `size` bytes, the rest zeros.
+    ///
+    /// # Errors
+    /// [`Overflow`] if `text` with its NUL is longer, or holds a NUL.
+    #[inline]
+    pub fn string(&mut self, word: u64, size: usize, text: &[u8]) -> Result<(), Overflow> {
+        if text.len() >= size || text.contains(&0) {
+            return Err(Overflow);
+        }
+        self.word(word)?;
+        let (front, rest) = self.take(size)?.split_at_mut_checked(text.len()).ok_or(Overflow)?;
+        front.copy_from_slice(text);
+        rest.fill(0);
+        Ok(())
+    }
+
+    /// A C string held by value.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn string_value<const N: usize>(&mut self, word: u64, text: &FixedStr<N>) -> Result<(), Overflow> {
+        self.string(word, N, text.as_bytes())
+    }
+
+    /// A C string of variable length, at most `max` bytes with its NUL.
+    ///
+    /// # Errors
+    /// [`Overflow`] if it is longer, or holds a NUL.
+    pub fn variable_string(&mut self, word: u64, max: usize, text: &[u8]) -> Result<(), Overflow> {
+        let size = text.len().saturating_add(1);
+        if size > max {
+            return Err(Overflow);
+        }
+        self.string(word | ((size as u64) << 32), size, text)
+    }
+
+    /// A C string of variable length, held by value.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn variable_string_value<const N: usize>(
+        &mut self,
+        word: u64,
+        text: &FixedStr<N>,
+    ) -> Result<(), Overflow> {
+        self.variable_string(word, N, text.as_bytes())
+    }
+
+    /// A variable array in the message, at most `max` elements. `word` has number 0 and its name.
+    ///
+    /// # Errors
+    /// [`Overflow`] if there are more.
+    pub fn array<T: Value>(&mut self, word: u64, max: usize, values: &[T]) -> Result<(), Overflow> {
+        if values.len() > max {
+            return Err(Overflow);
+        }
+        let word = self.named(word, (word & 0xff) as u32);
+        let (unit, stride) = unit_and_stride::<T>(TypeWord(word));
+        let number = u32::try_from(values.len().checked_mul(unit).ok_or(Overflow)?).map_err(|_| Overflow)?;
+        self.word(word | (u64::from(number) << 32))?;
+        let place = self.take(values.len().checked_mul(stride).ok_or(Overflow)?)?;
+        if stride != T::SIZE {
+            place.fill(0);
+        }
+        for (value, slot) in values.iter().zip(place.chunks_exact_mut(stride)) {
+            value.store(slot);
+        }
+        Ok(())
+    }
+
+    /// A variable array of rights with the caller's disposition.
+    ///
+    /// # Errors
+    /// [`Overflow`] if there are more than `max`.
+    pub fn ports(&mut self, word: u64, max: usize, ports: Ports<'_>) -> Result<(), Overflow> {
+        self.array((word & !0xff) | u64::from(ports.disposition & 0xff), max, ports.names)
+    }
+
+    /// An array that goes in the message if it has at most `max` elements, out of line otherwise: then the receiver's
+    /// pages are copies of the memory that `values` borrows.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn data<T: Value>(&mut self, word: u64, max: usize, values: &[T]) -> Result<(), Overflow> {
+        if values.len() <= max {
+            return self.array((word | TypeWord::INLINE) & !TypeWord::DEALLOCATE, max, values);
+        }
+        self.slice_out_of_line(word & !TypeWord::DEALLOCATE, values)
+    }
+
+    /// As [`Encoder::data`], for rights with the caller's disposition.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn data_ports(&mut self, word: u64, max: usize, ports: Ports<'_>) -> Result<(), Overflow> {
+        self.data((word & !0xff) | u64::from(ports.disposition & 0xff), max, ports.names)
+    }
+
+    /// A slice that always goes out of line, copied.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn slice_out_of_line<T: Value>(&mut self, word: u64, values: &[T]) -> Result<(), Overflow> {
+        let count = u32::try_from(values.len()).map_err(|_| Overflow)?;
+        let address = if count == 0 { 0 } else { values.as_ptr() as usize as u64 };
+        self.ool::<T>(word & !TypeWord::DEALLOCATE, Ool::copy(address, count))
+    }
+
+    /// As [`Encoder::slice_out_of_line`], for rights with the caller's disposition.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn ports_out_of_line(&mut self, word: u64, ports: Ports<'_>) -> Result<(), Overflow> {
+        self.slice_out_of_line((word & !0xff) | u64::from(ports.disposition & 0xff), ports.names)
+    }
+
+    /// Memory out of line. The pages move if the interface (in `word`) or `item` says so. Where the interface leaves the
+    /// disposition open (0xff), `item` has it.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends or the number of units does not fit in 32 bits.
+    pub fn ool<T: Value>(&mut self, word: u64, item: Ool) -> Result<(), Overflow> {
+        let name =
+            if word as u32 & 0xff == msgt::POLYMORPHIC { item.disposition } else { (word & 0xff) as u32 };
+        let mut word = self.named(word, name) & !TypeWord::INLINE & 0xffff_ffff;
+        if msgt::is_port(name) {
+            word = ool_size(word);
+        }
+        if item.dealloc || self.as_received {
+            word |= TypeWord::DEALLOCATE;
+        }
+        self.complex = true;
+        let (unit, _) = unit_and_stride::<T>(TypeWord(word));
+        let number = item.count.checked_mul(u32::try_from(unit).map_err(|_| Overflow)?).ok_or(Overflow)?;
+        self.word(word | (u64::from(number) << 32))?;
+        item.address.store(self.take(8)?);
+        Ok(())
+    }
+
+    /// An array that is in the message or out of line, as `item` says.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn out_data<T: Value, const N: usize>(
+        &mut self,
+        word: u64,
+        item: &OutData<T, N>,
+    ) -> Result<(), Overflow> {
+        match item {
+            OutData::Inline(values) => {
+                self.bounded((word | TypeWord::INLINE) & !TypeWord::DEALLOCATE, values)
+            }
+            OutData::Ool(ool) => self.ool::<T>(word, *ool),
+        }
+    }
+
+    /// A variable array in the message, held by value.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    pub fn bounded<T: Value, const N: usize>(
+        &mut self,
+        word: u64,
+        values: &Bounded<T, N>,
+    ) -> Result<(), Overflow> {
+        let word = if word as u32 & 0xff == msgt::POLYMORPHIC {
+            let name =
+                if msgt::is_port(values.disposition()) { values.disposition() } else { msgt::COPY_SEND };
+            (word & !0xff) | u64::from(name)
+        } else {
+            word
+        };
+        self.array(word, N, values)
+    }
+
+    /// Ends the message: writes its header. `remote` and `local` carry the dispositions of the header's ports.
+    ///
+    /// # Errors
+    /// [`Overflow`] if there is no room for a header.
+    #[inline]
+    pub fn finish(self, id: i32, remote: Port, local: Port) -> Result<usize, Overflow> {
+        let complex = if self.complex { BITS_COMPLEX } else { 0 };
+        let header = Header {
+            bits: drover_abi::message::bits(remote.disposition, local.disposition) | complex,
+            size: u32::try_from(self.at).map_err(|_| Overflow)?,
+            remote: u64::from(remote.name.0),
+            local: u64::from(local.name.0),
+            seqno: 0,
+            id,
+        };
+        header.write_to_prefix(self.message).map_err(|_| Overflow)?;
+        Ok(self.at)
+    }
+}

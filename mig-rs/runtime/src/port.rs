@@ -1,0 +1,85 @@
+//! Port names and rights as arguments.
+
+use drover_abi::message::msgt;
+
+/// A name in the port name space of whoever holds the message (`mach_port_name_t`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct PortName(pub u32);
+
+impl PortName {
+    /// `MACH_PORT_NULL`.
+    pub const NULL: Self = Self(drover_abi::port::MACH_PORT_NULL);
+    /// `MACH_PORT_DEAD`.
+    pub const DEAD: Self = Self(drover_abi::port::MACH_PORT_DEAD);
+
+    /// Neither null nor dead.
+    #[must_use]
+    pub const fn is_valid(self) -> bool {
+        self.0 != Self::NULL.0 && self.0 != Self::DEAD.0
+    }
+}
+
+/// A right in a message: a name and what is done with it (`msgt_name`, see [`msgt`]).
+///
+/// A receiver sees `PORT_RECEIVE`, `PORT_SEND` or `PORT_SEND_ONCE`; in a message as its sender wrote it, also
+/// `COPY_SEND`, `MAKE_SEND` and `MAKE_SEND_ONCE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// The name.
+    pub name: PortName,
+    /// `msgt_name`.
+    pub disposition: u32,
+}
+
+impl Port {
+    /// No right at all; travels as a null send right.
+    pub const NULL: Self = Self { name: PortName::NULL, disposition: msgt::COPY_SEND };
+
+    /// A right with the given disposition.
+    #[must_use]
+    pub const fn new(name: PortName, disposition: u32) -> Self {
+        Self { name, disposition }
+    }
+    /// The sender keeps its send right; the receiver gets one more.
+    #[must_use]
+    pub const fn copy_send(name: PortName) -> Self {
+        Self::new(name, msgt::COPY_SEND)
+    }
+    /// The sender gives its send right away.
+    #[must_use]
+    pub const fn move_send(name: PortName) -> Self {
+        Self::new(name, msgt::MOVE_SEND)
+    }
+    /// A send right made from the sender's receive right.
+    #[must_use]
+    pub const fn make_send(name: PortName) -> Self {
+        Self::new(name, msgt::MAKE_SEND)
+    }
+    /// The sender gives its send-once right away.
+    #[must_use]
+    pub const fn move_send_once(name: PortName) -> Self {
+        Self::new(name, msgt::MOVE_SEND_ONCE)
+    }
+    /// A send-once right made from the sender's receive right.
+    #[must_use]
+    pub const fn make_send_once(name: PortName) -> Self {
+        Self::new(name, msgt::MAKE_SEND_ONCE)
+    }
+    /// The sender gives its receive right away.
+    #[must_use]
+    pub const fn move_receive(name: PortName) -> Self {
+        Self::new(name, msgt::MOVE_RECEIVE)
+    }
+}
+
+/// What the receiver sees of a right that was sent with `disposition`.
+#[must_use]
+#[inline]
+pub(crate) const fn received(disposition: u32) -> u32 {
+    match disposition {
+        msgt::COPY_SEND | msgt::MAKE_SEND => msgt::PORT_SEND,
+        msgt::MAKE_SEND_ONCE => msgt::PORT_SEND_ONCE,
+        other => other,
+    }
+}

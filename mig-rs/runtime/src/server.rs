@@ -1,0 +1,159 @@
+//! The server's half: the request as a whole, and what becomes of it.
+
+use drover_abi::message::{BITS_COMPLEX, Header, local_disposition, msgt, remote_disposition};
+use drover_abi::returns::{MIG_BAD_ID, MIG_NO_REPLY};
+use zerocopy::FromBytes;
+
+use crate::port::received;
+use crate::{Bad, Decoder, Encoder, Overflow, Port, PortName, Shape};
+
+/// Who looks at the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A server that received it: rights are `PORT_RECEIVE`, `PORT_SEND` or `PORT_SEND_ONCE`, the remote port is the reply port.
+    Received,
+    /// The kernel, reading its caller's own words: names are the caller's, rights are as the caller sends them, the local
+    /// port is the reply port. The reply is written as the caller must receive it.
+    Raw,
+}
+
+/// A request while it is being served.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'m> {
+    /// Its header.
+    pub header: Header,
+    /// Who looks at it.
+    pub mode: Mode,
+    message: &'m [u8],
+}
+
+/// What [dispatching](Request) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The id belongs to another interface; nothing was written. See [`Request::bad_id`].
+    NotMine,
+    /// Served, and there is nothing to send: a one-way message, or the server answers later itself.
+    NoReply,
+    /// The reply is in the buffer, that many bytes long.
+    Reply(usize),
+}
+
+impl<'m> Request<'m> {
+    /// The request in `message`; `None` if it is shorter than a header.
+    #[must_use]
+    pub fn new(mode: Mode, message: &'m [u8]) -> Option<Self> {
+        let (header, _) = Header::read_from_prefix(message).ok()?;
+        Some(Self { header, mode, message })
+    }
+
+    /// The protected payload or the name of the receive right in a received request; the destination's name in a raw one.
+    #[must_use]
+    pub const fn target(&self) -> u64 {
+        match self.mode {
+            Mode::Received => self.header.local,
+            Mode::Raw => self.header.remote,
+        }
+    }
+
+    /// The reply port; null if the reply goes back another way, or none is wanted.
+    #[must_use]
+    pub const fn reply_port(&self) -> Port {
+        match self.mode {
+            Mode::Received => {
+                Port::new(PortName(self.header.remote as u32), remote_disposition(self.header.bits))
+            }
+            Mode::Raw => Port::new(PortName(self.header.local as u32), local_disposition(self.header.bits)),
+        }
+    }
+
+    /// Starts to decode. For generated code.
+    ///
+    /// # Errors
+    /// [`Bad`] if the message as a whole is not as the interface says.
+    #[inline]
+    pub fn body(&self, shape: Shape) -> Result<Decoder<'m>, Bad> {
+        Decoder::request(self.message, &self.header, self.mode == Mode::Raw, shape)
+    }
+
+    /// Starts a reply that says success. For generated code.
+    ///
+    /// # Errors
+    /// [`Overflow`] if it does not fit.
+    #[inline]
+    pub fn reply<'r>(&self, buffer: &'r mut [u8]) -> Result<Encoder<'r>, Overflow> {
+        let mut encoder = match self.mode {
+            Mode::Received => Encoder::new(buffer),
+            Mode::Raw => Encoder::received(buffer),
+        };
+        encoder.value(0x0000_0001_2000_2002, 0i32)?;
+        Ok(encoder)
+    }
+
+    /// Ends a reply: its header. For generated code.
+    ///
+    /// # Errors
+    /// [`Overflow`] if there is no room.
+    #[inline]
+    pub fn finish(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
+        let id = self.header.id.wrapping_add(100);
+        let port = self.reply_port();
+        match self.mode {
+            Mode::Received => encoder.finish(id, port, Port::default()),
+            Mode::Raw => {
+                encoder.finish(id, Port::default(), Port::new(port.name, received(port.disposition)))
+            }
+        }
+    }
+
+    /// Turns a routine's result into the outcome, with an error reply if need be. For generated code.
+    #[inline]
+    pub fn outcome(&self, result: Result<usize, i32>, buffer: &mut [u8]) -> Outcome {
+        match result {
+            Ok(size) => Outcome::Reply(size),
+            Err(code) => self.error(code, buffer),
+        }
+    }
+
+    /// An error reply: [`ERROR_REPLY_SIZE`](crate::ERROR_REPLY_SIZE) bytes; none for `MIG_NO_REPLY`.
+    #[cold]
+    pub fn error(&self, code: i32, buffer: &mut [u8]) -> Outcome {
+        if code == MIG_NO_REPLY {
+            return Outcome::NoReply;
+        }
+        let written = (|| {
+            let mut encoder = Encoder::new(buffer);
+            encoder.value(0x0000_0001_2000_2002, code)?;
+            self.finish(encoder)
+        })();
+        match written {
+            Ok(size) => Outcome::Reply(size),
+            Err(Overflow) => Outcome::NoReply,
+        }
+    }
+
+    /// The answer to a message that no interface of the server knows.
+    pub fn bad_id(&self, buffer: &mut [u8]) -> Outcome {
+        self.error(MIG_BAD_ID, buffer)
+    }
+
+    /// The message carries rights or memory out of line, which somebody must release.
+    #[must_use]
+    pub const fn is_complex(&self) -> bool {
+        self.header.bits & BITS_COMPLEX != 0
+    }
+
+    /// Somebody waits for a reply at a port.
+    #[must_use]
+    pub const fn wants_reply(&self) -> bool {
+        let port = self.reply_port();
+        port.name.is_valid() && msgt::is_port(port.disposition)
+    }
+}
+
+/// Writes the error reply with `code` to the request in `request`, for a server that got no further than its header.
+pub fn write_error(request: &[u8], code: i32, reply: &mut [u8]) -> Outcome {
+    match Request::new(Mode::Received, request) {
+        Some(request) => request.error(code, reply),
+        None => Outcome::NoReply,
+    }
+}
