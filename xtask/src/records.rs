@@ -1,0 +1,1 @@
+//! The records that the guest prints (`##SC {json}`); see `docs/experiment.md`.
