@@ -36,12 +36,14 @@ pub struct Account {
     pub next: Ref<Account>,
     /// Previous child of the parent.
     pub prev: Ref<Account>,
-    /// Head of the list of frames.
+    /// Head of the list of frames that are no slabs.
     pub frames_head: u32,
     /// The resources.
     pub resources: [Resource; RESOURCES],
     /// Slab frames with room, by class.
     pub slabs: [u32; CLASSES],
+    /// Head of the list of slab frames.
+    pub slabs_head: u32,
     /// Its kernel port.
     pub port: Ref<Port>,
     /// Session: the task that holds it.
@@ -72,11 +74,12 @@ pub struct Account {
     pub overrun_ns: u64,
     /// Thread that waits for the destruction to end.
     pub destroyer: Ref<Thread>,
+    pad0: u32,
     /// Not 0 while an exhausted cap keeps it off the run queue.
     pub throttled: u32,
     /// For people.
     pub name: [u8; 32],
-    pad: [u8; 160],
+    pad: [u8; 152],
 }
 
 impl Object for Account {
@@ -243,7 +246,7 @@ impl<M: Machine> Kernel<M> {
     /// Unlinks and frees an account that has no frames, threads or children any more; its limits return to the parent.
     pub(crate) fn account_free(&mut self, account: Ref<Account>) {
         let a = *self.get(account);
-        debug_assert!(a.frames_head == 0 && a.children.is_none() && a.threads == 0);
+        debug_assert!(a.frames_head == 0 && a.slabs_head == 0 && a.children.is_none() && a.threads == 0);
         let parent = a.parent;
         for (i, r) in a.resources.iter().enumerate() {
             let up = &mut self.get_mut(parent).resources[i];

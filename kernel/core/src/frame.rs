@@ -119,27 +119,45 @@ impl<M: Machine> Kernel<M> {
         start
     }
 
-    /// Links a frame (already charged) into an account's list.
+    /// Links a frame (already charged) into an account's list: slabs in one, the others in another.
     pub(crate) fn own_frame(&mut self, frame: Frame, account: Ref<Account>, kind: FrameKind) {
-        let head = self.get(account).frames_head;
+        let a = self.get_mut(account);
+        let list = if kind == FrameKind::Slab { &mut a.slabs_head } else { &mut a.frames_head };
+        let head = core::mem::replace(list, frame);
         *self.info_mut(frame) =
             FrameInfo { owner: account, next: head, kind: kind as u8, ..FrameInfo::default() };
         if head != NONE {
             self.info_mut(head).prev = frame;
         }
-        self.get_mut(account).frames_head = frame;
     }
 
     pub(crate) fn disown_frame(&mut self, frame: Frame) {
         let info = *self.info(frame);
         if info.prev == NONE {
-            self.get_mut(info.owner).frames_head = info.next;
+            let a = self.get_mut(info.owner);
+            if info.kind == FrameKind::Slab as u8 {
+                a.slabs_head = info.next;
+            } else {
+                a.frames_head = info.next;
+            }
         } else {
             self.info_mut(info.prev).next = info.next;
         }
         if info.next != NONE {
             self.info_mut(info.next).prev = info.prev;
         }
+    }
+
+    /// Length of an account's lists of frames, walked (for checks).
+    pub fn count_frames(&self, account: Ref<Account>) -> u64 {
+        let mut count = 0;
+        for mut frame in [self.get(account).slabs_head, self.get(account).frames_head] {
+            while frame != NONE {
+                count += 1;
+                frame = self.info(frame).next;
+            }
+        }
+        count
     }
 
     /// Gives a frame back.

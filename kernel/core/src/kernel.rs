@@ -34,6 +34,8 @@ impl From<i32> for Stop {
 pub const RANGES: usize = 32;
 /// Most boot modules.
 pub const MODULES: usize = 32;
+/// Buckets of the hash table of word waits (part of the constant reserve).
+pub const WORD_BUCKETS: usize = 256;
 /// Longest kernel command line kept.
 pub const COMMAND_LINE: usize = 1024;
 
@@ -93,6 +95,14 @@ pub struct Kernel<M> {
     pub(crate) vnow: u64,
     /// Threads that wait for a time.
     pub(crate) timers: Ref<Thread>,
+    /// Accounts whose cap is used up, by the start of their next period.
+    pub(crate) throttled: Ref<Account>,
+    /// Whose turn it is: the account whose virtual time grows.
+    pub(crate) turn: Ref<Account>,
+    /// Thread that waits for console input.
+    pub(crate) console_reader: Ref<Thread>,
+    /// Threads that wait on words, by hash of the word's address.
+    pub(crate) words: [Ref<Thread>; WORD_BUCKETS],
     /// Until when the current thread may run.
     pub(crate) quantum_end: u64,
     /// When CPU time was last charged.
@@ -183,6 +193,10 @@ impl<M: Machine> Kernel<M> {
             run_queue: Ref::NONE,
             vnow: 0,
             timers: Ref::NONE,
+            throttled: Ref::NONE,
+            turn: Ref::NONE,
+            console_reader: Ref::NONE,
+            words: [Ref::NONE; WORD_BUCKETS],
             quantum_end: 0,
             charged_until: now,
             idle_ns: 0,
@@ -221,7 +235,7 @@ impl<M: Machine> Kernel<M> {
         let account = self.get_mut(root);
         account.id = id;
         account.share = 10_000;
-        account.frames_head = frame;
+        account.slabs_head = frame;
         account.frames_peak = 1;
         let stock = |limit, charged| Resource { limit, charged, given: 0, escrow: 0 };
         account.resources = [
