@@ -50,6 +50,7 @@ pub struct Account {
     pub holder: Ref<Task>,
     /// Threads that this account pays for and that have not ended.
     pub threads: u32,
+    pad0: u32,
     /// Place in the tree of runnable accounts; the key is the virtual time.
     pub run: Links,
     /// Ready threads, first.
@@ -74,7 +75,6 @@ pub struct Account {
     pub overrun_ns: u64,
     /// Thread that waits for the destruction to end.
     pub destroyer: Ref<Thread>,
-    pad0: u32,
     /// Not 0 while an exhausted cap keeps it off the run queue.
     pub throttled: u32,
     /// For people.

@@ -97,7 +97,20 @@ pub struct Activation {
     pub fpu_live: u32,
     /// Frames of the window charged to the payer.
     pub window_frames: u32,
-    pad: [u8; 160],
+    /// The account that pays (in payer mode CALL).
+    pub payer: Ref<Account>,
+    pad1: u32,
+    /// Id of `payer_account`, by which a dead one is recognised.
+    pub payer_id: u64,
+    /// Hard end of an exit that overran its reserve.
+    pub overrun_until: u64,
+    /// One-way with a receive half: deadline of that.
+    pub receive_deadline: u64,
+    /// One-way with a receive half: options; 0 = none.
+    pub receive_option: u32,
+    /// One-way with a receive half: port for RCV_NOTIFY.
+    pub receive_notify: u32,
+    pad: [u8; 120],
 }
 
 impl Object for Activation {

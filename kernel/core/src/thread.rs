@@ -3,6 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::account::Account;
 use crate::activation::Activation;
 use crate::object::{Head, Kind, Object, Ref};
 use crate::port::Port;
@@ -31,6 +32,12 @@ pub const ON_WORD: u8 = 3;
 pub const ON_END: u8 = 4;
 /// `waiting`: for console input.
 pub const ON_CONSOLE: u8 = 5;
+
+/// `waiting`: for a new CPU budget of its payer.
+pub const ON_BUDGET: u8 = 6;
+
+/// `head.flags`: it is to end as soon as it is back at its bottom activation.
+pub const ENDING: u8 = 1;
 
 /// `resume`: return to user mode as the registers say.
 pub const RESUME_USER: u8 = 0;
@@ -120,7 +127,17 @@ pub struct Thread {
     pub lender: Ref<Thread>,
     /// Why it was woken: 0 = what it waited for happened, else the code of the failure.
     pub wake_code: i32,
-    pad: [u8; 272],
+    /// The account whose ready list it is in.
+    pub queued_in: Ref<Account>,
+    /// Threads that wait for this one by an owned wait: first.
+    pub waiters: Ref<Thread>,
+    /// Links of the owner's `waiters` list.
+    pub waiter_next: Ref<Thread>,
+    /// Links of the owner's `waiters` list.
+    pub waiter_prev: Ref<Thread>,
+    /// Deadline of the wait, `u64::MAX` = none.
+    pub wait_deadline: u64,
+    pad: [u8; 248],
 }
 
 impl Object for Thread {
