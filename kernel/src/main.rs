@@ -1,2 +1,14 @@
-//! To be written.
-fn main() {}
+//! The kernel: joins the machine to the logic.
+#![cfg_attr(target_os = "none", no_std)]
+#![cfg_attr(target_os = "none", no_main)]
+
+#[cfg(target_os = "none")]
+mod selftest;
+
+#[cfg(target_os = "none")]
+drover_machine::entry!(selftest::main);
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("the kernel runs on the bare machine: build it for x86_64-unknown-none");
+}

@@ -1,0 +1,12 @@
+//! Hands the linker the kernel's layout, for the bare target only: on the host the same package is an ordinary program.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=kernel.ld");
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+        println!("cargo::rustc-link-arg-bins=-T{folder}/kernel.ld");
+    }
+}
