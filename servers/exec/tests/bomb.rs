@@ -6,7 +6,7 @@ use common::*;
 use exec_image::decode::{Codec, DecodeError, Decoder, FeedError};
 use exec_image::elf::ElfError;
 use exec_image::limits::{BUFFER_BYTES, DECODER_MEMORY_MAX, decoder_memory};
-use exec_image::memory::{Memory, NoMemory};
+use exec_image::memory::{Memory, NoMemory, Region};
 use exec_image::stream::Loader;
 use exec_image::whole::{Grow, Input, WholeError, decode_all, load_stream};
 
@@ -116,6 +116,16 @@ fn the_stated_memory_is_what_is_used() {
             memory.peak
         );
         assert!(stated <= DECODER_MEMORY_MAX);
+
+        // A region of that size is enough, wherever it begins, also for a second stream.
+        let mut room = Box::new_uninit_slice(stated + Region::SLACK + 15);
+        for skip in 0..16 {
+            let (_, room) = room.split_at_mut(skip);
+            let (room, _) = room.split_at_mut(stated + Region::SLACK);
+            let mut decoder = Decoder::new(codec, &mut buffer, Region::new(room)).unwrap();
+            decoder.feed::<()>(&[&packed[..], &packed[..]].concat(), &mut |_| Ok(())).unwrap();
+            assert_eq!(decoder.finish(), Ok(2));
+        }
     }
     assert_eq!(decoder_memory(Codec::Gzip), 0);
     assert_eq!(decoder_memory(Codec::Bzip2 { level: 0 }), DECODER_MEMORY_MAX);
@@ -154,7 +164,10 @@ fn refused_memory_at_every_request() {
 }
 
 /// Lends blocks that break the contract.
-struct Cheat<'m>(Counting<'m>, fn(usize) -> usize, usize);
+struct Cheat<'m>(Counting<'m>, Shorten, usize);
+
+/// How long a block is, instead of the length that was asked for.
+type Shorten = fn(usize) -> usize;
 
 impl<'m> Memory<'m> for Cheat<'m> {
     fn take(&mut self, bytes: usize) -> Option<exec_image::memory::Block<'m>> {
@@ -172,7 +185,7 @@ impl<'m> Memory<'m> for Cheat<'m> {
 #[test]
 fn blocks_that_are_short_or_misaligned_count_as_refused() {
     let packed = bzip2(1, b"x");
-    let cheats: [(fn(usize) -> usize, usize); 3] = [(|n| n - 1, 0), (|n| n, 8), (|_| 0, 0)];
+    let cheats: [(Shorten, usize); 3] = [(|n| n - 1, 0), (|n| n, 8), (|_| 0, 0)];
     for (len, skip) in cheats {
         let (mut room, mut buffer) = (room(), vec![0; BUFFER_BYTES]);
         let memory = Cheat(Counting::new(&mut room, None), len, skip);

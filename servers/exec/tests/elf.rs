@@ -122,7 +122,8 @@ fn what_others_accept_is_accepted() {
 #[test]
 fn every_lie_has_its_name() {
     use ElfError::*;
-    let cases: Vec<(ElfError, Box<dyn FnOnce(&mut Builder)>)> = vec![
+    type Change = Box<dyn FnOnce(&mut Builder)>;
+    let cases: Vec<(ElfError, Change)> = vec![
         (BadType, Box::new(|b| b.kind = 1)),
         (BadType, Box::new(|b| b.kind = 4)),
         (BadMachine, Box::new(|b| b.machine = 183)),

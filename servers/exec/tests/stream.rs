@@ -14,12 +14,11 @@ const BASE: u64 = 0x1_0000_0000;
 fn stream<'a>(parts: impl Iterator<Item = &'a [u8]>, image: &mut Image) -> Result<Plan, LoadError<Refused>> {
     let mut loader = Loader::new(BASE);
     for part in parts {
-        let result = loader.feed(part, image);
-        if result.is_err() {
+        if let Err(error) = loader.feed(part, image) {
             assert!(!loader.complete());
             assert_eq!(loader.feed(b"more", image), Err(LoadError::AfterError));
             assert_eq!(loader.finish(), Err(ElfError::Truncated));
-            return Err(result.unwrap_err());
+            return Err(error);
         }
     }
     Ok(loader.finish()?)
