@@ -32,7 +32,8 @@ pub enum Error<E> {
     NoSpace,
     /// The image has features that allow reading only.
     ReadOnly,
-    /// The image has no place for a translator record: neither extended attributes nor the Hurd's inode layout.
+    /// There is no place for a translator record: no extended attributes, and not the Hurd's inode layout or a file without
+    /// blocks.
     NotSupported,
 }
 
@@ -145,7 +146,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Error::NameTooLong => f.write_str("name or record too long"),
             Error::NoSpace => f.write_str("no space left"),
             Error::ReadOnly => f.write_str("file system can only be read"),
-            Error::NotSupported => f.write_str("image has no place for translator records"),
+            Error::NotSupported => f.write_str("no place for a translator record"),
         }
     }
 }

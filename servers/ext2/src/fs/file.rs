@@ -8,7 +8,7 @@ use super::map::BlockCursor;
 use super::superblock::FileSystem;
 
 /// A symbolic link shorter than this may be stored in its inode.
-const FAST_SYMLINK_MAX: u64 = N_BLOCKS as u64 * 4;
+pub(super) const FAST_SYMLINK_MAX: u64 = N_BLOCKS as u64 * 4;
 
 impl FileSystem {
     /// Reads from a regular file or directory at byte `offset` and returns the number of bytes read: fewer than asked only

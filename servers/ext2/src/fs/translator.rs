@@ -3,7 +3,9 @@
 //!
 //! A record is stored in one of two forms: the *legacy* block named by `h_i_translator` (a 16-bit length, then the argz; only
 //! on images made for the Hurd), or the extended attribute "gnu.translator". Both are read, the legacy form first. A
-//! record is written as an attribute if the image has attributes, and then replaces a legacy one; else as a legacy block.
+//! record is written as an attribute if the image has attributes, and then replaces a legacy one; else as a legacy block. That
+//! is possible for regular files, directories and symbolic links with a block: e2fsck takes the legacy block of any other inode
+//! for a free one.
 //!
 //! Order of writing: a new block is taken, then filled, then named by the inode; only then is anything given up. An exit
 //! between two writes can leave a block that nobody uses, never an inode that names a free block.
@@ -13,7 +15,8 @@ use zerocopy::little_endian::U16;
 
 use super::device::{Device, read_record, write_record};
 use super::error::{Corrupt, Error};
-use super::inode::Inode;
+use super::file::FAST_SYMLINK_MAX;
+use super::inode::{Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use super::layout::RawInode;
 use super::superblock::{CreatorOs, FileSystem};
 use super::xattr::{self, EditError, XattrBlock};
@@ -200,7 +203,7 @@ impl FileSystem {
         }
         let mut plan = Plan { store: Store::Nothing, unshare: None, free: [None; 2], form: Form::Attribute };
         if !argz.is_empty() && !self.has_ext_attr() {
-            if !hurd {
+            if !hurd || !self.may_have_blocks(raw) {
                 return Err(Error::NotSupported);
             }
             let head = u16::try_from(argz.len()).map_err(|_| Error::NameTooLong)?;
@@ -285,6 +288,15 @@ impl FileSystem {
         raw.blocks = sectors.checked_add(held(raw) * unit).ok_or(Corrupt::SectorCount)?.into();
         raw.ctime = now.into();
         Ok(())
+    }
+
+    /// Whether e2fsck looks for blocks of this inode, and so would find a legacy record.
+    fn may_have_blocks(&self, raw: &RawInode) -> bool {
+        match u32::from(raw.mode.get()) & S_IFMT {
+            S_IFREG | S_IFDIR => true,
+            S_IFLNK => u64::from(raw.size.get()) >= FAST_SYMLINK_MAX,
+            _ => false,
+        }
     }
 
     fn read_block<D: Device + ?Sized>(
