@@ -182,10 +182,11 @@ unsafe extern "C" {
     static guard_3: u8;
 }
 
-/// Tables for the kernel half: enough for 16 GiB in pages of 2 MiB, or for far more in pages of 1 GiB.
-const TABLES: usize = 28;
+/// Tables for the kernel half: enough for 16 GiB (and the hole below 4 GiB) in pages of 2 MiB, or for far more in pages
+/// of 1 GiB.
+const TABLES: usize = 32;
 /// What those tables can map for sure: without pages of 1 GiB ...
-const SMALL_PAGES_LIMIT: u64 = 16 << 30;
+const SMALL_PAGES_LIMIT: u64 = 20 << 30;
 /// ... and with them (one third-level table).
 const LARGE_PAGES_LIMIT: u64 = 512 << 30;
 

