@@ -189,6 +189,38 @@ fn attribute_written_by_us_is_read_by_debugfs() {
     }
 }
 
+/// Not only can debugfs read what we write: it writes the same bytes, the entry's hash included.
+#[test]
+fn blocks_are_those_of_debugfs() {
+    for (others, argz) in [
+        (&[][..], HELLO),
+        (&["user.zz"], HELLO),
+        (&["user.zz", "security.a", "trusted.b", "user.y"], &HELLO[..6]),
+    ] {
+        let blocks = [false, true].map(|ours| {
+            let work = small(&["-o", "hurd", "-b", "1024"]);
+            for name in others {
+                work.set_attribute("f", name, name.as_bytes());
+            }
+            if ours {
+                let image = work.load();
+                let fs = FileSystem::mount(&image).expect("mount");
+                set(&fs, &image, inode_at(&fs, &image, "f").number, argz).expect("set");
+                work.store(&image);
+            } else {
+                work.set_attribute("f", "gnu.translator", argz);
+            }
+            let block = work.stat_number("f", "File ACL:") as usize;
+            // It leaves the hash of the whole block at 0, which Linux takes for "do not share".
+            let image = work.load();
+            image.patch(block * 1024 + 12, &[0; 4]);
+            image.to_vec()[block * 1024..][..1024].to_vec()
+        });
+        let differs = (0..1024).find(|&at| blocks[0][at] != blocks[1][at]);
+        assert_eq!(differs, None, "with {others:?}");
+    }
+}
+
 #[test]
 fn other_attributes_survive() {
     let work = small(&["-o", "hurd", "-b", "1024"]);
