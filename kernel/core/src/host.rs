@@ -41,6 +41,7 @@ impl Machine for HostMachine {
     }
     fn flush(&mut self, _address: u64) {}
     fn flush_all(&mut self) {}
+    fn leave_space(&mut self) {}
     fn kernel_half(&self, _index: usize) -> u64 {
         0
     }

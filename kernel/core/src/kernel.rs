@@ -9,6 +9,7 @@ use crate::machine::{Frame, Machine};
 use crate::memory::Memory;
 use crate::object::{Kind, Ref};
 use crate::port::Port;
+use crate::task::Task;
 use crate::thread::Thread;
 
 /// Why an operation did not complete.
@@ -99,6 +100,8 @@ pub struct Kernel<M> {
     pub(crate) throttled: Ref<Account>,
     /// Whose turn it is: the account whose virtual time grows.
     pub(crate) turn: Ref<Account>,
+    /// Dying tasks that are being taken apart, a list.
+    pub(crate) reaping: Ref<Task>,
     /// Thread that waits for console input.
     pub(crate) console_reader: Ref<Thread>,
     /// Threads that wait on words, by hash of the word's address.
@@ -195,6 +198,7 @@ impl<M: Machine> Kernel<M> {
             timers: Ref::NONE,
             throttled: Ref::NONE,
             turn: Ref::NONE,
+            reaping: Ref::NONE,
             console_reader: Ref::NONE,
             words: [Ref::NONE; WORD_BUCKETS],
             quantum_end: 0,

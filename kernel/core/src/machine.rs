@@ -26,6 +26,8 @@ pub trait Machine {
     fn flush(&mut self, address: u64);
     /// Forgets all user translations of the current address space.
     fn flush_all(&mut self);
+    /// Leaves the current user address space for the kernel's own page tables (its root table is about to be freed).
+    fn leave_space(&mut self);
     /// Upper half (entries 256..512) of every page-table root.
     fn kernel_half(&self, index: usize) -> u64;
     /// Nanoseconds since boot; never decreases.

@@ -36,6 +36,12 @@ pub enum Kind {
     Entry = 8,
     /// FPU registers of an activation.
     Fpu = 9,
+    /// The unprivileged host (only the port exists).
+    Host = 10,
+    /// The privileged host (only the port exists).
+    HostPriv = 11,
+    /// The console device (only the port exists).
+    Console = 12,
 }
 
 /// First four bytes of every object.

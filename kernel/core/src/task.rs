@@ -71,7 +71,13 @@ pub struct Task {
     pub name: [u8; 32],
     /// Windows in use, one bit each.
     pub windows: [u64; 64],
-    pad: [u8; 256],
+    /// Id of `reap_payer`.
+    pub reap_payer_id: u64,
+    /// Next dying task.
+    pub reap_next: Ref<Task>,
+    /// Who pays for taking it apart.
+    pub reap_payer: Ref<Account>,
+    pad: [u8; 240],
 }
 
 impl Object for Task {
