@@ -99,6 +99,9 @@ fn every_gzip_header() {
         }
     }
     assert_eq!(decode(Codec::Gzip, &full_header(&packed, 2, true), 9), Err(DecodeError::HeaderChecksum));
+    // The header of a later member has a check sum of its own.
+    let two = [full_header(&packed, 31, false), full_header(&packed, 31, false)].concat();
+    assert_eq!(decode(Codec::Gzip, &two, 9), Ok([&plain[..], &plain[..]].concat()));
     for flag in [32, 64, 128] {
         assert_eq!(decode(Codec::Gzip, &full_header(&packed, flag, false), 9), Err(DecodeError::Unsupported));
     }

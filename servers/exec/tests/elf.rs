@@ -117,6 +117,8 @@ fn what_others_accept_is_accepted() {
     assert_eq!(plan.segments().len(), 4);
     // Up to the very end of user space.
     check(&edit(|b| b.phdrs.push(load(R, 0, USER_END - 0x1000, 0x1000, 0x1000))).unwrap());
+    let beyond = edit(|b| b.phdrs.push(load(R, 0, USER_END - 0x1000, 0x1000, 0x1001)));
+    assert_eq!(beyond, Err(ElfError::OutOfRange));
 }
 
 #[test]
