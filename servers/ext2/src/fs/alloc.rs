@@ -19,8 +19,8 @@ enum Change {
 }
 
 impl FileSystem {
-    /// A free block, searched from group `goal` on. Nothing is changed. Costs a read per group without free blocks, and at
-    /// most one bitmap.
+    /// A free block, searched from group `goal` on. Nothing is changed. Costs a read per group without free blocks, and
+    /// one bitmap.
     pub(super) fn find_free_block<D: Device + ?Sized>(
         &self,
         dev: &D,
@@ -32,9 +32,8 @@ impl FileSystem {
             if descriptor.free_blocks_count.get() == 0 {
                 continue;
             }
-            let Some(bit) = self.first_free_bit(dev, group, &descriptor)? else {
-                return Err(Corrupt::FreeCount.into());
-            };
+            // An interrupted change can leave a count that promises more than the bitmap has.
+            let Some(bit) = self.first_free_bit(dev, group, &descriptor)? else { continue };
             let block = self.group_start(group) + bit;
             if self.is_group_table(&descriptor, block) {
                 return Err(Corrupt::BlockBitmap(block).into());

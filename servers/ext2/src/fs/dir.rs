@@ -171,24 +171,17 @@ impl FileSystem {
     ///
     /// # Errors
     /// [`Error::NotDirectory`], [`Error::BufferTooSmall`], [`Error::Corrupt`] for an impossible size.
-    pub fn read_dir<'a, E>(
+    pub fn read_dir<'a, D: Device + ?Sized>(
         &'a self,
+        dev: &'a D,
         dir: &'a Inode,
         position: u64,
         scratch: &'a mut [u8],
-    ) -> Result<DirReader<'a>, Error<E>> {
+    ) -> Result<DirReader<'a, D>, Error<D::Error>> {
         let size = self.dir_size(dir)?;
         let chunk = whole_blocks(self, scratch)?;
-        Ok(DirReader {
-            fs: self,
-            dir,
-            size,
-            chunk,
-            start: 0,
-            filled: 0,
-            position,
-            cursor: BlockCursor::new(),
-        })
+        let cursor = BlockCursor::new();
+        Ok(DirReader { fs: self, dev, dir, size, chunk, start: 0, filled: 0, position, cursor })
     }
 }
 
@@ -203,8 +196,9 @@ fn whole_blocks<'a, E>(fs: &FileSystem, scratch: &'a mut [u8]) -> Result<&'a mut
 }
 
 /// A reader of a directory; see [`FileSystem::read_dir`].
-pub struct DirReader<'a> {
+pub struct DirReader<'a, D: ?Sized> {
     fs: &'a FileSystem,
+    dev: &'a D,
     dir: &'a Inode,
     size: u64,
     chunk: &'a mut [u8],
@@ -216,7 +210,7 @@ pub struct DirReader<'a> {
     cursor: BlockCursor,
 }
 
-impl DirReader<'_> {
+impl<D: Device + ?Sized> DirReader<'_, D> {
     /// Where the next record begins; a later [`FileSystem::read_dir`] can go on from here.
     pub fn position(&self) -> u64 {
         self.position
@@ -227,14 +221,14 @@ impl DirReader<'_> {
     /// # Errors
     /// [`Error::Corrupt`]: the damaged record, or the rest of its block, is already skipped and the caller may go on.
     /// [`Error::Device`]: nothing is skipped; the same call may be tried again.
-    pub fn next_entry<D: Device + ?Sized>(&mut self, dev: &D) -> Result<Option<Entry<'_>>, Error<D::Error>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, Error<D::Error>> {
         let block_size = self.fs.block_size();
         let (record, name_start) = loop {
             if self.position >= self.size {
                 return Ok(None);
             }
             if self.position < self.start || self.position - self.start >= self.filled as u64 {
-                self.fill(dev)?;
+                self.fill()?;
                 continue;
             }
             let at = (self.position - self.start) as usize;
@@ -260,10 +254,10 @@ impl DirReader<'_> {
     }
 
     /// Loads the block of `position`, and moves on to a record's beginning if `position` is not one.
-    fn fill<D: Device + ?Sized>(&mut self, dev: &D) -> Result<(), Error<D::Error>> {
+    fn fill(&mut self) -> Result<(), Error<D::Error>> {
         let base = self.position & !(self.fs.block_size() as u64 - 1);
         self.filled = 0;
-        match self.fs.load(dev, self.dir, &mut self.cursor, base, self.chunk) {
+        match self.fs.load(self.dev, self.dir, &mut self.cursor, base, self.chunk) {
             Ok(read) => (self.start, self.filled) = (base, read),
             Err(Error::Corrupt(damage)) => {
                 self.skip_block();

@@ -345,7 +345,8 @@ impl FileSystem {
     }
 
     fn descriptor_in_range(&self, descriptor: &GroupDescriptor) -> bool {
-        let data = |block: u32| block > self.first_data_block && block < self.blocks_count;
+        let groups_end = self.first_data_block + self.descriptor_blocks();
+        let data = |block: u32| block > groups_end && block < self.blocks_count;
         let table = descriptor.inode_table.get();
         data(descriptor.block_bitmap.get())
             && data(descriptor.inode_bitmap.get())

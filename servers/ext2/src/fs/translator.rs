@@ -8,7 +8,8 @@
 //! for a free one.
 //!
 //! Order of writing: a new block is taken, then filled, then named by the inode; only then is anything given up. An exit
-//! between two writes can leave a block that nobody uses, never an inode that names a free block.
+//! between two writes can leave a block that nobody uses and counts of free blocks that are off by one, never an inode that
+//! names a free block.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U16;

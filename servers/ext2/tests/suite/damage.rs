@@ -158,7 +158,7 @@ fn a_device_shorter_than_the_file_system() {
 fn group_descriptors() {
     for group in 0..2 {
         for field in [0, 4, 8] {
-            for bad in [0, 1, 900, u32::MAX] {
+            for bad in [0, 1, 2, 900, u32::MAX] {
                 let refused = refusal(&[(GROUPS + group * 32 + field, &bad.to_le_bytes())]);
                 assert_eq!(
                     refused,
@@ -270,7 +270,7 @@ fn file_sizes() {
         assert_eq!(result, Err(Error::Corrupt(Corrupt::FileSize)), "offset {offset}");
     }
     // Directories: not a multiple of the block size, nothing, larger than the device.
-    for size in [0u32, 1, 1000, 1025, 901 * 1024, u32::MAX & !1023] {
+    for size in [0u32, 1, 1000, 1025, 901 * 1024, !1023] {
         let image = damaged(&[(specimen.dir + 4, &size.to_le_bytes())]);
         let dir = inode_at(&fs, &image, "dir");
         let mut scratch = vec![0; 4096];
@@ -331,10 +331,10 @@ fn directory_records() {
         // Before the damage all is well.
         assert_eq!(fs.lookup(&image, &dir, b"..", &mut scratch), Ok(Some(ROOT_INODE)), "{what}");
         // A reader may go on behind the damage, and ends.
-        let mut reader = fs.read_dir::<crate::image::Refused>(&dir, 0, &mut scratch).expect("reader");
+        let mut reader = fs.read_dir(&image, &dir, 0, &mut scratch).expect("reader");
         let (mut good, mut errors) = (0, 0);
         loop {
-            match reader.next_entry(&image) {
+            match reader.next_entry() {
                 Ok(Some(_)) => good += 1,
                 Ok(None) => break,
                 Err(error) => {
@@ -350,8 +350,8 @@ fn directory_records() {
     for byte in [b'/', 0] {
         let image = damaged(&[(third + 8, &[byte])]);
         let dir = inode_at(&fs, &image, "dir");
-        let mut reader = fs.read_dir::<crate::image::Refused>(&dir, 0, &mut scratch).expect("reader");
-        let results: Vec<bool> = std::iter::from_fn(|| match reader.next_entry(&image) {
+        let mut reader = fs.read_dir(&image, &dir, 0, &mut scratch).expect("reader");
+        let results: Vec<bool> = std::iter::from_fn(|| match reader.next_entry() {
             Ok(entry) => entry.map(|_| true),
             Err(_) => Some(false),
         })
@@ -418,10 +418,10 @@ fn exercise(fs: &FileSystem, image: &Image, inode: &Inode, scratch: &mut [u8], w
     for name in [b"entry-number-59".as_slice(), b"missing", b".."] {
         let _ = bounded(image, || fs.lookup(image, inode, name, scratch));
     }
-    let Ok(mut reader) = fs.read_dir::<crate::image::Refused>(inode, 0, scratch) else { return };
+    let Ok(mut reader) = fs.read_dir(image, inode, 0, scratch) else { return };
     bounded(image, || {
         for _ in 0..100_000 {
-            match reader.next_entry(image) {
+            match reader.next_entry() {
                 Ok(Some(entry)) => waiting.push(entry.inode),
                 Ok(None) => return,
                 Err(Error::Device(_)) => return,
@@ -539,6 +539,9 @@ impl Device for Tired<'_> {
     }
 }
 
+/// An operation on a device, with a block of scratch.
+type Action<'a> = &'a mut dyn FnMut(&Tired<'_>, &mut [u8]) -> Result<(), Failure>;
+
 #[test]
 fn every_device_error_is_reported() {
     let image = damaged(&[]);
@@ -547,7 +550,7 @@ fn every_device_error_is_reported() {
     let small = inode_at(&fs, &image, "small");
     let big = inode_at(&fs, &image, "big");
     let mut scratch = vec![0; 1024];
-    let mut check = |what: &str, action: &mut dyn FnMut(&Tired<'_>, &mut [u8]) -> Result<(), Failure>| {
+    let mut check = |what: &str, action: Action<'_>| {
         for reads in 0.. {
             let device = Tired { image: &image, left: reads.into() };
             match action(&device, &mut scratch) {
@@ -569,8 +572,8 @@ fn every_device_error_is_reported() {
     let mut buf = vec![0; 400_000];
     check("read", &mut |device, _| fs.read(device, &big, &mut BlockCursor::new(), 0, &mut buf).map(drop));
     check("read_dir", &mut |device, scratch| {
-        let mut reader = fs.read_dir(&dir, 0, scratch)?;
-        while reader.next_entry(device)?.is_some() {}
+        let mut reader = fs.read_dir(device, &dir, 0, scratch)?;
+        while reader.next_entry()?.is_some() {}
         Ok(())
     });
     check("set_translator", &mut |device, scratch| {

@@ -100,9 +100,9 @@ pub(crate) fn contents(fs: &FileSystem, image: &Image, inode: &Inode, step: usiz
 /// All entries of a directory but "." and "..": name and inode number, sorted.
 pub(crate) fn entries(fs: &FileSystem, image: &Image, dir: &Inode) -> Result<Vec<(Vec<u8>, u32)>, Failure> {
     let mut scratch = vec![0; 8192];
-    let mut reader = fs.read_dir(dir, 0, &mut scratch)?;
+    let mut reader = fs.read_dir(image, dir, 0, &mut scratch)?;
     let mut found = Vec::new();
-    while let Some(entry) = reader.next_entry(image)? {
+    while let Some(entry) = reader.next_entry()? {
         if entry.name != b"." && entry.name != b".." {
             found.push((entry.name.to_vec(), entry.inode));
         }

@@ -214,7 +214,7 @@ pub(crate) fn plant(tree: &Path) {
         fs::write(tree.join("names").join("n".repeat(len)), [len as u8]).expect("name");
     }
     fs::write(tree.join("names").join("na\u{ef}ve \u{2192} \t\u{1}"), b"bytes").expect("name");
-    for mode in [0o4755, 0o2711, 0o1777, 0o000, 0o640] {
+    for mode in [0o4755, 0o2711, 0o1777, 0o400, 0o640] {
         let file = tree.join(format!("mode-{mode:o}"));
         fs::write(&file, b"mode").expect("mode");
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("mode");
