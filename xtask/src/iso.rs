@@ -67,33 +67,45 @@ pub fn modules(built: &Built, image: Option<&Path>) -> Vec<Module> {
     modules
 }
 
-/// Makes the ISO at `out`.
+/// Makes the ISO at `out`, and says so.
 ///
 /// # Errors
 /// When a file cannot be read or written or grub-mkrescue fails; the text holds its output.
 pub fn make(ws: &Workspace, built: &Built, modules: &[Module], boot: &Boot, out: &Path) -> Result<()> {
+    progress::step(&format!("making {}", out.display()), || make_quietly(ws, built, modules, boot, out))
+}
+
+/// Makes the ISO at `out`.
+///
+/// # Errors
+/// As for [`make`].
+pub fn make_quietly(
+    ws: &Workspace,
+    built: &Built,
+    modules: &[Module],
+    boot: &Boot,
+    out: &Path,
+) -> Result<()> {
     let template_path = ws.root.join("grub/grub.cfg.in");
     let template = std::fs::read_to_string(&template_path)
         .with_context(|| format!("cannot read {}", template_path.display()))?;
     let cfg = grub_cfg(&template, boot, modules)?;
-    progress::step(&format!("making {}", out.display()), || {
-        make_dir(&ws.out())?;
-        if let Some(parent) = out.parent() {
-            make_dir(parent)?;
-        }
-        let tree = tempfile::Builder::new().prefix("iso-").tempdir_in(ws.out())?;
-        let boot_dir = tree.path().join("boot");
-        make_dir(&boot_dir.join("grub"))?;
-        write_if_changed(&boot_dir.join("grub/grub.cfg"), cfg.as_bytes())?;
-        link(&built.kernel, &boot_dir.join(crate::programs::KERNEL))?;
-        for module in modules {
-            link(&module.file, &boot_dir.join(&module.name))?;
-        }
-        let mut command = tools::command("grub-mkrescue")?;
-        command.args(["-d", "/usr/lib/grub/i386-pc", "-o"]).arg(out).arg(tree.path());
-        tools::run(command)?;
-        Ok(())
-    })
+    make_dir(&ws.out())?;
+    if let Some(parent) = out.parent() {
+        make_dir(parent)?;
+    }
+    let tree = tempfile::Builder::new().prefix("iso-").tempdir_in(ws.out())?;
+    let boot_dir = tree.path().join("boot");
+    make_dir(&boot_dir.join("grub"))?;
+    write_if_changed(&boot_dir.join("grub/grub.cfg"), cfg.as_bytes())?;
+    link(&built.kernel, &boot_dir.join(crate::programs::KERNEL))?;
+    for module in modules {
+        link(&module.file, &boot_dir.join(&module.name))?;
+    }
+    let mut command = tools::command("grub-mkrescue")?;
+    command.args(["-d", "/usr/lib/grub/i386-pc", "-o"]).arg(out).arg(tree.path());
+    tools::run(command)?;
+    Ok(())
 }
 
 fn link(from: &Path, to: &Path) -> Result<()> {

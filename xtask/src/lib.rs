@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod compile;
 pub mod doctor;
+pub mod dos;
 pub mod guest_tests;
 pub mod image;
 pub mod iso;
