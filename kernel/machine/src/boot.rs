@@ -1,7 +1,7 @@
 //! From the boot loader to the kernel's `main`.
 //!
 //! The loader (multiboot2) jumps to `boot_entry` in 32-bit mode without paging. The code there builds temporary tables
-//! - the low 4 GiB, at 0, at the direct map and at the kernel's base -, enters 64-bit mode and calls [`start`], which
+//! for the low 4 GiB (at 0, at the direct map and at the kernel's base), enters 64-bit mode and calls [`start`], which
 //! brings up console and traps (so that every later fault is readable), reads what the loader left, builds the final
 //! page tables and switches to them, and then calls the kernel's entry with the identity map gone.
 
@@ -229,6 +229,9 @@ extern "C" fn start(loader: u32) -> ! {
         Err(error) => panic!("boot information: {error:?}"),
     };
     let info = INFO.call_once(|| info);
+    if let Some(level) = info.argument("log") {
+        console::set_log_level(level);
+    }
 
     let (root, kernel_half) = {
         let mut pool = POOL.lock();
@@ -260,6 +263,12 @@ extern "C" fn start(loader: u32) -> ! {
         hardware.clear_tail(module);
     }
     log::info!("cpu: {features}");
+    let image_frames = (image.end - image.constants) >> 12;
+    log::info!(
+        "memory: {} frames, of which {} boot reserve ({image_frames} of them the kernel image)",
+        info.ram_frames,
+        info.reserve_frames
+    );
     drover_kernel_main(info, hardware)
 }
 

@@ -48,11 +48,27 @@ pub(crate) fn init() {
     log::set_max_level(LevelFilter::Info);
 }
 
-/// Writes bytes as they are.
-pub(crate) fn write(bytes: &[u8]) {
+/// Looks at a full FIFO this often before the rest of the output is given up: far longer than sixteen bytes take.
+const PATIENCE: u32 = 10_000_000;
+
+/// Writes bytes as they are. What a device that has stopped does not take is lost.
+pub(crate) fn write(mut bytes: &[u8]) {
     let mut console = CONSOLE.lock();
-    if console.present {
-        console.port.send_bytes_exact(bytes);
+    if !console.present {
+        return;
+    }
+    let mut looks = 0;
+    while !bytes.is_empty() && looks < PATIENCE {
+        let sent = console.port.send_bytes(bytes);
+        bytes = &bytes[sent..];
+        looks = if sent > 0 { 0 } else { looks + 1 };
+    }
+}
+
+/// Sets how much is logged: `error`, `warn`, `info` (the default) or `debug`; anything else changes nothing.
+pub(crate) fn set_log_level(level: &str) {
+    if let Ok(level) = level.parse() {
+        log::set_max_level(level);
     }
 }
 

@@ -72,7 +72,8 @@ impl<'a> Tables<'a> {
         let mut left = bytes;
         while left >= SIZE[0] {
             let largest = if self.gigabyte_pages { 2 } else { 1 };
-            let fits = |level: &usize| (address | physical) % SIZE[*level] == 0 && left >= SIZE[*level];
+            let fits =
+                |level: &usize| (address | physical).is_multiple_of(SIZE[*level]) && left >= SIZE[*level];
             let level = (1..=largest).rev().find(fits).unwrap_or(0);
             let huge = if level > 0 { Flags::HUGE_PAGE } else { Flags::empty() };
             let (table, entry) = self.reach(address, level)?;

@@ -29,10 +29,10 @@ use core::cell::UnsafeCell;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use drover_abi::regs::UserRegs;
+use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr2, Cr3, Cr3Flags};
-use x86_64::registers::model_specific::{Efer, EferFlags, FsBase, GsBase, Msr};
+use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 use x86_64::structures::paging::PhysFrame;
-use x86_64::{PhysAddr, VirtAddr};
 
 /// What `enter_user` returns for `syscall`; vectors are below 256.
 const SYSCALL: u64 = 256;
@@ -54,6 +54,8 @@ const CHECK_STACK: u8 = 3;
 const STAR_MSR: u32 = 0xc000_0081;
 const LSTAR_MSR: u32 = 0xc000_0082;
 const FMASK_MSR: u32 = 0xc000_0084;
+const FS_BASE_MSR: u32 = 0xc000_0100;
+const GS_BASE_MSR: u32 = 0xc000_0101;
 
 /// Memory that the CPU or the assembly reads and writes on its own; Rust only takes its address, but for `init`.
 #[repr(transparent)]
@@ -71,7 +73,7 @@ static USER_STACK: AtomicU64 = AtomicU64::new(0);
 /// The vector that ended `idle`.
 static IDLE_VECTOR: AtomicU32 = AtomicU32::new(0);
 
-/// The root in CR3 and the segment bases in the CPU (0 at boot).
+/// The root in CR3 and the segment bases in the CPU; at boot none that any thread has.
 static ROOT: AtomicU64 = AtomicU64::new(u64::MAX);
 static FS_BASE: AtomicU64 = AtomicU64::new(u64::MAX);
 static GS_BASE: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -383,32 +385,40 @@ fn load_tables() {
     }
 }
 
-/// Makes the tables at physical address `root` current, if they are not.
+/// Makes the tables at physical address `root` current.
 ///
 /// # Safety
 ///
 /// `root` is a page-table root whose upper half is the kernel's.
 #[inline]
 pub(crate) unsafe fn load_root(root: u64) {
-    if ROOT.load(Ordering::Relaxed) != root {
-        ROOT.store(root, Ordering::Relaxed);
-        // SAFETY: the kernel's mappings stay the same, by the caller's promise.
-        unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(root)), Cr3Flags::empty()) };
-    }
+    ROOT.store(root, Ordering::Relaxed);
+    // SAFETY: the kernel's mappings stay the same, by the caller's promise.
+    unsafe { Cr3::write(PhysFrame::containing_address(PhysAddr::new_truncate(root)), Cr3Flags::empty()) };
 }
 
-/// Loads the segment bases if the CPU may have others.
+/// Loads the address space and the segment bases if the CPU may have others.
+///
+/// A program can change its bases by loading a selector, unseen; that harms nobody but itself, as another address space
+/// does not trust what is remembered here.
+///
+/// # Safety
+///
+/// As for `load_root`.
 #[inline]
-fn load_bases(regs: &UserRegs, other_space: bool) {
-    // A program can change its bases by loading a selector; that harms nobody but itself as long as other address
-    // spaces do not trust what is remembered here.
-    if other_space || FS_BASE.load(Ordering::Relaxed) != regs.fs_base {
-        FS_BASE.store(regs.fs_base, Ordering::Relaxed);
-        FsBase::write(VirtAddr::new_truncate(regs.fs_base));
+unsafe fn load_space(regs: &UserRegs, root: u64) {
+    let other_space = ROOT.load(Ordering::Relaxed) != root;
+    if other_space {
+        // SAFETY: the caller's promise.
+        unsafe { load_root(root) };
     }
-    if other_space || GS_BASE.load(Ordering::Relaxed) != regs.gs_base {
-        GS_BASE.store(regs.gs_base, Ordering::Relaxed);
-        GsBase::write(VirtAddr::new_truncate(regs.gs_base));
+    for (loaded, base, msr) in [(&FS_BASE, regs.fs_base, FS_BASE_MSR), (&GS_BASE, regs.gs_base, GS_BASE_MSR)]
+    {
+        if other_space || loaded.load(Ordering::Relaxed) != base {
+            loaded.store(base, Ordering::Relaxed);
+            // SAFETY: `run_user` has checked that the base is canonical; the kernel uses neither segment.
+            unsafe { Msr::new(msr).write(base) };
+        }
     }
 }
 
@@ -424,10 +434,8 @@ pub(crate) unsafe fn run_user(regs: &mut UserRegs, root: u64) -> Event {
     }
     regs.rflags = (regs.rflags & USER_FLAGS) | FIXED_FLAGS;
     let fast = regs.rcx == regs.rip && regs.r11 == regs.rflags && regs.rflags & TRAP_FLAG == 0;
-    let other_space = ROOT.load(Ordering::Relaxed) != root;
     // SAFETY: the caller's promise.
-    unsafe { load_root(root) };
-    load_bases(regs, other_space);
+    unsafe { load_space(regs, root) };
     // SAFETY: the registers hold user addresses and harmless flags, the address space maps the kernel; the assembly
     // returns here with the callee-saved registers restored, having written to `regs` only.
     let trap = unsafe { enter_user(regs, fast) };

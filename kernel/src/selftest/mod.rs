@@ -46,6 +46,7 @@ const TESTS: &[Test] = &[
     ("segment bases", user::segment_bases),
     ("fpu", user::fpu),
     ("single step", user::single_step),
+    ("cost of a trap", user::cost),
 ];
 
 /// Runs the tests.

@@ -7,6 +7,7 @@ macro_rules! programs {
         global_asm!(
             ".section .rodata.programs, \"a\"",
             $(
+                concat!(".global program_", stringify!($name), ", program_", stringify!($name), "_end"),
                 concat!("program_", stringify!($name), ":"),
                 $($line,)+
                 concat!("program_", stringify!($name), "_end:"),
@@ -117,6 +118,16 @@ programs! {
         "movq rbx, xmm0",
         "syscall",
         "jmp program_sse";
+    /// Calls, for ever.
+    call_again: "2: syscall", "jmp 2b";
+    /// Switches single step on, and calls.
+    step_into_call:
+        "pushfq",
+        "or qword ptr [rsp], 0x100",
+        "popfq",
+        "syscall",
+        "nop",
+        "ud2";
     /// Does nothing, three times.
     steps: "nop", "nop", "nop", "ud2";
 }

@@ -310,4 +310,27 @@ pub(super) fn single_step(bench: &mut Bench) {
         assert_eq!(program.run(hardware), exception(DEBUG, 0, 0));
         assert_eq!(program.regs.rip, CODE + step);
     }
+    // A step over a call does not stop in the kernel.
+    let mut program = Program::new(hardware, frames, programs::step_into_call());
+    assert_eq!(program.run(hardware), Event::Syscall);
+    assert_eq!(program.run(hardware), exception(DEBUG, 0, 0));
+    let after_nop = program.regs.rip;
+    assert_eq!(program.run(hardware), exception(INVALID_OPCODE, 0, 0));
+    assert_eq!(program.regs.rip, after_nop);
+}
+
+/// What a trap costs that does nothing: there, back, and the loop around it, in ns of the clock. With
+/// `-icount shift=0` that is the number of instructions; otherwise it says little.
+pub(super) fn cost(bench: &mut Bench) {
+    let Bench { hardware, frames, .. } = bench;
+    let mut program = Program::new(hardware, frames, programs::call_again());
+    assert_eq!(program.run(hardware), Event::Syscall);
+    let start = hardware.now();
+    for _ in 0..1000 {
+        // SAFETY: as in `run`.
+        let event = unsafe { hardware.run_user(&mut program.regs, program.space.root()) };
+        assert!(event == Event::Syscall);
+    }
+    let cost = (hardware.now() - start) / 1000;
+    log::info!("an empty trap: {cost} ns");
 }
