@@ -1,1 +1,78 @@
-//! To be written.
+//! mig-rs: Mach interface definitions (`.defs`) to Rust.
+//!
+//! [`compile`] reads a file through the preprocessor, checks it and returns the [model](crate::model): routines with ids
+//! and messages laid out byte for byte as GNU MIG lays them out on x86_64. [`emit()`] turns the model into Rust;
+//! [`layout_rows`], [`id_rows`] and [`explain()`] show it. [`Builder`] is for `build.rs`, [`codegen_workspace`] for this
+//! workspace's own checked-in stubs.
+//!
+//! Deliberately absent: C types, C prefixes and translation functions. What they say is read and kept in the syntax tree,
+//! but Rust servers convert in Rust.
+#![forbid(unsafe_code)]
+
+pub mod ast;
+mod builder;
+mod emit;
+mod layout;
+mod lex;
+pub mod model;
+mod parse;
+mod pp;
+mod sema;
+pub mod source;
+mod workspace;
+
+use std::path::PathBuf;
+
+pub use builder::Builder;
+pub use emit::{EmitOptions, emit, emit_types};
+pub use layout::{Side, explain, id_rows, layout_rows, word};
+pub use pp::Options;
+pub use workspace::{Codegen, codegen_workspace};
+
+use crate::source::{Diagnostic, Failure, Severity, Sources};
+
+/// What came of a compilation.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The interface.
+    pub subsystem: model::Subsystem,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+    /// The files, for rendering warnings.
+    pub sources: Sources,
+}
+
+/// Compiles one `.defs` file.
+///
+/// # Errors
+/// Everything that is wrong with it, as far as one run can tell.
+pub fn compile(file: impl Into<PathBuf>, options: &Options) -> Result<Compiled, Box<Failure>> {
+    let (tokens, sources, diagnostics) = pp::preprocess(options, &[file.into()]);
+    check(&tokens, sources, diagnostics)
+}
+
+/// Compiles text; `name` stands for its path in diagnostics.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn compile_text(name: &str, text: &str, options: &Options) -> Result<Compiled, Box<Failure>> {
+    let (tokens, sources, diagnostics) = pp::preprocess_text(options, name, text);
+    check(&tokens, sources, diagnostics)
+}
+
+fn check(
+    tokens: &[lex::Token],
+    sources: Sources,
+    mut diagnostics: Vec<Diagnostic>,
+) -> Result<Compiled, Box<Failure>> {
+    let (statements, more) = parse::parse(tokens);
+    diagnostics.extend(more);
+    let (subsystem, more) = sema::check(&statements);
+    diagnostics.extend(more);
+    match subsystem {
+        Some(subsystem) if diagnostics.iter().all(|d| d.severity == Severity::Warning) => {
+            Ok(Compiled { subsystem, warnings: diagnostics, sources })
+        }
+        _ => Err(Box::new(Failure { sources, diagnostics })),
+    }
+}

@@ -1,0 +1,94 @@
+//! For `build.rs`.
+
+use std::path::{Path, PathBuf};
+
+use crate::compile;
+use crate::emit::{EmitOptions, emit};
+use crate::pp::Options;
+
+/// Compiles `.defs` files in a `build.rs`:
+///
+/// ```no_run
+/// mig_rs::Builder::new().include("defs").file("defs/counter.defs").build();
+/// ```
+///
+/// and in the crate: `mod counter { include!(concat!(env!("OUT_DIR"), "/counter.rs")); }`.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    options: Options,
+    files: Vec<PathBuf>,
+    out: Option<PathBuf>,
+}
+
+impl Builder {
+    /// Nothing to do yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Adds a directory for `#include`.
+    #[must_use]
+    pub fn include(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.options.include.push(directory.into());
+        self
+    }
+    /// Defines a macro.
+    #[must_use]
+    pub fn define(mut self, name: &str, value: Option<&str>) -> Self {
+        self.options.define.push((name.into(), value.map(Into::into)));
+        self
+    }
+    /// Adds a file to compile.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.files.push(path.into());
+        self
+    }
+    /// Writes there instead of `OUT_DIR`.
+    #[must_use]
+    pub fn out_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.out = Some(directory.into());
+        self
+    }
+
+    /// Compiles all files, each to `STEM.rs`.
+    ///
+    /// # Errors
+    /// What is wrong, as text for people.
+    pub fn try_build(&self) -> Result<Vec<PathBuf>, String> {
+        let out = match (&self.out, std::env::var_os("OUT_DIR")) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(directory)) => PathBuf::from(directory),
+            (None, None) => return Err("OUT_DIR is not set; call this from build.rs or use out_dir".into()),
+        };
+        let mut written = Vec::new();
+        for file in &self.files {
+            let compiled = compile(file, &self.options).map_err(|failure| failure.to_string())?;
+            for source in &compiled.sources.files {
+                if source.path.is_file() {
+                    println!("cargo::rerun-if-changed={}", source.path.display());
+                }
+            }
+            let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            // `include!` takes no inner attributes, so they are left to the including module.
+            let text = emit(&compiled.subsystem, &name, &EmitOptions::default())?;
+            let text: String = text
+                .lines()
+                .filter(|l| !l.starts_with("#![") && !l.starts_with("//!"))
+                .flat_map(|l| [l, "\n"])
+                .collect();
+            let path = out.join(Path::new(&name).with_extension("rs"));
+            std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+
+    /// As [`Builder::try_build`]; ends the process with the diagnostics if something is wrong.
+    pub fn build(&self) {
+        if let Err(text) = self.try_build() {
+            eprintln!("{text}");
+            std::process::exit(1);
+        }
+    }
+}

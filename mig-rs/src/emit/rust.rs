@@ -1,0 +1,119 @@
+//! Rust names and types.
+
+use std::fmt::Write as _;
+
+use crate::model::{Elem, Prim};
+
+/// Words that a Rust identifier cannot be, and names that generated functions use themselves.
+const RESERVED: [&str; 58] = [
+    "as",
+    "async",
+    "await",
+    "break",
+    "const",
+    "continue",
+    "crate",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "fn",
+    "for",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "Self",
+    "static",
+    "struct",
+    "super",
+    "trait",
+    "true",
+    "type",
+    "unsafe",
+    "use",
+    "where",
+    "while",
+    "abstract",
+    "become",
+    "box",
+    "do",
+    "final",
+    "macro",
+    "override",
+    "priv",
+    "try",
+    "typeof",
+    "unsized",
+    "virtual",
+    "yield",
+    "gen",
+    "transport",
+    "donation",
+    "request",
+    "id",
+    "dispatch",
+    "dispatch_raw",
+];
+
+/// A name of an argument, field or function.
+pub(super) fn ident(name: &str) -> String {
+    let name = name.replace('$', "_");
+    if RESERVED.contains(&name.as_str()) { format!("{name}_") } else { name }
+}
+
+/// `SHOUTING_CASE`.
+pub(super) fn shout(name: &str) -> String {
+    name.replace('$', "_").to_ascii_uppercase()
+}
+
+/// `CamelCase`.
+pub(super) fn camel(name: &str) -> String {
+    let mut out = String::new();
+    for part in name.split(['_', '$']).filter(|p| !p.is_empty()) {
+        let mut chars = part.chars();
+        out.extend(chars.next().map(|c| c.to_ascii_uppercase()));
+        out.push_str(chars.as_str());
+    }
+    out
+}
+
+/// `io_statbuf_t` is `IoStatbuf`.
+pub(super) fn struct_name(name: &str) -> String {
+    camel(name.strip_suffix("_t").unwrap_or(name))
+}
+
+/// The Rust type of an element.
+pub(super) fn elem_type(elem: &Elem, types: Option<&str>) -> String {
+    match elem {
+        Elem::Prim(Prim::Bool) => "bool".into(),
+        Elem::Prim(Prim::Int { bits, signed }) => {
+            format!("{}{bits}", if *signed == Some(true) { 'i' } else { 'u' })
+        }
+        Elem::Prim(Prim::Float(bits)) => format!("f{bits}"),
+        Elem::Prim(Prim::PortName | Prim::Right) => "PortName".into(),
+        Elem::Struct(def) => match types {
+            Some(path) => format!("{path}::{}", struct_name(&def.name)),
+            None => struct_name(&def.name),
+        },
+        Elem::Array(elem, n) => format!("[{}; {n}]", elem_type(elem, types)),
+    }
+}
+
+/// Documentation attributes.
+pub(super) fn doc(out: &mut String, text: &str) {
+    for line in text.lines() {
+        let line = if line.is_empty() { String::new() } else { format!(" {line}") };
+        let _ = writeln!(out, "#[doc = {line:?}]");
+    }
+}

@@ -1,0 +1,221 @@
+//! Where things are in messages, and the tables that show it.
+
+use std::fmt::Write as _;
+
+use crate::model::{
+    Argument, Complex, Dealloc, Elem, Item, Message, Placement, Prim, Routine, Shape, Subsystem, Wire, msgt,
+};
+
+/// Which side looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    User,
+    /// The server.
+    Server,
+}
+
+/// Bytes of a header.
+const HEADER: u64 = 32;
+
+pub(crate) fn int32() -> Wire {
+    Wire {
+        send: msgt::INTEGER_32,
+        receive: msgt::INTEGER_32,
+        bits: 32,
+        number: 1,
+        placement: Placement::Inline,
+        longform: None,
+        dealloc: Dealloc::No,
+        shape: Shape::Fixed(Elem::Prim(Prim::Int { bits: 32, signed: Some(false) })),
+    }
+}
+
+/// The request: `in` and `inout` arguments, and the counts that clients send.
+pub(crate) fn request(arguments: &[Argument]) -> Message {
+    let mut items = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        if argument.role.in_request() {
+            items.push((argument.name.clone(), Some(index), false, argument.wire.clone()));
+        }
+        if argument.count_in_out {
+            items.push((format!("{}Cnt", argument.name), Some(index), true, int32()));
+        }
+    }
+    place(items)
+}
+
+/// The reply: the return code, then `out` and `inout` arguments.
+pub(crate) fn reply(arguments: &[Argument]) -> Message {
+    let mut items = vec![("RetCode".to_string(), None, false, int32())];
+    for (index, argument) in arguments.iter().enumerate().filter(|(_, a)| a.role.in_reply()) {
+        items.push((argument.name.clone(), Some(index), false, argument.wire.clone()));
+    }
+    place(items)
+}
+
+fn place(items: Vec<(String, Option<usize>, bool, Wire)>) -> Message {
+    let (mut min, mut max) = (HEADER, HEADER);
+    let (mut always, mut maybe) = (false, false);
+    let mut placed = Vec::new();
+    for (name, argument, is_count, wire) in items {
+        let type_offset = max;
+        min += 8 + wire.min_data_length().next_multiple_of(8);
+        max += 8 + wire.data_length().next_multiple_of(8);
+        match wire.placement {
+            Placement::OutOfLine => always = true,
+            Placement::Chosen => maybe = true,
+            Placement::Inline => {}
+        }
+        if wire.carries_rights() {
+            // Only a right that is certain to be one makes the message certainly complex.
+            let certain = wire.send != msgt::POLYMORPHIC && wire.receive != msgt::POLYMORPHIC;
+            always |= certain;
+            maybe |= !certain;
+        }
+        placed.push(Item { name, argument, is_count, wire, type_offset });
+    }
+    let complex = match (always, maybe) {
+        (true, _) => Complex::Always,
+        (false, true) => Complex::Maybe,
+        (false, false) => Complex::Never,
+    };
+    Message { items: placed, min, max, complex }
+}
+
+/// The constant part of the descriptor: everything but the number of variable items, which is 0 here.
+#[must_use]
+pub fn word(wire: &Wire, name: u32) -> u64 {
+    let mut word = u64::from(name) | (u64::from(wire.bits) << 8);
+    if wire.placement == Placement::Inline {
+        word |= 1 << 29;
+    }
+    if wire.is_long() {
+        word |= 1 << 30;
+    }
+    if wire.dealloc == Dealloc::Yes && wire.placement != Placement::Inline {
+        word |= 1 << 31;
+    }
+    if !wire.is_variable() {
+        word |= u64::from(wire.number) << 32;
+    }
+    word
+}
+
+/// The descriptor as the tables spell it.
+fn descriptor(wire: &Wire, sends: bool) -> String {
+    // Receivers compare whole words only of fixed inline items with a known name; elsewhere the tables show the sender's.
+    let compared =
+        !wire.is_variable() && wire.placement == Placement::Inline && wire.receive != msgt::POLYMORPHIC;
+    let name = if !sends && compared { wire.receive } else { wire.send };
+    let name = if name == msgt::POLYMORPHIC { "poly".into() } else { name.to_string() };
+    let place = if wire.placement == Placement::OutOfLine { "OOL" } else { "in" };
+    let mut text = format!("{name}:{}:{}:{place}", wire.bits, wire.number);
+    if wire.is_long() {
+        text.push_str(":long");
+    }
+    if wire.dealloc == Dealloc::Yes && wire.placement == Placement::OutOfLine {
+        text.push_str(":dealloc");
+    }
+    text
+}
+
+fn row(routine: &Routine, part: &str, message: &Message, sends: bool) -> String {
+    let kind = if routine.reply.is_some() { "Routine" } else { "SimpleRoutine" };
+    let reply_id = if routine.reply.is_some() { routine.id.wrapping_add(100) } else { 0 };
+    let size = if message.is_variable() { "var" } else { "fixed" };
+    let mut text = format!(
+        "{}\t{kind}\t{}\t{reply_id}\t{part}\t{size}\t{}\t{}\t",
+        routine.name, routine.id, message.min, message.max
+    );
+    for (i, item) in message.items.iter().enumerate() {
+        if i > 0 {
+            text.push(' ');
+        }
+        let _ = write!(
+            text,
+            "{}@{}/{}/{}/{}",
+            item.name,
+            item.type_offset,
+            item.data_offset(),
+            item.wire.data_length(),
+            descriptor(&item.wire, sends)
+        );
+        match &item.wire.shape {
+            Shape::Variable(_, Some(max)) if item.wire.placement != Placement::OutOfLine => {
+                let _ = write!(text, "/{max}");
+            }
+            Shape::Str { size, variable: true } => {
+                let _ = write!(text, "/{size}");
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// One line for every message, as one side sees it.
+#[must_use]
+pub fn layout_rows(subsystem: &Subsystem, side: Side) -> Vec<String> {
+    let mut rows = Vec::new();
+    for routine in &subsystem.routines {
+        rows.push(row(routine, "req", &routine.request, side == Side::User));
+        if let Some(reply) = &routine.reply {
+            rows.push(row(routine, "rep", reply, side == Side::Server));
+        }
+    }
+    rows
+}
+
+/// One line for every routine: id, id of the reply, kind, name, arguments.
+#[must_use]
+pub fn id_rows(subsystem: &Subsystem) -> Vec<String> {
+    let line = |routine: &Routine| {
+        let (kind, reply) = match routine.reply {
+            Some(_) => ("routine", routine.id.wrapping_add(100).to_string()),
+            None => ("simpleroutine", "-".to_string()),
+        };
+        let arguments: Vec<&str> = routine.arguments.iter().map(|a| a.text.as_str()).collect();
+        format!("{}\t{reply}\t{kind}\t{}\t{}", routine.id, routine.name, arguments.join("; "))
+    };
+    subsystem.routines.iter().map(line).collect()
+}
+
+/// A drawing of a routine's messages.
+#[must_use]
+pub fn explain(routine: &Routine) -> String {
+    let mut text = format!("{} (id {})\n", routine.name, routine.id);
+    let mut part = |title: &str, message: &Message, id: i32| {
+        let size = if message.is_variable() {
+            format!("{} to {} bytes", message.min, message.max)
+        } else {
+            format!("{} bytes", message.max)
+        };
+        let complex = match message.complex {
+            Complex::Never => "plain",
+            Complex::Always => "complex",
+            Complex::Maybe => "complex if rights or memory travel",
+        };
+        let _ = writeln!(text, "\n{title}, id {id}, {size}, {complex}");
+        let _ = writeln!(text, "  {:>6}  header: bits, size, remote, local, seqno, id", 0);
+        for item in &message.items {
+            let _ = writeln!(
+                text,
+                "  {:>6}  type  {}  ({} -> {})\n  {:>6}  data  {} bytes: {}{}",
+                item.type_offset,
+                format_args!("{:#018x}", word(&item.wire, item.wire.send)),
+                descriptor(&item.wire, true),
+                descriptor(&item.wire, false),
+                item.data_offset(),
+                item.wire.data_length(),
+                item.name,
+                if item.wire.is_variable() { " (variable; what follows moves up)" } else { "" },
+            );
+        }
+    };
+    part("request", &routine.request, routine.id);
+    if let Some(reply) = &routine.reply {
+        part("reply", reply, routine.id.wrapping_add(100));
+    }
+    text
+}

@@ -1,0 +1,351 @@
+//! From statements to the model: names looked up, ids given, rules checked.
+
+mod types;
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::ast::{self, Direction, Flag, Statement};
+use crate::layout::{reply, request};
+use crate::model::{Argument, Dealloc, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire, msgt};
+use crate::source::{Diagnostic, Span};
+
+/// Reply ids are request ids + 100: a subsystem with more ids answers with its own requests.
+const MAX_IDS: u32 = 100;
+
+pub(crate) struct Checker {
+    types: HashMap<String, (Wire, Span)>,
+    structs: Vec<Rc<StructDef>>,
+    subsystem: Option<Subsystem>,
+    next: i64,
+    names: HashMap<String, Span>,
+    imports: Vec<(ast::Sides, String)>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    first_routine: Option<Span>,
+    last: Option<Span>,
+}
+
+/// The model, or what is wrong. `None` without an error means a file without subsystem.
+pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnostic>) {
+    let mut checker = Checker {
+        types: HashMap::new(),
+        structs: Vec::new(),
+        subsystem: None,
+        next: 0,
+        names: HashMap::new(),
+        imports: Vec::new(),
+        diagnostics: Vec::new(),
+        first_routine: None,
+        last: None,
+    };
+    // The built-in types belong to the language, so that type files can be checked by themselves.
+    checker.builtins();
+    for statement in statements {
+        checker.statement(statement);
+    }
+    checker.finish()
+}
+
+impl Checker {
+    fn finish(mut self) -> (Option<Subsystem>, Vec<Diagnostic>) {
+        match self.subsystem.take() {
+            Some(mut subsystem) => {
+                subsystem.count = u32::try_from(self.next).unwrap_or(u32::MAX);
+                subsystem.structs = self.structs;
+                subsystem.imports = self.imports;
+                (Some(subsystem), self.diagnostics)
+            }
+            None => {
+                let d = match self.last {
+                    Some(span) => Diagnostic::error(span, "no subsystem here; this file only defines types"),
+                    None => Diagnostic::general("no subsystem here; this file is empty"),
+                };
+                self.diagnostics.push(
+                    d.note("stubs belong to a subsystem, which gives its routines their message ids")
+                        .help("compile a file that includes this one and has a `subsystem` statement"),
+                );
+                (None, self.diagnostics)
+            }
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Subsystem { name, base, kernel_user, kernel_server, doc } => {
+                self.last = Some(name.span);
+                if self.subsystem.is_some() {
+                    self.diagnostics.push(
+                        Diagnostic::error(name.span, "a second subsystem in one compilation")
+                            .help("put it into a file of its own"),
+                    );
+                    return;
+                }
+                if let Some(routine) = self.first_routine {
+                    self.diagnostics.push(
+                        Diagnostic::error(name.span, "the subsystem comes after a routine")
+                            .related(routine, "this routine has no id yet")
+                            .help("move the `subsystem` statement to the front"),
+                    );
+                }
+                self.subsystem = Some(Subsystem {
+                    name: name.text.clone(),
+                    base: *base,
+                    count: 0,
+                    kernel_user: *kernel_user,
+                    kernel_server: *kernel_server,
+                    doc: doc.clone(),
+                    routines: Vec::new(),
+                    structs: Vec::new(),
+                    imports: Vec::new(),
+                });
+            }
+            Statement::Skip(count) => self.next += i64::from(*count),
+            Statement::Type { name, spec, doc } => {
+                self.last = Some(name.span);
+                if let Some(wire) = self.type_spec(&name.text, name.span, spec, doc.clone()) {
+                    self.types.insert(name.text.clone(), (wire, name.span));
+                }
+            }
+            Statement::Routine(routine) => self.routine(routine),
+            Statement::Import { sides, file } => self.imports.push((*sides, file.clone())),
+            // Names of C functions, options of C stubs: nothing in Rust depends on them.
+            Statement::ServerPrefix(_)
+            | Statement::UserPrefix(_)
+            | Statement::ServerDemux(_)
+            | Statement::WaitTime(_)
+            | Statement::MsgOption(_)
+            | Statement::RcsId(_) => {}
+        }
+    }
+
+    fn routine(&mut self, written: &ast::Routine) {
+        let place = written.name.span;
+        self.last = Some(place);
+        let number = self.next;
+        self.next += 1;
+        let base = match &self.subsystem {
+            Some(subsystem) => subsystem.base,
+            None => {
+                if self.first_routine.is_none() {
+                    self.first_routine = Some(place);
+                    self.diagnostics.push(
+                        Diagnostic::error(
+                            place,
+                            format!("routine {} before any subsystem", written.name.text),
+                        )
+                        .note("the subsystem gives routines their message ids")
+                        .help("begin the file with `subsystem NAME BASE;`"),
+                    );
+                }
+                0
+            }
+        };
+        if number == i64::from(MAX_IDS) {
+            self.diagnostics.push(
+                Diagnostic::error(place, "more than 100 ids: requests collide with replies")
+                    .warning()
+                    .note("the reply to a request has the request's id + 100"),
+            );
+        }
+        if let Some(&before) = self.names.get(&written.name.text) {
+            self.diagnostics.push(
+                Diagnostic::error(place, format!("routine {} is defined twice", written.name.text))
+                    .related(before, "first here")
+                    .help("rename one of them"),
+            );
+            return;
+        }
+        self.names.insert(written.name.text.clone(), place);
+        let Ok(id) = i32::try_from(i64::from(base) + number) else {
+            self.diagnostics.push(Diagnostic::error(place, "the message id does not fit in 32 bits"));
+            return;
+        };
+        let Some(arguments) = self.arguments(written) else { return };
+        let routine = Routine {
+            name: written.name.text.clone(),
+            span: written.span,
+            id,
+            request: request(&arguments),
+            reply: (!written.simple).then(|| reply(&arguments)),
+            arguments,
+            doc: written.doc.clone(),
+        };
+        if let Some(subsystem) = &mut self.subsystem {
+            subsystem.routines.push(routine);
+        }
+    }
+
+    fn arguments(&mut self, written: &ast::Routine) -> Option<Vec<Argument>> {
+        let before = self.errors();
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        let mut arguments: Vec<Argument> = Vec::new();
+        for (index, argument) in written.arguments.iter().enumerate() {
+            if let Some(&first) = seen.get(argument.name.text.as_str()) {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        argument.name.span,
+                        format!("two arguments are named {}", argument.name.text),
+                    )
+                    .related(first, "first here"),
+                );
+            }
+            seen.insert(&argument.name.text, argument.name.span);
+            let checked = self.argument(written, index, argument);
+            arguments.extend(checked);
+        }
+        let ports = arguments.iter().filter(|a| a.role == Role::RequestPort).count();
+        if self.errors() == before && ports != 1 {
+            let message = if ports == 0 { "has no request port" } else { "has two request ports" };
+            self.diagnostics.push(
+                Diagnostic::error(written.name.span, format!("routine {} {message}", written.name.text))
+                    .note("the first argument without a direction is the port that the request goes to")
+                    .help("begin the arguments with `port : mach_port_t;`"),
+            );
+        }
+        (self.errors() == before).then_some(arguments)
+    }
+
+    fn errors(&self) -> usize {
+        self.diagnostics.iter().filter(|d| d.severity == crate::source::Severity::Error).count()
+    }
+
+    fn argument(
+        &mut self,
+        routine: &ast::Routine,
+        index: usize,
+        written: &ast::Argument,
+    ) -> Option<Argument> {
+        let mut wire = match &written.spec {
+            // It holds for this argument only.
+            Some(spec) => self.type_spec(&written.type_name.text, written.type_name.span, spec, None)?,
+            None => self.lookup(&written.type_name)?,
+        };
+        let role = match written.direction {
+            Direction::None if index == 0 => Role::RequestPort,
+            Direction::None | Direction::In => Role::In,
+            Direction::Out => Role::Out,
+            Direction::InOut => Role::InOut,
+            Direction::RequestPort => Role::RequestPort,
+            Direction::ReplyPort => Role::ReplyPort { user: true, server: true },
+            Direction::SReplyPort => Role::ReplyPort { user: false, server: true },
+            Direction::UReplyPort => Role::ReplyPort { user: true, server: false },
+            Direction::WaitTime => Role::WaitTime,
+            Direction::MsgOption => Role::MsgOption,
+            Direction::MsgSeqno => Role::MsgSeqno,
+        };
+        let span = written.name.span;
+        if matches!(role, Role::RequestPort | Role::ReplyPort { .. })
+            && !(wire.carries_rights() && matches!(wire.shape, Shape::Fixed(crate::model::Elem::Prim(_))))
+        {
+            self.diagnostics.push(
+                Diagnostic::error(written.type_name.span, format!("{} is no port", written.type_name.text))
+                    .note("the request port and the reply port of a routine are single port rights")
+                    .help(if index == 0 {
+                        "give the first argument a port type, or the direction `in` and put a port before it"
+                    } else {
+                        "use a type such as mach_port_t"
+                    }),
+            );
+            return None;
+        }
+        if routine.simple && role.in_reply() {
+            self.diagnostics.push(
+                Diagnostic::error(span, "a simpleroutine has no reply, so nothing can come out of it")
+                    .help("make it a routine, or drop the argument"),
+            );
+            return None;
+        }
+        let (mut count_in_out, mut server_copy) = (false, false);
+        for &(flag, place) in &written.flags {
+            match flag {
+                Flag::CountInOut => {
+                    if !(role == Role::Out && wire.is_variable()) {
+                        self.diagnostics.push(
+                            Diagnostic::error(place, "CountInOut without an array that comes out")
+                                .note("it makes the client send how many elements it has room for"),
+                        );
+                    }
+                    count_in_out = true;
+                }
+                Flag::ServerCopy => server_copy = true,
+                Flag::IsLong => wire.longform = Some(true),
+                Flag::IsNotLong => wire.longform = Some(false),
+                Flag::NotDealloc => wire.dealloc = Dealloc::No,
+                Flag::RetCode => {}
+                Flag::Dealloc | Flag::DeallocDynamic => {
+                    if wire.placement == Placement::Inline {
+                        self.diagnostics.push(
+                            Diagnostic::error(place, "Dealloc on data that never go out of line")
+                                .help("drop the flag, or make the type `array[]` or `^`"),
+                        );
+                    }
+                    wire.dealloc = if flag == Flag::Dealloc { Dealloc::Yes } else { Dealloc::Dynamic };
+                }
+            }
+        }
+        if role == Role::InOut && wire.is_variable() && wire.placement != Placement::OutOfLine {
+            self.diagnostics.push(
+                Diagnostic::error(span, "an array of variable length inside the message cannot be inout")
+                    .help("use one `in` and one `out` argument"),
+            );
+            return None;
+        }
+        Some(Argument {
+            name: written.name.text.clone(),
+            span,
+            role,
+            type_name: written.type_name.text.clone(),
+            wire,
+            count_in_out,
+            server_copy,
+            text: written.text.clone(),
+        })
+    }
+
+    fn lookup(&mut self, name: &ast::Name) -> Option<Wire> {
+        if let Some((wire, _)) = self.types.get(&name.text) {
+            return Some(wire.clone());
+        }
+        let mut diagnostic = Diagnostic::error(name.span, format!("no type {} has been defined", name.text))
+            .note("a type must be defined before it is used");
+        let near = self.types.keys().map(|k| (distance(k, &name.text), k)).min();
+        diagnostic = match near {
+            Some((d, near)) if d <= 2 => diagnostic.help(format!("did you mean {near}?")),
+            _ => diagnostic.help("include the file that defines it, such as <mach/std_types.defs>"),
+        };
+        self.diagnostics.push(diagnostic);
+        None
+    }
+
+    fn builtins(&mut self) {
+        let whole = Span { file: 0, lo: 0, hi: 0 };
+        for (name, msgt_name, bits, signed) in [
+            ("char", msgt::CHAR, 8, false),
+            ("short", msgt::INTEGER_16, 16, true),
+            ("int", msgt::INTEGER_32, 32, true),
+            ("int64", msgt::INTEGER_64, 64, true),
+            ("uintptr_t", msgt::INTEGER_64, 64, false),
+            ("intptr_t", msgt::INTEGER_64, 64, true),
+        ] {
+            self.types.insert(name.into(), (types::integer(msgt_name, bits, signed), whole));
+        }
+    }
+}
+
+/// Edit distance, for suggestions; long words count as far.
+fn distance(a: &str, b: &str) -> usize {
+    if a.len() > 64 || b.len() > 64 || a.len().abs_diff(b.len()) > 2 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (above + 1).min(row[j] + 1).min(corner + usize::from(x != y));
+            corner = above;
+        }
+    }
+    row[b.len()]
+}
