@@ -22,8 +22,13 @@ pub mod port;
 pub mod right;
 
 // vm
+pub mod fault;
 pub mod map;
 pub mod memory;
+pub mod pagetable;
+pub mod user;
+pub mod vm;
+pub mod window;
 
 #[cfg(any(test, feature = "host"))]
 pub mod host;

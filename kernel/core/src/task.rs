@@ -51,7 +51,8 @@ pub struct Task {
     pub suspended: u32,
     /// Thread that waits for its termination to end.
     pub terminator: Ref<Thread>,
-    pad0: u32,
+    /// Names on the list of free names.
+    pub names_freed: u32,
     /// Bytes mapped.
     pub virtual_size: u64,
     /// CPU time spent in it by its own threads and visitors, ns.
@@ -62,7 +63,10 @@ pub struct Task {
     pub overruns: u64,
     /// Visits ever made.
     pub visits_total: u64,
-    pad1: [u8; 16],
+    /// Where the search for room for a mapping begins.
+    pub place_hint: u64,
+    /// While it is being made a copy of its parent: up to where.
+    pub fork_at: u64,
     /// Exception port.
     pub exception: RightSlot,
     /// Bootstrap port.
