@@ -2,10 +2,10 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", feature = "machine-selftest"))]
 mod selftest;
 
-#[cfg(target_os = "none")]
+#[cfg(all(target_os = "none", feature = "machine-selftest"))]
 drover_machine::entry!(selftest::main);
 
 #[cfg(not(target_os = "none"))]

@@ -72,11 +72,6 @@ fn boot_information(bench: &mut Bench) {
     let info = bench.info;
     let free: u64 = info.free.iter().map(|range| u64::from(range.count)).sum();
     let modules: u64 = info.modules.iter().map(|module| u64::from(module.frames.count)).sum();
-    log::info!(
-        "frames: {} = {free} free + {modules} modules + {} reserve",
-        info.ram_frames,
-        info.reserve_frames
-    );
     assert_eq!(free + modules + info.reserve_frames, info.ram_frames);
     assert!(free > 1000);
     for range in &info.free {
