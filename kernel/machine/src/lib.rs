@@ -34,6 +34,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
+mod fault;
+#[cfg(target_os = "none")]
 mod fpu;
 #[cfg(target_os = "none")]
 pub mod hardware;

@@ -1,6 +1,6 @@
 //! Touching an address in kernel mode and living to tell: for the self test of the protections, only.
 
-use crate::trap::KernelFrame;
+use crate::fault::KernelFrame;
 use core::arch::naked_asm;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -17,13 +17,12 @@
 //! Traps in the kernel itself: an interrupt can only come in [`idle`]; anything else is the end, told readably. NMI,
 //! double fault and machine check have stacks of their own, so that they can be told even then.
 
-use crate::event::{
-    BREAKPOINT, DOUBLE_FAULT, Event, GENERAL_PROTECTION, MACHINE_CHECK, NMI, PAGE_FAULT, exception_name,
-};
+use crate::event::{BREAKPOINT, DOUBLE_FAULT, Event, GENERAL_PROTECTION, MACHINE_CHECK, NMI, PAGE_FAULT};
+use crate::fault::kernel_fault;
 use crate::segments::{
     self, KERNEL_CODE, STAR, TABLE_WORDS, TASK_STATE, TaskState, USER_CODE, USER_DATA, descriptor_table, gate,
 };
-use crate::{console, panic, timer};
+use crate::{console, timer};
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::mem::offset_of;
@@ -469,66 +468,4 @@ fn interrupted(vector: u8) -> u8 {
     }
     timer::acknowledge(vector);
     vector
-}
-
-/// All registers at a trap in the kernel.
-#[repr(C)]
-pub(crate) struct KernelFrame {
-    r15: u64,
-    r14: u64,
-    r13: u64,
-    r12: u64,
-    r11: u64,
-    r10: u64,
-    r9: u64,
-    r8: u64,
-    rbp: u64,
-    rdi: u64,
-    rsi: u64,
-    rdx: u64,
-    rcx: u64,
-    rbx: u64,
-    rax: u64,
-    vector: u64,
-    error: u64,
-    pub(crate) rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
-}
-
-/// A trap that the kernel does not expect: says all it knows, and ends the machine.
-extern "C" fn kernel_fault(frame: &mut KernelFrame) {
-    let vector = frame.vector as u8;
-    #[cfg(feature = "selftest")]
-    if vector == PAGE_FAULT && crate::probe::caught(frame, Cr2::read_raw()) {
-        return;
-    }
-    let f = frame;
-    panic::begin();
-    let place = if f.cs & 3 == 0 { "the kernel" } else { "user mode" };
-    let guard = if vector == DOUBLE_FAULT { " (kernel stack overflow?)" } else { "" };
-    panic::print(format_args!(
-        "kernel panic: {} in {place}{guard}, error {:#x}, address {:#x}\n",
-        exception_name(vector),
-        f.error,
-        Cr2::read_raw()
-    ));
-    let cr3 = Cr3::read_raw().0.start_address().as_u64();
-    for line in [
-        [("rax", f.rax), ("rbx", f.rbx), ("rcx", f.rcx), ("rdx", f.rdx)],
-        [("rsi", f.rsi), ("rdi", f.rdi), ("rbp", f.rbp), ("rsp", f.rsp)],
-        [(" r8", f.r8), (" r9", f.r9), ("r10", f.r10), ("r11", f.r11)],
-        [("r12", f.r12), ("r13", f.r13), ("r14", f.r14), ("r15", f.r15)],
-        [("rip", f.rip), ("flg", f.rflags), ("cr3", cr3), (" ss", f.ss)],
-    ] {
-        for (name, value) in line {
-            panic::print(format_args!(" {name} {value:016x}"));
-        }
-        panic::print(format_args!("\n"));
-    }
-    panic::print(format_args!("at:\n"));
-    panic::print_place(f.rip);
-    panic::end(f.rbp)
 }

@@ -120,6 +120,8 @@ programs! {
         "jmp program_sse";
     /// Calls, for ever.
     call_again: "2: syscall", "jmp 2b";
+    /// Asks where the descriptor table is.
+    descriptor_table: "sgdt [rsp - 16]", "syscall";
     /// Switches single step on, and calls.
     step_into_call:
         "pushfq",

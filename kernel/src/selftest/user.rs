@@ -9,6 +9,7 @@ use drover_machine::event::{
 };
 use drover_machine::hardware::{FPU_INITIAL, Hardware};
 use drover_machine::paging::{DIRECT_MAP, KERNEL_BASE};
+use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::rflags::{self, RFlags};
 
 /// Where the program is.
@@ -112,6 +113,10 @@ pub(super) fn exceptions(bench: &mut Bench) {
         assert_eq!(program.run(hardware), expected);
         assert_eq!(program.regs.rip, CODE + offset, "{expected:?}");
     }
+    let hidden = Cr4::read().contains(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION);
+    let mut program = Program::new(hardware, frames, programs::descriptor_table());
+    let expected = if hidden { exception(GENERAL_PROTECTION, 0, 0) } else { Event::Syscall };
+    assert_eq!(program.run(hardware), expected);
     // Here the error code names the gate: by 8 times its number, or by 16 times on QEMU before version 8.
     let mut program = Program::new(hardware, frames, programs::closed_gate());
     let event = program.run(hardware);
