@@ -31,6 +31,8 @@ pub mod symbols;
 pub mod boot;
 #[cfg(target_os = "none")]
 mod console;
+#[cfg(all(target_os = "none", feature = "core"))]
+mod core_machine;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
