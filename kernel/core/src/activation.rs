@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::account::Account;
 use crate::object::{Head, Kind, Object, Ref};
 use crate::port::Port;
+use crate::right::RightSlot;
 use crate::task::Task;
 use crate::thread::Thread;
 
@@ -110,7 +111,11 @@ pub struct Activation {
     pub receive_option: u32,
     /// One-way with a receive half: port for RCV_NOTIFY.
     pub receive_notify: u32,
-    pad: [u8; 120],
+    /// Options of the caller's receive half, for the reply.
+    pub reply_option: u32,
+    pad: [u8; 84],
+    /// The slot by which the death of `port` is noticed.
+    pub(crate) port_slot: RightSlot,
 }
 
 impl Object for Activation {

@@ -102,6 +102,8 @@ pub struct Kernel<M> {
     pub(crate) turn: Ref<Account>,
     /// Dying tasks that are being taken apart, a list.
     pub(crate) reaping: Ref<Task>,
+    /// Dying ports, a list.
+    pub(crate) dying: Ref<Port>,
     /// Thread that waits for console input.
     pub(crate) console_reader: Ref<Thread>,
     /// Threads that wait on words, by hash of the word's address.
@@ -199,6 +201,7 @@ impl<M: Machine> Kernel<M> {
             throttled: Ref::NONE,
             turn: Ref::NONE,
             reaping: Ref::NONE,
+            dying: Ref::NONE,
             console_reader: Ref::NONE,
             words: [Ref::NONE; WORD_BUCKETS],
             quantum_end: 0,

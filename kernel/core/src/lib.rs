@@ -17,14 +17,22 @@ pub mod task;
 pub mod tree;
 
 // ipc
+pub mod mach_port;
 pub mod message;
+pub mod notify;
 pub mod port;
+pub mod portset;
+pub mod queue;
 pub mod right;
+pub mod rpc_port;
+pub mod space;
+pub mod transfer;
 
 // vm
 pub mod fault;
 pub mod map;
 pub mod memory;
+pub mod ool;
 pub mod pagetable;
 pub mod user;
 pub mod vm;
