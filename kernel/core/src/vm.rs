@@ -283,10 +283,10 @@ impl<M: Machine> Kernel<M> {
             return Ok(());
         }
         let (start, end) = page_range(address, size)?;
-        if in_windows(start) || in_windows(end - 1) {
-            return self.window_release(task, start, end);
-        }
         let mut budget = BATCH;
+        if in_windows(start) || in_windows(end - 1) {
+            return self.window_release(task, start, end, &mut budget);
+        }
         self.vm_remove(task, start, end, &mut budget)
     }
 

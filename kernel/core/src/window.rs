@@ -216,22 +216,27 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_ADDRESS`: not a window in use, or more than one; `KERN_RESOURCE_SHORTAGE`: an entry had to be cut; `Again`: more is left.
-    pub(crate) fn window_release(&mut self, task: Ref<Task>, start: u64, end: u64) -> Result<(), Stop> {
+    pub(crate) fn window_release(
+        &mut self,
+        task: Ref<Task>,
+        start: u64,
+        end: u64,
+        budget: &mut u32,
+    ) -> Result<(), Stop> {
         let act = self.window_owner(task, start).ok_or(Stop::Error(KERN_INVALID_ADDRESS))?;
         if base_of(start) != base_of(end - 1) {
             return Err(Stop::Error(KERN_INVALID_ADDRESS));
         }
         self.map_clip(task, start)?;
         self.map_clip(task, end)?;
-        let mut budget = BATCH;
-        self.window_unmap_entries(act, start, end, &mut budget)?;
+        self.window_unmap_entries(act, start, end, budget)?;
         let root = self.get(task).root_table;
         let mut at = start;
         while let Some(address) = self.page_next(root, at, end) {
-            if budget == 0 {
+            if *budget == 0 {
                 return Err(Stop::Again);
             }
-            budget -= 1;
+            *budget -= 1;
             if let Some(frame) = self.page_remove(task, address)
                 && self.info(frame).kind == FrameKind::Window as u8
             {
