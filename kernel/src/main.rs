@@ -4,6 +4,8 @@
 
 #[cfg(all(target_os = "none", feature = "machine-selftest"))]
 mod selftest;
+#[cfg(target_os = "none")]
+mod start;
 
 #[cfg(all(target_os = "none", feature = "machine-selftest"))]
 drover_machine::entry!(selftest::main);

@@ -65,7 +65,27 @@ pub(crate) fn main(info: &'static BootInfo, hardware: Hardware) -> ! {
         log::info!("test console input ... ok");
     }
     log::info!("machine self test passed: {} tests", TESTS.len());
+    logic(info, bench.hardware);
     power::exit_qemu(power::SUCCESS)
+}
+
+/// The kernel's logic takes the machine over: every frame is accounted for. (The frames that the tests have used are
+/// free again: nothing refers to them any more.)
+fn logic(info: &'static BootInfo, mut hardware: Hardware) {
+    hardware.leave_address_space();
+    let begin = hardware.now();
+    let kernel = crate::start::kernel(info, hardware);
+    let took = (kernel.machine.now() - begin) / 1000;
+    let frames =
+        u64::from(kernel.total_frames) + u64::from(kernel.table_frames) + u64::from(kernel.kernel_frames);
+    assert_eq!(frames, info.ram_frames);
+    assert_eq!(kernel.module_count, info.modules.len());
+    log::info!(
+        "test logic takes over ... ok: {} frames, frame table {}, {} free, {took} us",
+        kernel.total_frames,
+        kernel.table_frames,
+        kernel.free_frames
+    );
 }
 
 fn boot_information(bench: &mut Bench) {
