@@ -9,8 +9,7 @@ use std::fmt::Write as _;
 
 use crate::layout::word;
 use crate::model::{
-    Argument, Complex, Dealloc, Item, Message, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire,
-    msgt,
+    Argument, Complex, Item, Message, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire, msgt,
 };
 use rust::{camel, doc, elem_type, ident, shout, struct_name};
 
@@ -211,8 +210,8 @@ fn client_type(wire: &Wire, types: Option<&str>) -> String {
         }
         (Shape::Fixed(elem @ crate::model::Elem::Array(..)), _) => format!("&{}", elem_type(elem, types)),
         (Shape::Fixed(elem), _) => elem_type(elem, types),
-        (Shape::Variable(..), Placement::OutOfLine) if wire.dealloc != Dealloc::No => "Ool".into(),
-        (Shape::Variable(..), Placement::Chosen) if wire.dealloc != Dealloc::No => {
+        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => "Ool".into(),
+        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
             format!("&{}", reply_type(wire, types))
         }
         (Shape::Variable(elem, _), _) if elem.is_right() && wire.send == msgt::POLYMORPHIC => {
@@ -273,13 +272,13 @@ fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> String {
         (Shape::Variable(..), Placement::Inline) => {
             format!("{}({w}, {max}, {value})", if ports { "ports" } else { "array" })
         }
-        (Shape::Variable(..), Placement::Chosen) if wire.dealloc != Dealloc::No => {
+        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
             format!("out_data({w}, {value})")
         }
         (Shape::Variable(..), Placement::Chosen) => {
             format!("{}({w}, {max}, {value})", if ports { "data_ports" } else { "data" })
         }
-        (Shape::Variable(..), Placement::OutOfLine) if wire.dealloc != Dealloc::No => {
+        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => {
             format!("ool::<{elem}>({w}, {value})")
         }
         (Shape::Variable(..), Placement::OutOfLine) => {
@@ -360,12 +359,24 @@ fn sizes(message: &Message) -> String {
 }
 
 fn routine_doc(out: &mut String, routine: &Routine) {
-    doc(out, routine.doc.as_deref().unwrap_or(""));
     let reply = match &routine.reply {
         Some(reply) => format!("reply {} ({})", routine.id.wrapping_add(100), sizes(reply)),
         None => "no reply".into(),
     };
-    doc(out, &format!("\nMessage {} ({}), {reply}.", routine.id, sizes(&routine.request)));
+    let message = format!("Message {} ({}), {reply}.", routine.id, sizes(&routine.request));
+    // By convention the comment ends with a paragraph that begins with `Errors:`.
+    let text = routine.doc.as_deref().unwrap_or("");
+    let (about, errors) = match text.find("Errors:") {
+        Some(at) => (text[..at].trim_end(), text[at + "Errors:".len()..].trim_start()),
+        None => (text, ""),
+    };
+    for part in [about, &message].into_iter().filter(|p| !p.is_empty()) {
+        doc(out, part);
+        doc(out, "\n");
+    }
+    if !errors.is_empty() {
+        doc(out, &format!("# Errors\n{errors}"));
+    }
 }
 
 fn items_of(message: &Message) -> impl Iterator<Item = (&Item, usize)> {

@@ -110,6 +110,16 @@ impl Elem {
         }
     }
 
+    /// Its memory in Rust is its image on the wire.
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        match self {
+            Self::Prim(p) => *p != Prim::Bool,
+            Self::Array(elem, _) => elem.is_flat(),
+            Self::Struct(_) => false,
+        }
+    }
+
     /// A right, or rights.
     #[must_use]
     pub fn is_right(&self) -> bool {
@@ -210,6 +220,16 @@ impl Wire {
     #[must_use]
     pub fn min_data_length(&self) -> u64 {
         if self.is_variable() && self.placement != Placement::OutOfLine { 0 } else { self.data_length() }
+    }
+
+    /// A client may pass the data as a borrowed slice: it keeps them, and their memory can go out of line as it is.
+    #[must_use]
+    pub fn takes_slice(&self) -> bool {
+        match (&self.shape, self.placement) {
+            (Shape::Variable(..), Placement::Inline) => true,
+            (Shape::Variable(elem, _), _) => self.dealloc == Dealloc::No && elem.is_flat(),
+            _ => false,
+        }
     }
 
     /// Rights travel in it, on either side.

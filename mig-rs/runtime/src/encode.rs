@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use crate::decode::{ool_size, unit_and_stride};
 use crate::port::received;
-use crate::{Bounded, FixedStr, Ool, OutData, Port, PortName, Ports, Value, round8};
+use crate::{Bounded, FixedStr, Flat, Ool, OutData, Port, PortName, Ports, Value, round8};
 
 /// An argument does not fit in the message: `MIG_ARRAY_TOO_LARGE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    pub fn data<T: Value>(&mut self, word: u64, max: usize, values: &[T]) -> Result<(), Overflow> {
+    pub fn data<T: Flat>(&mut self, word: u64, max: usize, values: &[T]) -> Result<(), Overflow> {
         if values.len() <= max {
             return self.array((word | TypeWord::INLINE) & !TypeWord::DEALLOCATE, max, values);
         }
@@ -199,7 +199,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    pub fn slice_out_of_line<T: Value>(&mut self, word: u64, values: &[T]) -> Result<(), Overflow> {
+    pub fn slice_out_of_line<T: Flat>(&mut self, word: u64, values: &[T]) -> Result<(), Overflow> {
         let count = u32::try_from(values.len()).map_err(|_| Overflow)?;
         let address = if count == 0 { 0 } else { values.as_ptr() as usize as u64 };
         self.ool::<T>(word & !TypeWord::DEALLOCATE, Ool::copy(address, count))

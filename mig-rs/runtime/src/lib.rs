@@ -32,7 +32,7 @@ pub use error::RpcError;
 pub use port::{Port, PortName};
 pub use server::{Mode, Outcome, Request, write_error};
 pub use transport::Transport;
-pub use value::Value;
+pub use value::{Flat, Value};
 
 pub use drover_abi::donation::Donation;
 pub use drover_abi::message::Header;

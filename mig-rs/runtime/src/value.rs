@@ -17,6 +17,9 @@ pub trait Value: Copy + PartialEq + core::fmt::Debug {
     fn store(self, bytes: &mut [u8]);
 }
 
+/// A value whose memory in Rust is its image on the wire, so that a slice of them can go out of line as it is.
+pub trait Flat: Value {}
+
 macro_rules! integer {
     ($($t:ty)*) => {$(
         impl Value for $t {
@@ -36,6 +39,7 @@ macro_rules! integer {
                 }
             }
         }
+        impl Flat for $t {}
     )*};
 }
 
@@ -67,6 +71,10 @@ impl Value for PortName {
         self.0.store(bytes);
     }
 }
+
+impl Flat for PortName {}
+
+impl<T: Flat, const N: usize> Flat for [T; N] {}
 
 impl<T: Value, const N: usize> Value for [T; N] {
     const SIZE: usize = T::SIZE * N;
