@@ -13,9 +13,13 @@ pub mod auth;
 #[rustfmt::skip]
 pub mod device;
 #[rustfmt::skip]
+pub mod drover_auth;
+#[rustfmt::skip]
 pub mod drover_host;
 #[rustfmt::skip]
 pub mod drover_port;
+#[rustfmt::skip]
+pub mod drover_vm;
 #[rustfmt::skip]
 pub mod exc;
 #[rustfmt::skip]
