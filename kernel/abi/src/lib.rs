@@ -12,6 +12,7 @@ pub mod message;
 pub mod port;
 pub mod regs;
 pub mod returns;
+pub mod startup;
 pub mod trap;
 pub mod vm;
 pub mod window;

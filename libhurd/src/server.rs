@@ -1,0 +1,371 @@
+//! What a server author writes: objects, a handler for their messages, and a loop.
+//!
+//! An *object* is a port with a payload, a number of the server's own choice by which the handler finds what the port stands for. In
+//! the worlds where calls migrate it is an RPC port: the kernel enters [`entry`] on the caller's thread, in a fresh window, at the caller's
+//! expense. In the classic world it is a message port in one port set, served by worker threads in the manner of libports: whenever the last
+//! idle worker takes a request another one is made, **without an upper bound**, at the server's expense, as on the Hurd.
+//!
+//! Who pays: a port is paid by whoever is the payer when it is made. Made in a call it must outlive, wrap it in [`own`](crate::own) or
+//! in a session's [`charged_to`](crate::payer::charged_to).
+//!
+//! Notifications (no-senders) come to message ports in every world and are served by the thread in [`Server::run`].
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::time::Duration;
+
+use drover_abi::message::{HEADER_SIZE, Header, option, remote_disposition};
+use drover_abi::port::NOTIFY_NO_SENDERS;
+use drover_abi::returns::{KERN_FAILURE, KERN_RESOURCE_SHORTAGE, MIG_NO_REPLY};
+use drover_abi::window::{REPLY, REPLY_MAX, REQUEST, REQUEST_MAX};
+use mig_runtime::{ERROR_REPLY_SIZE, Mode, Outcome, PortName, Request, Value};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::cleanup;
+use crate::clock::nanos;
+use crate::local::{Local, UNWINDING};
+use crate::message::{Carried, carried};
+use crate::port::{self, PortSet, ReceiveRight};
+use crate::syscall::{self, MsgArgs};
+use crate::{ool, rpc, thread, world};
+
+/// Serves one request: tries its interfaces one after the other until one knows the message.
+pub type Demux = fn(&[u8], &mut [u8]) -> Outcome;
+
+/// What an exit may need: the longest critical section and all cleanups. A call is refused unless its payer can set that much aside.
+#[derive(Clone, Copy, Debug)]
+pub struct UnwindReserve {
+    /// CPU time.
+    pub cpu: Duration,
+    /// Frames.
+    pub frames: u64,
+}
+
+impl UnwindReserve {
+    /// 200 us and 8 frames: enough for short locks and dropping references.
+    pub const SMALL: Self = Self { cpu: Duration::from_micros(200), frames: 8 };
+}
+
+/// The task's server half.
+pub struct Server {
+    demux: Demux,
+    no_senders: fn(u64),
+    reserve: UnwindReserve,
+    set: PortSet,
+    idle: AtomicUsize,
+    workers: AtomicU32,
+}
+
+static SERVER: AtomicPtr<Server> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The server of this task, once there is one.
+fn current() -> Option<&'static Server> {
+    // SAFETY: null, or the leaked value that `Server::new` stored.
+    unsafe { SERVER.load(Ordering::Acquire).as_ref() }
+}
+
+/// An object of the server's: its port, and the port by which it learns that nobody can call it any more.
+#[derive(Debug)]
+pub struct Object {
+    port: ReceiveRight,
+    /// Held for its drop; its payload is the object's.
+    _notify: Option<ReceiveRight>,
+}
+
+impl Object {
+    /// The port's name.
+    #[must_use]
+    pub fn name(&self) -> PortName {
+        self.port.name()
+    }
+    /// A send right for a reply or a request.
+    #[must_use]
+    pub fn send(&self) -> mig_runtime::Port {
+        self.port.make_send()
+    }
+    /// A send right of the task's own.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn send_right(&self) -> Result<port::SendRight, i32> {
+        self.port.send_right()
+    }
+}
+
+impl Server {
+    /// Makes this task a server. Once per program; the task pays.
+    ///
+    /// `no_senders` is told the payload of an [`Object`] made with [`Server::counted_object`] that has no senders left.
+    ///
+    /// # Errors
+    /// The kernel's, if there is no room for a port set; `KERN_FAILURE` if there is a server already.
+    pub fn new(demux: Demux, reserve: UnwindReserve, no_senders: fn(u64)) -> Result<&'static Self, i32> {
+        let server = Self {
+            demux,
+            no_senders,
+            reserve,
+            set: PortSet::new()?,
+            idle: AtomicUsize::new(0),
+            workers: AtomicU32::new(1),
+        };
+        let server = alloc::boxed::Box::leak(alloc::boxed::Box::new(server));
+        SERVER
+            .compare_exchange(core::ptr::null_mut(), server, Ordering::AcqRel, Ordering::Acquire)
+            .map_err(|_| KERN_FAILURE)?;
+        Ok(server)
+    }
+
+    /// A new object. The current payer pays for its port.
+    ///
+    /// # Errors
+    /// The kernel's; nothing is left behind.
+    pub fn object(&self, payload: u64) -> Result<Object, i32> {
+        let port = ReceiveRight::new()?;
+        if world::current().migrates() {
+            port.set_rpc(
+                payload,
+                entry as *const () as u64,
+                unwind_entry as *const () as u64,
+                nanos(self.reserve.cpu),
+                self.reserve.frames,
+            )?;
+        } else {
+            port.set_payload(payload)?;
+            self.set.add(&port)?;
+        }
+        Ok(Object { port, _notify: None })
+    }
+
+    /// A new object whose end is reported: when all send rights are gone, the server's `no_senders` is called with the payload.
+    /// Costs a second port. The report comes only after a send right has been made and has gone.
+    ///
+    /// # Errors
+    /// The kernel's; nothing is left behind.
+    pub fn counted_object(&self, payload: u64) -> Result<Object, i32> {
+        let mut object = self.object(payload)?;
+        let notify = ReceiveRight::new()?;
+        notify.set_payload(payload)?;
+        self.set.add(&notify)?;
+        port::request_no_senders(&object.port, &notify)?;
+        object._notify = Some(notify);
+        Ok(object)
+    }
+
+    /// Whether the object has senders now: `no_senders` must ask before it drops one, as a right may have been made since.
+    #[must_use]
+    pub fn has_senders(object: &Object) -> bool {
+        object.port.has_senders()
+    }
+
+    /// Serves for ever. In the classic world this is the first worker; where calls migrate, the thread that takes notifications.
+    pub fn run(&'static self) -> ! {
+        loop {
+            self.idle.fetch_add(1, Ordering::AcqRel);
+            self.serve_queue();
+            // The receive was refused: no memory for the message, or aborted. Others may do better later.
+            let _ = crate::clock::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Receives and serves until a receive fails.
+    fn serve_queue(&'static self) {
+        let Some((request, reply)) = thread::message_buffers() else { return };
+        loop {
+            let args =
+                MsgArgs { option: option::RCV_MSG, send_size: 0, rcv_name: self.set.name(), timeout: 0 };
+            let received = syscall::mach_msg(request, args);
+            let was_idle = self.idle.fetch_sub(1, Ordering::AcqRel);
+            if received.is_err() {
+                return;
+            }
+            if was_idle == 1 && !world::current().migrates() {
+                self.add_worker();
+            }
+            if let Ok((header, _)) = Header::read_from_prefix(request) {
+                let size = (header.size as usize).min(request.len());
+                if header.id == NOTIFY_NO_SENDERS {
+                    (self.no_senders)(header.local);
+                } else if let Some(size) = self.serve(&request[..size], reply) {
+                    answer(&mut reply[..size]);
+                }
+            }
+            self.idle.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// One more worker thread; without memory for it the others go on.
+    fn add_worker(&'static self) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        if thread::spawn(move || self.run()).is_err() {
+            self.workers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Worker threads made so far (classic world), the first included.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        self.workers.load(Ordering::Relaxed)
+    }
+
+    /// Serves one request; the size of the reply, if there is one to send. Releases what no handler took.
+    fn serve(&self, message: &[u8], reply: &mut [u8]) -> Option<usize> {
+        let request = Request::new(Mode::Received, message)?;
+        let mut outcome = (self.demux)(message, reply);
+        if outcome == Outcome::NotMine {
+            outcome = request.bad_id(reply);
+        }
+        match outcome {
+            Outcome::Reply(size) => {
+                if return_code(&reply[..size]) != Some(0) {
+                    release(message);
+                }
+                Some(size)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The return code of a reply.
+fn return_code(reply: &[u8]) -> Option<i32> {
+    reply.get(ERROR_REPLY_SIZE - 8..).map(i32::load)
+}
+
+/// Sends the reply in `reply` to the port in its header. A reply goes to a send-once right and never blocks; if it cannot be
+/// delivered the client is gone.
+fn answer(reply: &mut [u8]) {
+    let Ok((header, _)) = Header::read_from_prefix(reply) else { return };
+    if !PortName(header.remote as u32).is_valid() || remote_disposition(header.bits) == 0 {
+        return;
+    }
+    let args = MsgArgs { option: option::SEND_MSG, send_size: reply.len(), ..MsgArgs::default() };
+    if syscall::mach_msg(reply, args).is_err() {
+        release(reply);
+    }
+}
+
+/// Releases the rights and the memory that a received message brought.
+pub fn release(message: &[u8]) {
+    for item in carried(message) {
+        match item {
+            Carried::Right(name, kind) => port::release(name, kind),
+            Carried::Rights(address, count, kind) => {
+                for name in ool::names(address, count) {
+                    port::release(name, kind);
+                }
+            }
+            Carried::Memory(address, bytes) => ool::discard(address, bytes),
+        }
+    }
+}
+
+/// Entry point of RPC ports: message, size, window.
+pub(crate) extern "C" fn entry(message: *const u8, size: u64, window: u64) -> ! {
+    // SAFETY: the kernel has put the request there, in the call's own window, and nobody else writes it.
+    let request = unsafe { core::slice::from_raw_parts(message, size.min(REQUEST_MAX) as usize) };
+    // SAFETY: the window's reply buffer; this activation alone uses it.
+    let reply = unsafe { core::slice::from_raw_parts_mut((window + REPLY) as *mut u8, REPLY_MAX as usize) };
+    let size = current().and_then(|server| server.serve(request, reply)).unwrap_or(0);
+    rpc::end_of_call(Local::current());
+    finish(request, reply, size)
+}
+
+/// Returns the reply; if the kernel does not take it, an error reply; if not even that, none.
+fn finish(request: &[u8], reply: &mut [u8], size: usize) -> ! {
+    let code = syscall::drover_return(&mut reply[..size]);
+    if let Outcome::Reply(size) = mig_runtime::write_error(request, code, reply) {
+        syscall::drover_return(&mut reply[..size]);
+    }
+    loop {
+        syscall::drover_return(&mut []);
+        syscall::yield_now();
+    }
+}
+
+/// Unwind entry of RPC ports: rdi = reason, rsi = window. The stack may be in any state, so this runs on the end of the reply buffer,
+/// which an exit leaves unused.
+#[cfg(target_os = "none")]
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn unwind_entry() -> ! {
+    core::arch::naked_asm!(
+        "lea rsp, [rsi + {top}]",
+        "xor ebp, ebp",
+        "call {unwind}",
+        "ud2",
+        top = const REPLY + REPLY_MAX,
+        unwind = sym unwind,
+    )
+}
+
+/// On the host nobody enters.
+#[cfg(not(target_os = "none"))]
+pub(crate) extern "C" fn unwind_entry() -> ! {
+    unwind()
+}
+
+/// A forced exit: runs the cleanups, on the escrow. The kernel answers the client.
+extern "C" fn unwind() -> ! {
+    let local = Local::current();
+    local.set_state(UNWINDING);
+    local.set_payer_word(drover_abi::trap::PAYER_CALL);
+    cleanup::run_all(local);
+    rpc::abandon(local);
+    loop {
+        syscall::drover_return(&mut []);
+        syscall::yield_now();
+    }
+}
+
+/// Ends the running call with an error, from the panic handler: the cleanups run, the server lives.
+#[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "for the panic handler"))]
+pub(crate) fn fail_call(local: Local) -> ! {
+    let code = match local.shortage() {
+        0 => KERN_FAILURE,
+        _ => KERN_RESOURCE_SHORTAGE,
+    };
+    cleanup::run_all(local);
+    rpc::abandon(local);
+    // SAFETY: the window's request buffer, which the kernel wrote; a header's worth is always there.
+    let request = unsafe { core::slice::from_raw_parts((local.this() + REQUEST) as *const u8, HEADER_SIZE) };
+    let mut reply = [0u64; ERROR_REPLY_SIZE / 8];
+    let reply = reply.as_mut_bytes();
+    let size = match mig_runtime::write_error(request, code, reply) {
+        Outcome::Reply(size) => size,
+        _ => 0,
+    };
+    finish(request, reply, size)
+}
+
+/// Tries interfaces one after the other: `dispatch!(request, reply, io => &mut server, fs => &mut server)`.
+#[macro_export]
+macro_rules! dispatch {
+    ($request:expr, $reply:expr, $($interface:ident => $server:expr),+ $(,)?) => {
+        'served: {
+            $(
+                let outcome = $crate::stubs::$interface::dispatch($server, $request, $reply);
+                if outcome != $crate::mig::Outcome::NotMine {
+                    break 'served outcome;
+                }
+            )+
+            $crate::mig::Outcome::NotMine
+        }
+    };
+}
+
+/// A handler's answer for "I shall answer later myself", which only the classic world can do.
+pub const NO_REPLY: i32 = MIG_NO_REPLY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use drover_abi::message::bits;
+
+    #[test]
+    fn the_code_is_where_mig_puts_it() {
+        let mut reply = [0u64; ERROR_REPLY_SIZE / 8];
+        let header = Header { bits: bits(18, 0), size: 32, id: 2000, ..Header::default() };
+        let outcome = mig_runtime::write_error(header.as_bytes(), -303, reply.as_mut_bytes());
+        assert_eq!(outcome, Outcome::Reply(ERROR_REPLY_SIZE));
+        assert_eq!(return_code(reply.as_bytes()), Some(-303));
+        assert_eq!(return_code(&[]), None);
+    }
+}

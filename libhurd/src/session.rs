@@ -1,0 +1,135 @@
+//! Sessions: what a server retains for a client after the reply, paid by the client.
+//!
+//! A session is a child account of the client's. The server holds the right to charge it; the client can see it and destroy it, and
+//! then everything in it is gone: its memory faults, its ports are dead. [`Sessions`] keeps one per client account; the index itself is the server's own.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use drover_abi::returns::{KERN_FAILURE, KERN_RESOURCE_SHORTAGE};
+use hurd_stubs::account;
+use mig_runtime::PortName;
+
+use crate::cleanup::{Held, hold};
+use crate::local::Local;
+use crate::lock::Mutex;
+use crate::port::SendRight;
+use crate::rpc::{ALL, Mach};
+use crate::{payer, syscall};
+
+/// What a session may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Frames.
+    pub frames: u64,
+    /// Kernel objects.
+    pub objects: u64,
+}
+
+/// One client's account for what a server keeps.
+#[derive(Debug)]
+pub struct Session {
+    client: u64,
+    account: SendRight,
+}
+
+impl Session {
+    /// A session of the client that the running call is made for. Its donation must allow to retain that much.
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE`: the client has less, or does not allow it. `KERN_FAILURE` outside a call.
+    pub fn of_caller(limits: Limits) -> Result<Self, i32> {
+        let local = Local::current();
+        if !local.in_call() {
+            return Err(KERN_FAILURE);
+        }
+        payer::own(|| {
+            let client = SendRight::from_name(syscall::account_self());
+            let reply =
+                account::account_session_create(&Mach, client.name(), limits.frames, limits.objects, ALL)?;
+            Ok(Self { client: local.payer(), account: SendRight::from_name(reply.session) })
+        })
+    }
+
+    /// Id of the client's account.
+    #[must_use]
+    pub const fn client(&self) -> u64 {
+        self.client
+    }
+
+    /// The session's account.
+    #[must_use]
+    pub const fn account(&self) -> PortName {
+        self.account.name()
+    }
+
+    /// Runs `body` at the session's expense: ports and pages asked of the kernel in it are the session's. Heap allocations are the server's own.
+    ///
+    /// # Errors
+    /// The kernel's, when the session has been destroyed.
+    pub fn pays<R>(&self, body: impl FnOnce() -> R) -> Result<R, i32> {
+        payer::charged_to(self.account(), body)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Fails if the client has destroyed it before.
+        let _ = account::account_destroy(&Mach, self.account(), ALL);
+    }
+}
+
+/// The sessions of a server, one per client account, at most `MAX`.
+pub struct Sessions<const MAX: usize> {
+    limits: Limits,
+    table: Mutex<Vec<Arc<Session>>>,
+}
+
+impl<const MAX: usize> Sessions<MAX> {
+    /// No sessions yet.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, table: Mutex::new(Vec::new()) }
+    }
+
+    /// The caller's session, made if need be.
+    ///
+    /// # Errors
+    /// As for [`Session::of_caller`]; `KERN_RESOURCE_SHORTAGE` when `MAX` clients have one.
+    pub fn of_caller(&self) -> Result<Held<Session>, i32> {
+        let client = Local::current().payer();
+        if let Some(found) = self.find(client)? {
+            return Ok(hold(found));
+        }
+        let made = Session::of_caller(self.limits)?;
+        payer::own(|| {
+            let mut table = self.table.lock()?;
+            if let Some(found) = table.iter().find(|session| session.client == client) {
+                let found = found.clone();
+                drop(table);
+                return Ok(hold(found));
+            }
+            if table.len() >= MAX || table.try_reserve(1).is_err() {
+                return Err(KERN_RESOURCE_SHORTAGE);
+            }
+            let made = Arc::new(made);
+            table.push(made.clone());
+            drop(table);
+            Ok(hold(made))
+        })
+    }
+
+    fn find(&self, client: u64) -> Result<Option<Arc<Session>>, i32> {
+        let table = self.table.lock()?;
+        Ok(table.iter().find(|session| session.client == client).cloned())
+    }
+
+    /// Forgets the session of that client; what is charged to it goes away with the last user.
+    pub fn remove(&self, client: u64) {
+        let removed = self.table.lock().ok().and_then(|mut table| {
+            let at = table.iter().position(|session| session.client == client)?;
+            Some(table.swap_remove(at))
+        });
+        drop(removed);
+    }
+}
