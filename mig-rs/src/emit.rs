@@ -83,11 +83,13 @@ pub fn emit_types(structs: &[std::rc::Rc<StructDef>], source: &str) -> Result<St
 }
 
 fn finish(body: &str, source: &str, title: &str, about: Option<&str>) -> Result<String, String> {
+    let is_code = |line: &&str| !line.starts_with("#[doc") && !line.starts_with("///");
+    let code = body.lines().filter(is_code).collect::<Vec<_>>().join("\n");
     let mentioned = |name: &str| {
-        body.match_indices(name).any(|(at, _)| {
+        code.match_indices(name).any(|(at, _)| {
             let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-            !body[..at].chars().next_back().is_some_and(word)
-                && !body[at + name.len()..].chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
+            !code[..at].chars().next_back().is_some_and(word)
+                && !code[at + name.len()..].chars().next().is_some_and(|c| c.is_alphanumeric() || c == '_')
         })
     };
     let used: Vec<&str> = RUNTIME.iter().copied().filter(|n| mentioned(n)).collect();

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Ports, Request, RpcError, Shape, Transport,
+    PortName, Request, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 21000;

@@ -6,7 +6,7 @@
 //! task's account, work on one's own to the caller's.
 #![allow(clippy::all, non_snake_case, reason = "generated")]
 use mig_runtime::{
-    Array, Bounded, Buffer, Data, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
+    Array, Bounded, Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
     PortName, Request, RpcError, Shape, Transport,
 };
 /// Id of the first routine.

@@ -6,8 +6,8 @@
 //! memory_object routines of the `mach` interface.
 #![allow(clippy::all, non_snake_case, reason = "generated")]
 use mig_runtime::{
-    Buffer, Data, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    Buffer, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request, RpcError,
+    Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2200;

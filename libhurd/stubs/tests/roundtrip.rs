@@ -426,7 +426,8 @@ fn requests_cut_at_every_length_are_refused() {
         }
         let mut longer = request.clone();
         longer.extend([0; 8]);
-        longer[4..8].copy_from_slice(&(longer.len() as u32).to_le_bytes());
+        let size = longer.len() as u32;
+        longer[4..8].copy_from_slice(&size.to_le_bytes());
         assert_eq!(verdict(&longer), Some(MIG_BAD_ARGUMENTS));
     }
 }

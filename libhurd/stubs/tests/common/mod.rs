@@ -8,7 +8,7 @@ use mig_runtime::{Donation, Outcome, Transport};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The disposition that a receiver sees.
-pub fn received(name: u32) -> u32 {
+pub(crate) fn received(name: u32) -> u32 {
     match name {
         msgt::COPY_SEND | msgt::MAKE_SEND => msgt::PORT_SEND,
         msgt::MAKE_SEND_ONCE => msgt::PORT_SEND_ONCE,
@@ -17,7 +17,7 @@ pub fn received(name: u32) -> u32 {
 }
 
 /// Offsets of all descriptors in a message.
-pub fn descriptors(message: &[u8]) -> Vec<usize> {
+pub(crate) fn descriptors(message: &[u8]) -> Vec<usize> {
     let (mut at, mut list) = (HEADER_SIZE, Vec::new());
     while at + 8 <= message.len() {
         let word = TypeWord(u64::from_le_bytes(message[at..at + 8].try_into().unwrap()));
@@ -30,7 +30,7 @@ pub fn descriptors(message: &[u8]) -> Vec<usize> {
 }
 
 /// What the kernel does to a body on its way.
-pub fn translate(message: &mut [u8]) {
+pub(crate) fn translate(message: &mut [u8]) {
     for at in descriptors(message) {
         let word = u64::from_le_bytes(message[at..at + 8].try_into().unwrap());
         let name = TypeWord(word).name();
@@ -46,18 +46,18 @@ pub fn translate(message: &mut [u8]) {
 }
 
 /// The transport of the tests: calls `serve(request, reply)`.
-pub struct Loop<F> {
-    pub serve: RefCell<F>,
+pub(crate) struct Loop<F> {
+    pub(crate) serve: RefCell<F>,
     /// The request as its sender wrote it.
-    pub sent: RefCell<Vec<u8>>,
+    pub(crate) sent: RefCell<Vec<u8>>,
     /// The request as the server got it.
-    pub got: RefCell<Vec<u8>>,
+    pub(crate) got: RefCell<Vec<u8>>,
     /// Read the request as the kernel does.
-    pub raw: bool,
+    pub(crate) raw: bool,
 }
 
 impl<F: FnMut(&[u8], &mut [u8]) -> Outcome> Loop<F> {
-    pub fn new(serve: F) -> Self {
+    pub(crate) fn new(serve: F) -> Self {
         Self { serve: RefCell::new(serve), sent: RefCell::default(), got: RefCell::default(), raw: false }
     }
 
