@@ -1,11 +1,12 @@
 //! The command line of `cargo xtask`.
 
+use crate::check::Lane;
 use crate::compile;
 use crate::image::{self, Spec};
 use crate::iso::{self, Boot};
 use crate::qemu::Machine;
 use crate::workspace::Workspace;
-use crate::{doctor, dos, size, testing};
+use crate::{bench, check, codegen, doctor, dos, size, testing};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -70,6 +71,23 @@ enum Command {
         /// Further arguments for the test programs.
         #[arg(last = true)]
         rest: Vec<String>,
+    },
+    /// Count guest instructions per operation and frames per object.
+    Bench {
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the lints: fmt, tidy, codegen, clippy (host), bare (clippy on the bare target), doc.
+    Check {
+        /// Only these lanes.
+        lanes: Vec<Lane>,
+    },
+    /// Generate the stubs in libhurd/stubs from the definitions in libhurd/defs.
+    Codegen {
+        /// Only compare, and fail when a file would change.
+        #[arg(long)]
+        check: bool,
     },
 }
 
@@ -176,6 +194,9 @@ fn dispatch(command: Command) -> Result<()> {
             }
         }
         Command::Dos(options) => dos::run(&ws, &options),
+        Command::Bench { json } => bench::run(&ws, json),
+        Command::Check { lanes } => check::run(&ws, &lanes),
+        Command::Codegen { check } => codegen::run(&ws, check),
         Command::Test { filter, rest } => testing::run(&ws, filter.as_deref(), &rest),
     }
 }

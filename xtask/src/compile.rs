@@ -5,13 +5,15 @@ use crate::programs::{self, KERNEL, Program};
 use crate::workspace::{Workspace, make_dir};
 use crate::{progress, strip};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a build made: stripped programs ready for an ISO.
 #[derive(Debug, Clone)]
 pub struct Built {
     /// The stripped kernel.
     pub kernel: PathBuf,
+    /// The kernel's symbols, for the backtrace of a panic.
+    pub symbols: PathBuf,
     /// Every program with its stripped file, boot modules first.
     pub programs: Vec<(Program, PathBuf)>,
 }
@@ -49,27 +51,59 @@ pub fn build(ws: &Workspace) -> Result<Built> {
             Ok(())
         },
     )?;
+    let from = ws.target.join(BARE_TARGET).join("release");
     let dir = ws.out().join("programs");
-    make_dir(&dir)?;
-    let strip_one = |name: &str| -> Result<PathBuf> {
-        let from = ws.target.join(BARE_TARGET).join("release").join(name);
-        let elf = std::fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
-        let stripped = strip::strip(&elf).with_context(|| format!("cannot strip {}", from.display()))?;
-        let to = dir.join(name);
-        write_if_changed(&to, &stripped)?;
-        Ok(to)
-    };
-    let kernel = strip_one(KERNEL)?;
-    let programs =
-        programs.into_iter().map(|p| strip_one(&p.name).map(|path| (p, path))).collect::<Result<Vec<_>>>()?;
-    Ok(Built { kernel, programs })
+    let (kernel, symbols) = strip_kernel(&from, &dir)?;
+    let programs = programs
+        .into_iter()
+        .map(|p| strip_one(&from, &dir, &p.name).map(|path| (p, path)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Built { kernel, symbols, programs })
+}
+
+/// Builds a kernel with other features, in folders of its own: the stripped kernel and its symbols.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_kernel(ws: &Workspace, features: &str) -> Result<(PathBuf, PathBuf)> {
+    let dir = ws.out().join(format!("kernel-{features}"));
+    progress::step(&format!("building the kernel with {features}"), || {
+        let mut command = programs::cargo(ws);
+        command.args(["build", "--release", "--target", BARE_TARGET, "-p", KERNEL, "--features", features]);
+        command.arg("--target-dir").arg(dir.join("target"));
+        let status = command.status().context("cannot run cargo")?;
+        if !status.success() {
+            bail!("the build failed; cargo's messages are above");
+        }
+        Ok(())
+    })?;
+    strip_kernel(&dir.join("target").join(BARE_TARGET).join("release"), &dir)
+}
+
+fn strip_kernel(from: &Path, dir: &Path) -> Result<(PathBuf, PathBuf)> {
+    let kernel = strip_one(from, dir, KERNEL)?;
+    let symbols = dir.join(drover_machine::symbols::MODULE);
+    let table = drover_machine::symbols::make_symbol_file(&std::fs::read(from.join(KERNEL))?)
+        .context("the kernel's symbols cannot be read")?;
+    write_if_changed(&symbols, &table)?;
+    Ok((kernel, symbols))
+}
+
+fn strip_one(from: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
+    make_dir(dir)?;
+    let from = from.join(name);
+    let elf = std::fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+    let stripped = strip::strip(&elf).with_context(|| format!("cannot strip {}", from.display()))?;
+    let to = dir.join(name);
+    write_if_changed(&to, &stripped)?;
+    Ok(to)
 }
 
 /// Writes a file only when its bytes differ, through a rename so that a reader never sees half of it.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_if_changed(path: &std::path::Path, bytes: &[u8]) -> Result<()> {
+pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
     if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }

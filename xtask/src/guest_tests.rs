@@ -9,7 +9,8 @@
 //!     exit::ceiling_inside
 //! ```
 //!
-//! A group is one boot with the boot line `mode=test group=NAME world=...`. Each listed test has its own verdict; one more,
+//! A group is one boot with the boot line `mode=test group=NAME world=...`. The options are `world`, `mem` (MiB), `deadline` (seconds),
+//! `icount` (true: exact guest time) and `kernel` (features of a kernel of its own); other `key=value` words go to the boot line. Each listed test has its own verdict; one more,
 //! `GROUP::end`, holds that the guest said `##DONE`, ended with exit code 33, and printed no test that the table does not list.
 
 use crate::compile::Built;
@@ -18,7 +19,7 @@ use crate::qemu::{Machine, SUCCESS};
 use crate::serial::{self, Line};
 use crate::vm::{Event, Vm};
 use crate::workspace::Workspace;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct Group {
     pub deadline: u64,
     /// Count instructions, so that guest time is exact.
     pub icount: bool,
+    /// Features of the kernel, when the group needs one of its own.
+    pub kernel: Option<String>,
     /// Further words of the boot line.
     pub args: Vec<String>,
     /// The tests.
@@ -89,6 +92,7 @@ fn parse_group(rest: &str) -> Result<Group> {
         mem_mib: 512,
         deadline: 120,
         icount: false,
+        kernel: None,
         args: Vec::new(),
         tests: Vec::new(),
     };
@@ -103,6 +107,7 @@ fn parse_group(rest: &str) -> Result<Group> {
             "icount" => {
                 group.icount = value.parse().with_context(|| format!("`{word}`: true or false expected"))?
             }
+            "kernel" => group.kernel = Some(value.into()),
             _ => group.args.push(word.into()),
         }
     }
@@ -192,7 +197,11 @@ pub fn run_group(ws: &Workspace, built: &Built, image: &Path, group: &Group) -> 
         line.push_str(arg);
     }
     let iso = ws.out().join(format!("test-{}.iso", group.name));
-    iso::make(ws, built, &iso::modules(built, Some(image)), &Boot { line: Some(line), timeout: 0 }, &iso)?;
+    let mut built = built.clone();
+    if let Some(features) = &group.kernel {
+        (built.kernel, built.symbols) = crate::compile::build_kernel(ws, features)?;
+    }
+    iso::make(ws, &built, &iso::modules(&built, Some(image)), &Boot { line: Some(line), timeout: 0 }, &iso)?;
     let machine = Machine::new(&iso, group.mem_mib, group.icount);
     let log = ws.logs().join(format!("test-{}.log", group.name));
     let mut vm = Vm::start(&machine, &log, Duration::from_secs(group.deadline))?;
@@ -217,9 +226,6 @@ pub fn run_group(ws: &Workspace, built: &Built, image: &Path, group: &Group) -> 
 /// When a build step fails.
 pub fn prepare(ws: &Workspace) -> Result<(Built, crate::image::Image)> {
     let built = crate::compile::build(ws)?;
-    if built.programs.is_empty() {
-        bail!("there is no program for the bare target yet");
-    }
     let image = crate::image::make(ws, &built, &crate::image::Spec::full(TEST_ZEROS))?;
     Ok((built, image))
 }
@@ -233,12 +239,14 @@ mod tests {
 
     #[test]
     fn the_table_is_read_with_its_options() {
-        let groups =
-            parse_table("# tests\ngroup exits mem=256 world=classic size=5 # why\n  a::b\n  c\n\ngroup x\n")
-                .unwrap();
+        let groups = parse_table(
+            "# tests\ngroup exits mem=256 kernel=f world=classic size=5 # why\n  a::b\n  c\n\ngroup x\n",
+        )
+        .unwrap();
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].mem_mib, groups[0].world.as_str()), (256, "classic"));
         assert_eq!(groups[0].args, ["size=5"]);
+        assert_eq!((groups[0].kernel.as_deref(), &groups[1].kernel), (Some("f"), &None));
         assert_eq!(groups[0].tests, ["a::b", "c"]);
         for bad in ["a\n", "group g\n a b\n", "group g\n a\n a\n", "group g mem=x\n", "group g\ngroup g\n"] {
             assert!(parse_table(bad).is_err(), "{bad:?} was accepted");

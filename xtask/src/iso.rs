@@ -61,6 +61,8 @@ pub fn modules(built: &Built, image: Option<&Path>) -> Vec<Module> {
         .filter(|(p, _)| p.is_module())
         .map(|(p, file)| Module { name: p.name.clone(), file: file.clone() })
         .collect();
+    let symbols = Module { name: drover_machine::symbols::MODULE.into(), file: built.symbols.clone() };
+    modules.push(symbols);
     if let Some(image) = image {
         modules.push(Module { name: "root.img".into(), file: image.to_path_buf() });
     }

@@ -10,7 +10,10 @@
 //! by its serial line and exit code only.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod check;
 pub mod cli;
+pub mod codegen;
 pub mod compile;
 pub mod doctor;
 pub mod dos;

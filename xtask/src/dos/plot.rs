@@ -237,7 +237,7 @@ pub(super) fn overview(runs: &[&Run]) -> String {
         bottom + 30.0,
         "how many times its fair p99 each victim's p99 was during the attack",
     );
-    let x = Scale::log((0.5, high), (left, right));
+    let x = Scale::log((0.8, high), (left, right));
     let mut decade = 1.0;
     while decade <= high {
         svg.line("grid", (x.at(decade), top), (x.at(decade), bottom));
@@ -255,7 +255,7 @@ pub(super) fn overview(runs: &[&Run]) -> String {
         for (i, (run, value, open)) in bars.iter().enumerate() {
             let at = y + bar * i as f64;
             let world = run.job.world.as_str();
-            svg.rect(&format!("bar {world}"), (x.at(0.5), at), (x.at(*value) - x.at(0.5), bar - 4.0));
+            svg.rect(&format!("bar {world}"), (x.at(0.8), at), (x.at(*value) - x.at(0.8), bar - 4.0));
             let more = if *open { " and never returned" } else { "" };
             let text = format!("{world} {}{more}", times(Some(*value)));
             // Beside the bar, or inside its end when there is no room.

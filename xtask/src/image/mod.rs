@@ -17,7 +17,6 @@ use crate::compile::Built;
 use crate::progress;
 use crate::workspace::{Workspace, make_dir};
 use anyhow::{Context, Result};
-use payload::Payload;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
@@ -79,10 +78,7 @@ pub fn make(ws: &Workspace, built: &Built, spec: &Spec) -> Result<Image> {
     let hello = find("/hurd/hello").unwrap_or_else(|| b"#!/bin/sh\n".to_vec());
     let small = find("/bin/true").unwrap_or_else(|| hello.clone());
 
-    let mut payloads = Vec::new();
-    for &format in &spec.bombs {
-        payloads.push(Payload::make(&ws.cache(), format, &hello, spec.zeros)?);
-    }
+    let payloads = payload::make_all(&ws.cache(), &spec.bombs, &hello, spec.zeros)?;
     let tree = tree::build(spec, &programs, &hello, &small, &payloads)?;
 
     let mut hasher = DefaultHasher::new();

@@ -45,24 +45,41 @@ pub(super) struct Payload {
     pub(super) compressed: Vec<u8>,
 }
 
-impl Payload {
-    /// `program` followed by `zeros` zero bytes, compressed; from the cache when it was made before.
-    pub(super) fn make(cache: &Path, format: Format, program: &[u8], zeros: u64) -> Result<Self> {
-        let mut hasher = DefaultHasher::new();
-        (program, zeros).hash(&mut hasher);
-        let path = cache.join(format!("payload-{:016x}.{}", hasher.finish(), format.suffix()));
-        if let Ok(compressed) = std::fs::read(&path) {
-            return Ok(Self { format, compressed });
-        }
+/// `program` followed by `zeros` zero bytes in each format, side by side; from the cache what was made before.
+pub(super) fn make_all(cache: &Path, formats: &[Format], program: &[u8], zeros: u64) -> Result<Vec<Payload>> {
+    let mut hasher = DefaultHasher::new();
+    (program, zeros).hash(&mut hasher);
+    let hash = hasher.finish();
+    let path = |format: Format| cache.join(format!("payload-{hash:016x}.{}", format.suffix()));
+    let missing: Vec<Format> = formats.iter().copied().filter(|f| !path(*f).exists()).collect();
+    if !missing.is_empty() {
+        let tools: Vec<String> = missing.iter().map(|f| format!("{} -9", f.name())).collect();
         let what = format!(
-            "compressing a program padded with {} of zeros ({} -9)",
+            "compressing a program padded with {} of zeros ({})",
             size::human(zeros),
-            format.name()
+            tools.join(", ")
         );
-        let compressed = progress::step(&what, || compress(format, program, zeros))?;
-        crate::compile::write_if_changed(&path, &compressed)?;
-        Ok(Self { format, compressed })
+        progress::step(&what, || {
+            std::thread::scope(|scope| {
+                let running: Vec<_> =
+                    missing.iter().map(|f| (*f, scope.spawn(|| compress(*f, program, zeros)))).collect();
+                for (format, thread) in running {
+                    let compressed = thread.join().ok().context("a compressing thread panicked")??;
+                    crate::compile::write_if_changed(&path(format), &compressed)?;
+                }
+                Ok(())
+            })
+        })?;
     }
+    formats
+        .iter()
+        .map(|&format| {
+            let path = path(format);
+            let compressed =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(Payload { format, compressed })
+        })
+        .collect()
 }
 
 /// Pipes `program` and `zeros` zero bytes through the compressor.
