@@ -23,6 +23,7 @@ pub mod notify;
 pub mod port;
 pub mod portset;
 pub mod queue;
+pub mod receive;
 pub mod right;
 pub mod rpc_port;
 pub mod space;
@@ -37,6 +38,8 @@ pub mod pagetable;
 pub mod user;
 pub mod vm;
 pub mod window;
+#[cfg(test)]
+mod vm_tests;
 
 #[cfg(any(test, feature = "host"))]
 pub mod host;

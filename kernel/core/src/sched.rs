@@ -1,6 +1,9 @@
 //! The scheduler: flat proportional share over accounts, round robin inside an account; parking and waking of threads.
 
+use drover_abi::trap::{PAYER_ACCOUNT, PAYER_OWN};
+
 use crate::account::{Account, Payer};
+use crate::activation::Activation;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::object::Ref;
@@ -27,6 +30,31 @@ impl<M: Machine> Kernel<M> {
     /// otherwise the failure that its trap returns. Unlinks it from its wait list and timer.
     pub(crate) fn wake(&mut self, thread: Ref<Thread>, code: i32) {
         self.get_mut(thread).wake_code = code;
+    }
+
+    /// The account that pays for an activation now: by its payer mode.
+    pub(crate) fn payer_account(&self, act: Ref<Activation>) -> Ref<Account> {
+        let a = self.get(act);
+        match u64::from(a.payer_mode) {
+            PAYER_OWN => self.get(a.task).account,
+            PAYER_ACCOUNT => a.payer_account,
+            _ => a.payer,
+        }
+    }
+
+    /// The activation whose ceilings apply to what its thread does now: none in payer modes OWN and ACCOUNT.
+    pub(crate) fn ceilings(&self, act: Ref<Activation>) -> Ref<Activation> {
+        if self.get(act).payer_mode == 0 { act } else { Ref::NONE }
+    }
+
+    /// The top activation of the current thread.
+    pub(crate) fn here(&self) -> Ref<Activation> {
+        self.get(self.current).top
+    }
+
+    /// The task that the current thread is in.
+    pub(crate) fn task_here(&self) -> Ref<Task> {
+        self.get(self.here()).task
     }
 
     /// Who pays for what the current activation asks for in `task`: its own task - by payer mode; another task - that task's account.
