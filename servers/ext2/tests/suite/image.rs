@@ -1,6 +1,7 @@
 //! An image in memory as a device that counts what is asked of it, and helpers that walk a mounted image.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 use ext2::{Corrupt, Device, Error, FileSystem, Inode, ROOT_INODE};
 
@@ -13,13 +14,19 @@ pub(crate) type Failure = Error<Refused>;
 pub(crate) struct Image {
     bytes: RefCell<Vec<u8>>,
     pub(crate) reads: Cell<u64>,
-    /// Writes that still succeed.
-    pub(crate) writes_left: Cell<u64>,
+    writes: Cell<u64>,
+    /// The writes that fail, counted from 0.
+    failing: Range<u64>,
 }
 
 impl Image {
     pub(crate) fn new(bytes: Vec<u8>) -> Image {
-        Image { bytes: RefCell::new(bytes), reads: Cell::new(0), writes_left: Cell::new(u64::MAX) }
+        Image { bytes: RefCell::new(bytes), reads: Cell::new(0), writes: Cell::new(0), failing: 0..0 }
+    }
+
+    /// Lets these writes fail, counted from the making of the image.
+    pub(crate) fn failing(self, failing: Range<u64>) -> Image {
+        Image { failing, ..self }
     }
 
     pub(crate) fn to_vec(&self) -> Vec<u8> {
@@ -56,8 +63,10 @@ impl Device for Image {
     }
 
     fn write(&self, offset: u64, buf: &[u8]) -> Result<(), Refused> {
-        let left = self.writes_left.get().checked_sub(1).ok_or(Refused)?;
-        self.writes_left.set(left);
+        let number = self.writes.replace(self.writes.get() + 1);
+        if self.failing.contains(&number) {
+            return Err(Refused);
+        }
         let mut bytes = self.bytes.borrow_mut();
         let start = usize::try_from(offset).map_err(|_| Refused)?;
         let to = start.checked_add(buf.len()).and_then(|end| bytes.get_mut(start..end)).ok_or(Refused)?;

@@ -1,6 +1,7 @@
 //! Passive translator records: written by debugfs and read by us, written by us and read by debugfs, clean for e2fsck.
 
 use std::fs;
+use std::ops::Range;
 
 use ext2::{Corrupt, Error, FileSystem, Inode, S_IPTRANS};
 use proptest::prelude::*;
@@ -246,7 +247,9 @@ fn other_attributes_survive() {
         set(&fs, &image, inode_at(&fs, &image, "f").number, argz).expect("set");
         work.store(&image);
         check((!argz.is_empty()).then_some(argz));
-        // debugfs can go on where we stopped.
+        // debugfs can go on where we stopped. A new value makes it write all of them anew, in the order of the entries, so that
+        // the record's is not the lowest when it is removed.
+        work.set_attribute("f", &others[2].0, b"something else");
         work.set_attribute("f", &others[2].0, &others[2].1);
         check((!argz.is_empty()).then_some(argz));
     }
@@ -418,8 +421,8 @@ fn a_full_image() {
     work.assert_clean("after all was given back");
 }
 
-/// The device stops writing after `n` writes, for every n: an error is reported, the node has the old record or the new one,
-/// and what e2fsck repairs costs neither.
+/// The n-th write of the device fails, or all from the n-th on, for every n: an error is reported, the node has the old record or
+/// the new one, and what e2fsck repairs costs neither. If one write fails, what was taken for a new record is given back.
 #[test]
 fn a_device_that_fails() {
     for (options, old, new) in [
@@ -437,24 +440,31 @@ fn a_device_that_fails() {
         set(&fs, &image, number, old).expect("set");
         let before = image.to_vec();
         let record = |argz: &[u8]| (!argz.is_empty()).then(|| argz.to_vec());
-        for writes in 0.. {
-            let image = Image::new(before.clone());
-            image.writes_left.set(writes);
-            let result = set(&fs, &image, number, new);
-            let inode = fs.inode(&image, number).expect("inode");
-            let found = translator(&fs, &image, &inode).expect("translator");
-            if result.is_ok() {
-                assert_eq!(found, record(new));
-                assert!(writes >= 2, "success after {writes} writes");
-                break;
+        let one = |write: u64| write..write + 1;
+        let all = |write: u64| write..u64::MAX;
+        for failing in [&one as &dyn Fn(u64) -> Range<u64>, &all] {
+            for write in 0.. {
+                let image = Image::new(before.clone()).failing(failing(write));
+                let result = set(&fs, &image, number, new);
+                let inode = fs.inode(&image, number).expect("inode");
+                let found = translator(&fs, &image, &inode).expect("translator");
+                if result.is_ok() {
+                    assert_eq!(found, record(new));
+                    assert!(write >= 2, "success after {write} writes");
+                    break;
+                }
+                assert_eq!(result, Err(Error::Device(crate::image::Refused)));
+                assert!(found == record(old) || found == record(new), "{found:?}");
+                work.store(&image);
+                if failing(write).end != u64::MAX && found == record(old) {
+                    work.assert_clean("after one write failed");
+                }
+                work.repair("-fy");
+                work.assert_clean("after repair");
+                let repaired = work.load();
+                let inode = fs.inode(&repaired, number).expect("inode");
+                assert_eq!(translator(&fs, &repaired, &inode), Ok(found));
             }
-            assert_eq!(result, Err(Error::Device(crate::image::Refused)));
-            assert!(found == record(old) || found == record(new), "{found:?}");
-            work.store(&image);
-            work.repair("-fy");
-            work.assert_clean("after repair");
-            let repaired = work.load();
-            assert_eq!(translator(&fs, &repaired, &fs.inode(&repaired, number).expect("inode")), Ok(found));
         }
     }
 }
@@ -498,9 +508,9 @@ fn damaged_records() {
     let (read, written) = attempt(numbers.0, block + 32, &[1; 1024 - 32]);
     assert!(is_corrupt(read, attributes) && is_corrupt(written, attributes));
     // Two values in the same place. The entries are user.a (16 bytes and a name of 1) and gnu.translator.
-    let first = work.load().to_vec()[block + 34..block + 36].to_vec();
-    assert_eq!(work.load().to_vec()[block + 52..block + 54], [10, 10]);
-    assert!(is_corrupt(attempt(numbers.0, block + 54, &first).1, attributes));
+    let pristine_bytes = |at: usize| [pristine[at], pristine[at + 1]];
+    assert_eq!(pristine_bytes(block + 52), [10, 10]);
+    assert!(is_corrupt(attempt(numbers.0, block + 34, &pristine_bytes(block + 54)).1, attributes));
     // The inode's block numbers: out of range, the superblock, a group's bitmap (4 here), a free block.
     let free = free_block(&work);
     for field in [f + 104, g + 36] {
