@@ -125,7 +125,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Stop> {
         check_new_name(new)?;
         self.named(task, old)?;
-        let to = self.name_choose(task, new, payer)?;
+        let to = self.name_choose(task, new)?;
         self.name_move(task, old, new, to);
         Ok(())
     }
@@ -143,7 +143,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Stop> {
         check_new_name(name)?;
         let fresh = fresh_kind(right)?;
-        let s = self.name_choose(task, name, payer)?;
+        let s = self.name_choose(task, name)?;
         let right = self.fresh(fresh, payer)?;
         self.name_fill(task, name, s, right);
         Ok(())
@@ -155,7 +155,7 @@ impl<M: Machine> Kernel<M> {
     /// `KERN_INVALID_VALUE`, `KERN_NO_SPACE`, `KERN_RESOURCE_SHORTAGE`.
     pub fn mach_port_allocate(&mut self, task: Ref<Task>, right: u32, payer: Payer) -> Result<u32, Stop> {
         let fresh = fresh_kind(right)?;
-        self.names_reserve(task, 1, payer)?;
+        self.names_reserve(task, 1)?;
         let right = self.fresh(fresh, payer)?;
         Ok(self.name_take(task, right))
     }
@@ -409,10 +409,10 @@ impl<M: Machine> Kernel<M> {
         task: Ref<Task>,
         name: u32,
         poly: (u32, u32),
-        payer: Payer,
+        _: Payer,
     ) -> Result<(), Stop> {
         let right = self.carried(caller, poly)?;
-        let result = self.insert_right(task, name, right, payer);
+        let result = self.insert_right(task, name, right);
         if result.is_err() {
             self.right_drop(right);
             self.reap();
@@ -420,14 +420,14 @@ impl<M: Machine> Kernel<M> {
         result
     }
 
-    fn insert_right(&mut self, task: Ref<Task>, name: u32, right: Right, payer: Payer) -> Result<(), Stop> {
+    fn insert_right(&mut self, task: Ref<Task>, name: u32, right: Right) -> Result<(), Stop> {
         check_new_name(name)?;
         if right.port.is_none() {
             return fail(KERN_INVALID_CAPABILITY);
         }
         let known = if right.kind == SEND_ONCE { 0 } else { self.name_of(task, right.port) };
         if known == 0 {
-            let s = self.name_choose(task, name, payer)?;
+            let s = self.name_choose(task, name)?;
             self.name_fill(task, name, s, right);
             return Ok(());
         }
@@ -452,21 +452,20 @@ impl<M: Machine> Kernel<M> {
         task: Ref<Task>,
         name: u32,
         disposition: u32,
-        payer: Payer,
+        _: Payer,
     ) -> Result<(u32, u32), Stop> {
         if !msgt::is_port(disposition) {
             return fail(KERN_INVALID_VALUE);
         }
         self.named(task, name)?;
-        self.names_reserve(caller, 1, payer)?;
+        self.names_reserve(caller, 1)?;
         let right = self.right_get(task, name, disposition).ok_or(Stop::Error(KERN_INVALID_RIGHT))?;
         Ok((self.right_give_reserved(caller, right), crate::right::received_disposition(disposition)))
     }
 
     /// Gives a right to a task whose name space has a name reserved.
     pub(crate) fn right_give_reserved(&mut self, task: Ref<Task>, right: Right) -> u32 {
-        let payer = Payer::account(self.get(task).account);
-        match self.right_give(task, right, payer) {
+        match self.right_give(task, right) {
             Ok(name) => name,
             Err(_) => {
                 debug_assert!(false, "a name was reserved");
@@ -516,7 +515,6 @@ impl<M: Machine> Kernel<M> {
         if right.port.is_some() && self.get(right.port).head.flags != MESSAGE {
             return fail(KERN_INVALID_CAPABILITY);
         }
-        let caller_payer = Payer::account(self.get(caller).account);
         let request = match id {
             NOTIFY_PORT_DESTROYED if sync != 0 => return fail(KERN_INVALID_VALUE),
             NOTIFY_PORT_DESTROYED => {
@@ -539,7 +537,7 @@ impl<M: Machine> Kernel<M> {
         };
         // Reserve: a name for the previous right, and the notification.
         if request.old.is_some() {
-            self.names_reserve(caller, 1, caller_payer)?;
+            self.names_reserve(caller, 1)?;
         }
         let new = match right.kind {
             0 => Ref::NONE,

@@ -13,7 +13,6 @@ use drover_abi::returns::{
 use drover_abi::vm::VM_MAX_ADDRESS;
 use zerocopy::IntoBytes;
 
-use crate::account::Payer;
 use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
@@ -128,10 +127,9 @@ impl<M: Machine> Kernel<M> {
         }
         let shown = if fits { m.size } else { (HEADER_SIZE as u32).min(receive.size) };
         self.buffer_check(task, receive.address, shown)?;
-        let names = Payer::account(self.get(task).account);
         let rights = if fits { m.rights } else { 0 };
         // What cannot be reserved fails right by right.
-        if self.names_reserve(task, rights + 1, names) == Err(Stop::Again) {
+        if self.names_reserve(task, rights + 1) == Err(Stop::Again) {
             return Err(Stop::Again);
         }
         // Commit.

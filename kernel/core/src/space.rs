@@ -4,7 +4,8 @@
 //! Send and receive rights to one port share a name; every send-once right has its own. Freed names are on a doubly linked list through their slots; names from
 //! `names_top` on were never given out by the kernel (a task may take one by `mach_port_allocate_name`; the kernel then skips it).
 //!
-//! All frames are charged to the payer that the caller gives (the task's account). Table frames stay until the name space is destroyed.
+//! All frames are charged to the task's own account, whoever's call puts a name there, so that no account's end takes a part of a living name space away. Table
+//! frames stay until the name space is destroyed.
 
 use core::mem::offset_of;
 
@@ -135,10 +136,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Makes sure that there is a table for `name`.
-    fn name_table(&mut self, task: Ref<Task>, name: u32, payer: Payer) -> Result<SlotRef, Stop> {
+    fn name_table(&mut self, task: Ref<Task>, name: u32) -> Result<SlotRef, Stop> {
         if let Some(s) = self.name_place(task, name) {
             return Ok(s);
         }
+        let payer = Payer::account(self.get(task).account);
         let table = self.new_frame(payer, FrameKind::PortTable)?;
         let directory = self.get(task).names;
         self.set_directory_word(directory, name / TABLE, table);
@@ -149,7 +151,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_TASK` (no name space any more), `KERN_NO_SPACE`, `KERN_RESOURCE_SHORTAGE`; `Stop::Again` after skipping many names.
-    pub(crate) fn names_reserve(&mut self, task: Ref<Task>, count: u32, payer: Payer) -> Result<(), Stop> {
+    pub(crate) fn names_reserve(&mut self, task: Ref<Task>, count: u32) -> Result<(), Stop> {
         if self.get(task).names == NONE || self.get(task).head.state != 0 {
             return Err(Stop::Error(KERN_INVALID_TASK));
         }
@@ -159,7 +161,7 @@ impl<M: Machine> Kernel<M> {
             if name > MAX_NAME {
                 return Err(Stop::Error(KERN_NO_SPACE));
             }
-            let s = self.name_table(task, name, payer)?;
+            let s = self.name_table(task, name)?;
             self.get_mut(task).names_top = name + 1;
             if self.slot(s).kind == 0 {
                 self.name_free(task, name, s);
@@ -210,8 +212,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A free name.
-    fn name_new(&mut self, task: Ref<Task>, payer: Payer) -> Result<(u32, SlotRef), Stop> {
-        self.names_reserve(task, 1, payer)?;
+    fn name_new(&mut self, task: Ref<Task>) -> Result<(u32, SlotRef), Stop> {
+        self.names_reserve(task, 1)?;
         let name = self.get(task).names_free;
         let s = self.name_place(task, name).expect("a free name has a table");
         self.name_claim(task, s);
@@ -222,14 +224,14 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_NAME_EXISTS`; `KERN_NO_SPACE` (above 65535); `KERN_INVALID_TASK`; `KERN_RESOURCE_SHORTAGE`.
-    pub(crate) fn name_choose(&mut self, task: Ref<Task>, name: u32, payer: Payer) -> Result<SlotRef, Stop> {
+    pub(crate) fn name_choose(&mut self, task: Ref<Task>, name: u32) -> Result<SlotRef, Stop> {
         if self.get(task).names == NONE || self.get(task).head.state != 0 {
             return Err(Stop::Error(KERN_INVALID_TASK));
         }
         if name > MAX_NAME {
             return Err(Stop::Error(KERN_NO_SPACE));
         }
-        let s = self.name_table(task, name, payer)?;
+        let s = self.name_table(task, name)?;
         if self.slot(s).kind != 0 {
             return Err(Stop::Error(KERN_NAME_EXISTS));
         }
@@ -288,7 +290,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// Those of [`Self::names_reserve`]; the right is still in hand then.
-    pub(crate) fn right_give(&mut self, task: Ref<Task>, right: Right, payer: Payer) -> Result<u32, Stop> {
+    pub(crate) fn right_give(&mut self, task: Ref<Task>, right: Right) -> Result<u32, Stop> {
         if right.kind == 0 {
             return Ok(MACH_PORT_NULL);
         }
@@ -302,7 +304,7 @@ impl<M: Machine> Kernel<M> {
                 return Ok(name);
             }
         }
-        let (name, s) = self.name_new(task, payer)?;
+        let (name, s) = self.name_new(task)?;
         self.name_fill(task, name, s, right);
         Ok(name)
     }
@@ -449,27 +451,27 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// Those of [`Self::names_reserve`].
-    pub fn insert_send(&mut self, task: Ref<Task>, port: Ref<Port>, payer: Payer) -> Result<u32, Stop> {
+    pub fn insert_send(&mut self, task: Ref<Task>, port: Ref<Port>, _: Payer) -> Result<u32, Stop> {
         let right = self.send_copy(port);
-        self.right_give(task, right, payer).inspect_err(|_| self.count_off(port, SEND))
+        self.right_give(task, right).inspect_err(|_| self.count_off(port, SEND))
     }
 
     /// Adds a send-once right to `port` to a task: its name.
     ///
     /// # Errors
     /// Those of [`Self::names_reserve`].
-    pub fn insert_send_once(&mut self, task: Ref<Task>, port: Ref<Port>, payer: Payer) -> Result<u32, Stop> {
+    pub fn insert_send_once(&mut self, task: Ref<Task>, port: Ref<Port>, _: Payer) -> Result<u32, Stop> {
         let right = self.send_once_new(port);
-        self.right_give(task, right, payer).inspect_err(|_| self.count_off(port, SEND_ONCE))
+        self.right_give(task, right).inspect_err(|_| self.count_off(port, SEND_ONCE))
     }
 
     /// Gives the receive right of a new port to a task: its name.
     ///
     /// # Errors
     /// Those of [`Self::names_reserve`].
-    pub fn insert_receive(&mut self, task: Ref<Task>, port: Ref<Port>, payer: Payer) -> Result<u32, Stop> {
+    pub fn insert_receive(&mut self, task: Ref<Task>, port: Ref<Port>, _: Payer) -> Result<u32, Stop> {
         debug_assert!(self.get(port).receiver.is_none());
-        self.right_give(task, Right { port, kind: RECEIVE }, payer)
+        self.right_give(task, Right { port, kind: RECEIVE })
     }
 
     /// The port of a send, send-once or receive right.

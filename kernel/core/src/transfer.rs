@@ -634,8 +634,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives a right to a task; on failure the right is destroyed and the name is null.
     pub(crate) fn right_deliver(&mut self, to: Ref<Task>, right: Right, failed: &mut i32) -> u32 {
-        let payer = Payer::account(self.get(to).account);
-        match self.right_give(to, right, payer) {
+        match self.right_give(to, right) {
             Ok(name) => name,
             Err(stop) => {
                 *failed |= ipc_failure(stop);
@@ -880,10 +879,9 @@ impl<M: Machine> Kernel<M> {
         let body = Body::User(a.task, target_address);
         let complex = header.bits & BITS_COMPLEX != 0;
         let totals = if complex { self.body_check(from, body, size)? } else { Totals::default() };
-        let names_payer = Payer::account(self.get(a.task).account);
         let target = Target { payer: Payer { account: a.payer, call: act }, window: Some(act), strict: true };
         let moved = self
-            .names_reserve(a.task, totals.rights + 1, names_payer)
+            .names_reserve(a.task, totals.rights + 1)
             .map_err(|e| if e == Stop::Again { e } else { Stop::Error(MACH_SEND_NO_BUFFER) })
             .and_then(|()| self.memories_move(from, a.task, body, size_if(complex, size), act, &target));
         match moved {
