@@ -97,7 +97,7 @@ fn finish(body: &str, source: &str, title: &str, about: Option<&str>) -> Result<
     for line in title.lines().chain(about.into_iter().flat_map(|a| std::iter::once("").chain(a.lines()))) {
         let _ = writeln!(text, "#![doc = {:?}]", format!(" {line}"));
     }
-    text.push_str("#![allow(clippy::all, non_snake_case, reason = \"generated\")]\n");
+    text.push_str("#![allow(clippy::all, non_snake_case, unreachable_pub, reason = \"generated\")]\n");
     if !used.is_empty() {
         let _ = writeln!(text, "use mig_runtime::{{{}}};", used.join(", "));
     }
@@ -554,11 +554,11 @@ fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>)
     let result = if routine.reply.is_some() { "usize" } else { "()" };
     let _ = writeln!(
         out,
-        "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, request_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",
+        "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",
         routine.name
     );
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
-    let _ = writeln!(out, "let {mutable}decoder_ = request_.body({})?;", shape(&routine.request));
+    let _ = writeln!(out, "let {mutable}decoder_ = this_.body({})?;", shape(&routine.request));
     for (item, index) in items_of(&routine.request) {
         let argument = &routine.arguments[index];
         if item.is_count {
@@ -578,7 +578,7 @@ fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>)
     let mut arguments = String::new();
     for argument in &routine.arguments {
         match argument.role {
-            Role::ReplyPort { server: true, .. } => arguments.push_str(", request_.reply_port()"),
+            Role::ReplyPort { server: true, .. } => arguments.push_str(", this_.reply_port()"),
             Role::In | Role::InOut => {
                 let _ = write!(arguments, ", {}", ident(&argument.name));
             }
@@ -588,23 +588,21 @@ fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>)
             let _ = write!(arguments, ", {}", ident(&format!("{}_count", argument.name)));
         }
     }
-    let call = format!("server_.{}(request_{arguments})", ident(&routine.name));
+    let call = format!("server_.{}(this_{arguments})", ident(&routine.name));
     let Some(reply) = &routine.reply else {
         // Nobody waits for the code of a one-way message.
         let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
         return;
     };
     if reply.items.len() > 1 {
-        let _ = writeln!(out, "let out_ = {call}?;\nlet mut encoder_ = request_.reply(buffer_)?;");
+        let _ = writeln!(out, "let out_ = {call}?;\nlet mut encoder_ = this_.reply(buffer_)?;");
         for (item, index) in items_of(reply) {
             let field = format!("out_.{}", ident(&routine.arguments[index].name));
             let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
         }
-        out.push_str("Ok(request_.finish(encoder_)?)\n}\n");
+        out.push_str("Ok(this_.finish(encoder_)?)\n}\n");
     } else {
-        let _ = writeln!(
-            out,
-            "{call}?;\nlet encoder_ = request_.reply(buffer_)?;\nOk(request_.finish(encoder_)?)\n}}"
-        );
+        let _ =
+            writeln!(out, "{call}?;\nlet encoder_ = this_.reply(buffer_)?;\nOk(this_.finish(encoder_)?)\n}}");
     }
 }

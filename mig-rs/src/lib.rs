@@ -69,10 +69,29 @@ fn check(
     diagnostics.extend(more);
     let (subsystem, more) = sema::check(&statements);
     diagnostics.extend(more);
+    condense(&mut diagnostics, &sources);
     match subsystem {
         Some(subsystem) if diagnostics.iter().all(|d| d.severity == Severity::Warning) => {
             Ok(Compiled { subsystem, warnings: diagnostics, sources })
         }
         _ => Err(Box::new(Failure { sources, diagnostics })),
+    }
+}
+
+/// Most findings that are shown.
+const MAX_SHOWN: usize = 50;
+
+/// A file that is included twice has its mistakes twice: each is shown once, and not more than a person reads.
+fn condense(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
+    let mut seen = std::collections::HashSet::new();
+    diagnostics.retain(|d| {
+        let place = d.span.map(|s| (sources.files.get(s.file).map(|f| f.path.clone()), s.lo, s.hi));
+        seen.insert((place, d.message.clone()))
+    });
+    diagnostics.sort_by_key(|d| d.severity == Severity::Warning);
+    let hidden = diagnostics.len().saturating_sub(MAX_SHOWN);
+    if hidden > 0 {
+        diagnostics.truncate(MAX_SHOWN);
+        diagnostics.push(Diagnostic::general(format!("{hidden} more findings are not shown")));
     }
 }

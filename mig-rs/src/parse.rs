@@ -22,7 +22,10 @@ pub(crate) fn parse(tokens: &[Token]) -> (Vec<Statement>, Vec<Diagnostic>) {
         let start = parser.at;
         parser.nesting = 0;
         match parser.statement() {
-            Ok(statement) => statements.push(statement),
+            Ok((statement, missing)) => {
+                statements.push(statement);
+                diagnostics.extend(missing.map(|d| *d));
+            }
             Err(diagnostic) => {
                 diagnostics.push(*diagnostic);
                 if diagnostics.len() >= MAX_DIAGNOSTICS {
@@ -150,7 +153,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn statement(&mut self) -> Parsed<Statement> {
+    fn statement(&mut self) -> Parsed<(Statement, Option<Box<Diagnostic>>)> {
         let Some(first) = self.peek() else { return self.fail("expected a statement", "") };
         let doc = first.doc.as_deref().map(str::to_string);
         let word = if first.kind == Kind::Ident { lower(first) } else { String::new() };
@@ -204,8 +207,19 @@ impl<'a> Parser<'a> {
                 );
             }
         };
-        self.expect(';', "a statement")?;
-        Ok(statement)
+        let end = self.tokens[self.at - 1].place();
+        if self.accept(';') {
+            return Ok((statement, None));
+        }
+        let behind = Span { lo: end.hi, ..end };
+        let missing =
+            Diagnostic::error(behind, format!("expected `;` after a statement, found {}", self.found()))
+                .help("add `;`");
+        // If the next statement begins here, only the `;` is missing, and this statement counts.
+        if self.peek().is_none_or(|t| t.starts_line && STATEMENTS.contains(&lower(t).as_str())) {
+            return Ok((statement, Some(Box::new(missing))));
+        }
+        Err(Box::new(missing))
     }
 
     fn subsystem(&mut self, doc: Option<String>) -> Parsed<Statement> {

@@ -16,7 +16,7 @@ use crate::source::{Diagnostic, Sources, Span};
 /// Deepest nesting of `#include` and of `#if`.
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Most tokens that a compilation may come to.
-pub(crate) const MAX_TOKENS: usize = 2_000_000;
+pub(crate) const MAX_TOKENS: usize = 300_000;
 
 /// What to read, and what is defined before.
 #[derive(Clone, Debug, Default)]

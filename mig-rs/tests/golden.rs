@@ -10,7 +10,8 @@ fn defs() -> PathBuf {
 }
 
 fn golden(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).expect("golden data")
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name))
+        .expect("golden data")
 }
 
 /// Names of all files with a subsystem.

@@ -6,7 +6,7 @@
 //! to destroy what was divided off. Every routine is charged to the caller.
 //!
 //! Resources are numbered as in the ABI: frames 0, objects 1, calls 2, CPU 3, I/O 4.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request,
     RpcError, Shape, Transport,
@@ -600,10 +600,10 @@ pub trait AccountServer {
 }
 fn serve_account_create<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 128,
             fixed: true,
@@ -617,33 +617,33 @@ fn serve_account_create<S: AccountServer + ?Sized>(
     let share = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let out_ = server_
-        .account_create(request_, frames, objects, calls, cpu_budget_ns, io, share)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_destroy<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.account_destroy(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.account_destroy(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_transfer<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -652,50 +652,50 @@ fn serve_account_transfer<S: AccountServer + ?Sized>(
     let resource = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.account_transfer(request_, resource, amount)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.account_transfer(this_, resource, amount)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_info<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.account_info(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.account_info(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_children<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.account_children(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.account_children(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_set_cpu<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -705,16 +705,16 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized>(
     let cap_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let period_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.account_set_cpu(request_, share, cap_ns, period_ns)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_set_name<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 72,
             fixed: true,
@@ -722,16 +722,16 @@ fn serve_account_set_name<S: AccountServer + ?Sized>(
         })?;
     let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
     decoder_.end()?;
-    server_.account_set_name(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.account_set_name(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_task_create<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -740,17 +740,17 @@ fn serve_account_task_create<S: AccountServer + ?Sized>(
     let parent_task = decoder_.port(0x0000_0001_2000_4011)?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.account_task_create(request_, parent_task, inherit_memory)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.account_task_create(this_, parent_task, inherit_memory)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_thread_create<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -758,17 +758,17 @@ fn serve_account_thread_create<S: AccountServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.account_thread_create(request_, task)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.account_thread_create(this_, task)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_session_create<S: AccountServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -777,10 +777,10 @@ fn serve_account_session_create<S: AccountServer + ?Sized>(
     let frames = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let objects = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.account_session_create(request_, frames, objects)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.account_session_create(this_, frames, objects)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.session)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: AccountServer + ?Sized>(

@@ -4,7 +4,7 @@
 //!
 //! The authentication server: handles that stand for sets of user and group ids, and the rendezvous by which a
 //! server learns a client's ids without trusting it.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, OutData, Outcome, Port, PortName,
     Ports, Request, RpcError, Shape, Transport,
@@ -292,30 +292,30 @@ pub trait AuthServer {
 }
 fn serve_auth_getids<S: AuthServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.auth_getids(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.auth_getids(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 72,
             fixed: false,
@@ -327,18 +327,17 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let out_ = server_
-        .auth_makeauth(request_, other_handles, euids, auids, egids, agids)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.auth_makeauth(this_, other_handles, euids, auids, egids, agids)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_auth_user_authenticate<S: AuthServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -346,18 +345,17 @@ fn serve_auth_user_authenticate<S: AuthServer + ?Sized>(
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_
-        .auth_user_authenticate(request_, request_.reply_port(), rendezvous)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_auth_server_authenticate<S: AuthServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -367,13 +365,13 @@ fn serve_auth_server_authenticate<S: AuthServer + ?Sized>(
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let out_ = server_
-        .auth_server_authenticate(request_, request_.reply_port(), rendezvous, newport)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: AuthServer + ?Sized>(

@@ -4,7 +4,7 @@
 //!
 //! Devices. The master port opens them; a device right serves what was opened. The caller pays for the memory that
 //! carries the data.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Bounded, Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
     PortName, Request, RpcError, Shape, Transport,
@@ -716,10 +716,10 @@ pub trait DeviceServer {
 }
 fn serve_device_open<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 184,
             fixed: true,
@@ -728,33 +728,33 @@ fn serve_device_open<S: DeviceServer + ?Sized>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
     decoder_.end()?;
-    let out_ = server_.device_open(request_, request_.reply_port(), mode, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.device_open(this_, this_.reply_port(), mode, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_close<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.device_close(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.device_close(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_write<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -764,18 +764,17 @@ fn serve_device_write<S: DeviceServer + ?Sized>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    let out_ = server_
-        .device_write(request_, request_.reply_port(), mode, recnum, data)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_write_inband<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 72,
             fixed: false,
@@ -786,17 +785,17 @@ fn serve_device_write_inband<S: DeviceServer + ?Sized>(
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
     let out_ = server_
-        .device_write_inband(request_, request_.reply_port(), mode, recnum, data)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .device_write_inband(this_, this_.reply_port(), mode, recnum, data)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_read<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -807,17 +806,17 @@ fn serve_device_read<S: DeviceServer + ?Sized>(
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let out_ = server_
-        .device_read(request_, request_.reply_port(), mode, recnum, bytes_wanted)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_read_inband<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -828,23 +827,17 @@ fn serve_device_read_inband<S: DeviceServer + ?Sized>(
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let out_ = server_
-        .device_read_inband(
-            request_,
-            request_.reply_port(),
-            mode,
-            recnum,
-            bytes_wanted,
-        )?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_map<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -855,17 +848,17 @@ fn serve_device_map<S: DeviceServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let unmap = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.device_map(request_, prot, offset, size, unmap)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.device_map(this_, prot, offset, size, unmap)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_set_status<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -874,16 +867,16 @@ fn serve_device_set_status<S: DeviceServer + ?Sized>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.device_set_status(request_, flavor, status)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.device_set_status(this_, flavor, status)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_get_status<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -892,17 +885,17 @@ fn serve_device_get_status<S: DeviceServer + ?Sized>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.device_get_status(request_, flavor, status_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.device_get_status(this_, flavor, status_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_set_filter<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 72,
             fixed: false,
@@ -912,16 +905,16 @@ fn serve_device_set_filter<S: DeviceServer + ?Sized>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
-    server_.device_set_filter(request_, receive_port, priority, filter)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.device_set_filter(this_, receive_port, priority, filter)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_intr_register<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -931,16 +924,16 @@ fn serve_device_intr_register<S: DeviceServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.device_intr_register(request_, id_, flags, receive_port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.device_intr_register(this_, id_, flags, receive_port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_intr_ack<S: DeviceServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -948,9 +941,9 @@ fn serve_device_intr_ack<S: DeviceServer + ?Sized>(
         })?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.device_intr_ack(request_, receive_port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.device_intr_ack(this_, receive_port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: DeviceServer + ?Sized>(

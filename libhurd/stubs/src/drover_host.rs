@@ -4,7 +4,7 @@
 //!
 //! The machine as a whole, for the holder of the privileged host port: accounts, boot modules, frames. Every routine is
 //! charged to the caller. KERN_INVALID_HOST: the request port is not the privileged host port.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, FixedStr, Mode, Ool, Outcome, Port, PortName,
     Request, RpcError, Shape, Transport,
@@ -469,63 +469,63 @@ pub trait DroverHostServer {
 }
 fn serve_host_account_snapshot<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_account_snapshot(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_account_snapshot(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_check_conservation<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_check_conservation(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_check_conservation(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.checks)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.violations)?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_root_account<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_root_account(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_root_account(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_module<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -533,55 +533,55 @@ fn serve_host_module<S: DroverHostServer + ?Sized>(
         })?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.host_module(request_, index)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_module(this_, index)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.name)?;
     encoder_.port(0x0000_0001_2000_4013, out_.object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_boot_command_line<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_boot_command_line(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_boot_command_line(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_frames<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_frames(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_frames(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.free)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -589,16 +589,16 @@ fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
         })?;
     let every = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_set_checking(request_, every)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.host_set_checking(this_, every)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_shutdown<S: DroverHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -606,9 +606,9 @@ fn serve_host_shutdown<S: DroverHostServer + ?Sized>(
         })?;
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_shutdown(request_, code)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.host_shutdown(this_, code)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: DroverHostServer + ?Sized>(

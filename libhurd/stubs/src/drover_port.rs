@@ -3,7 +3,7 @@
 //! Interface `drover_port`: message ids from 700400, replies 100 higher.
 //!
 //! RPC ports: ports without a queue, to which a call migrates. The request port is the task that has the receive right.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -230,10 +230,10 @@ pub trait DroverPortServer {
 }
 fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 128,
             fixed: true,
@@ -248,7 +248,7 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
     decoder_.end()?;
     server_
         .port_set_rpc(
-            request_,
+            this_,
             name,
             entry,
             unwind_entry,
@@ -256,15 +256,15 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
             unwind_frames,
             payload,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -272,33 +272,33 @@ fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.port_get_rpc_status(request_, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.port_get_rpc_status(this_, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_in_flight)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_port_exit_stats<S: DroverPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.port_exit_stats(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.port_exit_stats(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.ceiling)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.deadline)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.client_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.server_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: DroverPortServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `drover_vm`: message ids from 700800, replies 100 higher.
 //!
 //! Memory objects without a pager. The request port is a task; what is made is charged to whoever pays for what the caller asks for in that task.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -82,10 +82,10 @@ pub trait DroverVmServer {
 }
 fn serve_vm_object_create<S: DroverVmServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -93,10 +93,10 @@ fn serve_vm_object_create<S: DroverVmServer + ?Sized>(
         })?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_object_create(request_, size)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_object_create(this_, size)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4011, out_.memory_object)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: DroverVmServer + ?Sized>(

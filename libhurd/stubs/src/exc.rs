@@ -4,7 +4,7 @@
 //!
 //! Exceptions, sent to the exception port of a thread or, failing that, of its task. The faulting thread waits for
 //! the reply; success lets it go on.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -86,10 +86,10 @@ pub trait ExcServer {
 }
 fn serve_exception_raise<S: ExcServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -101,9 +101,9 @@ fn serve_exception_raise<S: ExcServer + ?Sized>(
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let subcode = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.exception_raise(request_, thread, task, exception, code, subcode)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.exception_raise(this_, thread, task, exception, code, subcode)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: ExcServer + ?Sized>(

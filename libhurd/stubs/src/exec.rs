@@ -4,7 +4,7 @@
 //!
 //! The exec server: loads programs into tasks. Decompression and loading are charged to the caller, under its
 //! donation.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Ports,
     Request, RpcError, Shape, Transport,
@@ -281,10 +281,10 @@ pub trait ExecServer {
 }
 fn serve_exec_exec<S: ExecServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 136,
             fixed: false,
@@ -303,7 +303,7 @@ fn serve_exec_exec<S: ExecServer + ?Sized>(
     decoder_.end()?;
     server_
         .exec_exec(
-            request_,
+            this_,
             file,
             oldtask,
             flags,
@@ -315,15 +315,15 @@ fn serve_exec_exec<S: ExecServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_exec_init<S: ExecServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -332,15 +332,15 @@ fn serve_exec_init<S: ExecServer + ?Sized>(
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.exec_init(request_, auth_handle, proc_server)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.exec_init(this_, auth_handle, proc_server)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: false,
@@ -349,15 +349,15 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let _ = server_.exec_setexecdata(request_, ports, ints);
+    let _ = server_.exec_setexecdata(this_, ports, ints);
     Ok(())
 }
 fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 2200,
             fixed: false,
@@ -378,7 +378,7 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
     decoder_.end()?;
     server_
         .exec_exec_paths(
-            request_,
+            this_,
             file,
             oldtask,
             flags,
@@ -392,8 +392,8 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: ExecServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `exec_startup`: message ids from 30500, replies 100 higher.
 //!
 //! What a new program asks of its bootstrap port before anything else.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, OutData, Outcome, Port, PortName, Request,
     RpcError, Shape, Transport,
@@ -119,18 +119,18 @@ pub trait ExecStartupServer {
 }
 fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.exec_startup_get_info(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.exec_startup_get_info(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.user_entry)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_data)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_size)?;
@@ -142,7 +142,7 @@ fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.portarray)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.intarray)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: ExecStartupServer + ?Sized>(

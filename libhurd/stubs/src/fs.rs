@@ -4,7 +4,7 @@
 //!
 //! Files and directories. The request port is an open file or directory; rights, names and errors are those of the
 //! Hurd. The caller pays, under its donation.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
     PortName, Ports, Request, RpcError, Shape, Transport,
@@ -1958,10 +1958,10 @@ pub trait FsServer {
 }
 fn serve_file_exec<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 120,
             fixed: false,
@@ -1979,7 +1979,7 @@ fn serve_file_exec<S: FsServer + ?Sized>(
     decoder_.end()?;
     server_
         .file_exec(
-            request_,
+            this_,
             exec_task,
             flags,
             argv,
@@ -1990,15 +1990,15 @@ fn serve_file_exec<S: FsServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chown<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2007,16 +2007,16 @@ fn serve_file_chown<S: FsServer + ?Sized>(
     let new_owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chown(request_, new_owner, new_group)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_chown(this_, new_owner, new_group)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chauthor<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2024,16 +2024,16 @@ fn serve_file_chauthor<S: FsServer + ?Sized>(
         })?;
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chauthor(request_, new_author)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_chauthor(this_, new_author)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chmod<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2041,16 +2041,16 @@ fn serve_file_chmod<S: FsServer + ?Sized>(
         })?;
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chmod(request_, new_mode)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_chmod(this_, new_mode)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chflags<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2058,16 +2058,16 @@ fn serve_file_chflags<S: FsServer + ?Sized>(
         })?;
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chflags(request_, new_flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_chflags(this_, new_flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_utimes<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2076,16 +2076,16 @@ fn serve_file_utimes<S: FsServer + ?Sized>(
     let new_atime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.file_utimes(request_, new_atime, new_mtime)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_utimes(this_, new_atime, new_mtime)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_set_size<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2093,16 +2093,16 @@ fn serve_file_set_size<S: FsServer + ?Sized>(
         })?;
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.file_set_size(request_, new_size)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_set_size(this_, new_size)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_lock<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2110,51 +2110,51 @@ fn serve_file_lock<S: FsServer + ?Sized>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_lock(request_, flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_lock(this_, flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_lock_stat<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_lock_stat(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_lock_stat(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mystatus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_check_access<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_check_access(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_check_access(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_notice_changes<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2162,50 +2162,50 @@ fn serve_file_notice_changes<S: FsServer + ?Sized>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.file_notice_changes(request_, port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_notice_changes(this_, port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_getcontrol<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getcontrol(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_getcontrol(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_statfs<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_statfs(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_statfs(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_sync<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2214,16 +2214,16 @@ fn serve_file_sync<S: FsServer + ?Sized>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_sync(request_, wait, omit_metadata)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_sync(this_, wait, omit_metadata)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_syncfs<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2232,70 +2232,70 @@ fn serve_file_syncfs<S: FsServer + ?Sized>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_syncfs(request_, wait, do_children)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_syncfs(this_, wait, do_children)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_get_storage_info<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_storage_info(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_get_storage_info(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.offsets)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_getlinknode<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getlinknode(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_getlinknode(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_getfh<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getfh(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_getfh(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_lookup<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1096,
             fixed: true,
@@ -2305,19 +2305,19 @@ fn serve_dir_lookup<S: FsServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.dir_lookup(request_, file_name, flags, mode)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.dir_lookup(this_, file_name, flags, mode)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_readdir<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2327,18 +2327,18 @@ fn serve_dir_readdir<S: FsServer + ?Sized>(
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.dir_readdir(request_, entry, nentries, bufsiz)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.dir_readdir(this_, entry, nentries, bufsiz)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_mkdir<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1080,
             fixed: true,
@@ -2347,16 +2347,16 @@ fn serve_dir_mkdir<S: FsServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_mkdir(request_, name, mode)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_mkdir(this_, name, mode)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_rmdir<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1064,
             fixed: true,
@@ -2364,16 +2364,16 @@ fn serve_dir_rmdir<S: FsServer + ?Sized>(
         })?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.dir_rmdir(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_rmdir(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_unlink<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1064,
             fixed: true,
@@ -2381,16 +2381,16 @@ fn serve_dir_unlink<S: FsServer + ?Sized>(
         })?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.dir_unlink(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_unlink(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_link<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1096,
             fixed: true,
@@ -2400,16 +2400,16 @@ fn serve_dir_link<S: FsServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_link(request_, file, name, excl)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_link(this_, file, name, excl)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_rename<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 2128,
             fixed: true,
@@ -2420,16 +2420,16 @@ fn serve_dir_rename<S: FsServer + ?Sized>(
     let newname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_rename(request_, oldname, newdirectory, newname, excl)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_mkfile<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2438,17 +2438,17 @@ fn serve_dir_mkfile<S: FsServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.dir_mkfile(request_, flags, mode)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.dir_mkfile(this_, flags, mode)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_notice_changes<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2456,16 +2456,16 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.dir_notice_changes(request_, port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.dir_notice_changes(this_, port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_set_translator<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 104,
             fixed: false,
@@ -2479,73 +2479,73 @@ fn serve_file_set_translator<S: FsServer + ?Sized>(
     decoder_.end()?;
     server_
         .file_set_translator(
-            request_,
+            this_,
             passive_flags,
             active_flags,
             oldtrans_flags,
             passive,
             active,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_get_translator<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_translator(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_get_translator(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_get_translator_cntl<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_translator_cntl(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_get_translator_cntl(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_get_fs_options<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_fs_options(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_get_fs_options(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_reparent<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2553,17 +2553,17 @@ fn serve_file_reparent<S: FsServer + ?Sized>(
         })?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.file_reparent(request_, parent)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_reparent(this_, parent)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_exec_paths<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 2184,
             fixed: false,
@@ -2583,7 +2583,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
     decoder_.end()?;
     server_
         .file_exec_paths(
-            request_,
+            this_,
             exec_task,
             flags,
             path,
@@ -2596,15 +2596,15 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_utimens<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2613,16 +2613,16 @@ fn serve_file_utimens<S: FsServer + ?Sized>(
     let new_atime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.file_utimens(request_, new_atime, new_mtime)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.file_utimens(this_, new_atime, new_mtime)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_record_lock<S: FsServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 104,
             fixed: true,
@@ -2632,10 +2632,10 @@ fn serve_file_record_lock<S: FsServer + ?Sized>(
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.file_record_lock(request_, cmd, flock64, rendezvous)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.file_record_lock(this_, cmd, flock64, rendezvous)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: FsServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `fs_notify`: message ids from 20500, replies 100 higher.
 //!
 //! Changes of files and directories, told to ports that asked for it.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError, Shape,
     Transport,
@@ -107,9 +107,9 @@ pub trait FsNotifyServer {
 }
 fn serve_dir_changed<S: FsNotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1096,
             fixed: true,
@@ -119,14 +119,14 @@ fn serve_dir_changed<S: FsNotifyServer + ?Sized>(
     let change = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    let _ = server_.dir_changed(request_, tickno, change, name);
+    let _ = server_.dir_changed(this_, tickno, change, name);
     Ok(())
 }
 fn serve_file_changed<S: FsNotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -137,7 +137,7 @@ fn serve_file_changed<S: FsNotifyServer + ?Sized>(
     let start = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let end = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let _ = server_.file_changed(request_, tickno, change, start, end);
+    let _ = server_.file_changed(this_, tickno, change, start, end);
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.

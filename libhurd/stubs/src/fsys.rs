@@ -4,7 +4,7 @@
 //!
 //! Control of file systems and translators. The request port is the translator's control port unless said
 //! otherwise.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
     PortName, Request, RpcError, Shape, Transport,
@@ -694,10 +694,10 @@ pub trait FsysServer {
 }
 fn serve_fsys_startup<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -706,17 +706,17 @@ fn serve_fsys_startup<S: FsysServer + ?Sized>(
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.fsys_startup(request_, openflags, control_port)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_startup(this_, openflags, control_port)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_goaway<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -724,16 +724,16 @@ fn serve_fsys_goaway<S: FsysServer + ?Sized>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_goaway(request_, flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.fsys_goaway(this_, flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: false,
@@ -744,19 +744,19 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.fsys_getroot(request_, dotdot_node, gen_uids, gen_gids, flags)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_getfile<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -766,17 +766,17 @@ fn serve_fsys_getfile<S: FsysServer + ?Sized>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let out_ = server_.fsys_getfile(request_, gen_uids, gen_gids, filehandle)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -785,16 +785,16 @@ fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_syncfs(request_, wait, do_children)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.fsys_syncfs(this_, wait, do_children)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_set_options<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -803,35 +803,35 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized>(
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_set_options(request_, options, do_children)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.fsys_set_options(this_, options, do_children)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_getpriv<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_getpriv(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_getpriv(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_init<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -840,16 +840,16 @@ fn serve_fsys_init<S: FsysServer + ?Sized>(
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.fsys_init(request_, request_.reply_port(), proc_server, auth_handle)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_forward<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -858,61 +858,61 @@ fn serve_fsys_forward<S: FsysServer + ?Sized>(
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.fsys_forward(request_, requestor, argv)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.fsys_forward(this_, requestor, argv)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_get_options<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_options(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_get_options(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_get_children<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_children(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_get_children(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.names)?;
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_get_source<S: FsysServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_source(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.fsys_get_source(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.source)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: FsysServer + ?Sized>(

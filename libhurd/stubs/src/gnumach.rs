@@ -3,7 +3,7 @@
 //! Interface `gnumach`: message ids from 4200, replies 100 higher.
 //!
 //! Additions of GNU Mach: waiting on memory words, names of tasks and threads, wiring, limits.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port, PortName,
     Request, RpcError, Shape, Transport,
@@ -898,26 +898,26 @@ pub trait GnumachServer {
 }
 fn serve_vm_cache_statistics<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_cache_statistics(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_cache_statistics(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -930,21 +930,14 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_
-        .thread_terminate_release(
-            request_,
-            task,
-            thread_name,
-            reply_port,
-            address,
-            size,
-        );
+        .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
     Ok(())
 }
 fn serve_task_set_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 40,
             fixed: false,
@@ -952,15 +945,15 @@ fn serve_task_set_name<S: GnumachServer + ?Sized>(
         })?;
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
-    let _ = server_.task_set_name(request_, name);
+    let _ = server_.task_set_name(this_, name);
     Ok(())
 }
 fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -968,16 +961,16 @@ fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
         })?;
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.register_new_task_notification(request_, notification)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.register_new_task_notification(this_, notification)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_gsync_wait<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -989,15 +982,15 @@ fn serve_gsync_wait<S: GnumachServer + ?Sized>(
     let msec = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.gsync_wait(request_, addr, val1, val2, msec, flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_gsync_wake<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1007,14 +1000,14 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized>(
     let val = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.gsync_wake(request_, addr, val, flags);
+    let _ = server_.gsync_wake(this_, addr, val, flags);
     Ok(())
 }
 fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -1025,15 +1018,15 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
     let wake_one = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.gsync_requeue(request_, src_addr, dst_addr, wake_one, flags);
+    let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
     Ok(())
 }
 fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1042,16 +1035,16 @@ fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_wire_all(request_, task, flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_wire_all(this_, task, flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -1065,22 +1058,22 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
     decoder_.end()?;
     server_
         .vm_object_sync(
-            request_,
+            this_,
             offset,
             size,
             should_flush,
             should_return,
             should_iosync,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_msync<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1090,16 +1083,16 @@ fn serve_vm_msync<S: GnumachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let sync_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_msync(request_, address, size, sync_flags)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_msync(this_, address, size, sync_flags)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -1112,17 +1105,17 @@ fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
     let palign = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let out_ = server_
-        .vm_allocate_contiguous(request_, target_task, size, pmin, pmax, palign)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+        .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_essential<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1130,15 +1123,15 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized>(
         })?;
     let essential = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let _ = server_.task_set_essential(request_, essential);
+    let _ = server_.task_set_essential(this_, essential);
     Ok(())
 }
 fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1148,16 +1141,16 @@ fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
     let vaddr = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_pages_phys(request_, target_task, vaddr, size)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_pages_phys(this_, target_task, vaddr, size)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 40,
             fixed: false,
@@ -1165,32 +1158,32 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized>(
         })?;
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
-    let _ = server_.thread_set_name(request_, name);
+    let _ = server_.thread_set_name(this_, name);
     Ok(())
 }
 fn serve_thread_get_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_get_name(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_get_name(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1200,27 +1193,27 @@ fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
     let current_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let max_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_set_size_limit(request_, map, current_limit, max_limit)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_get_size_limit<S: GnumachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_get_size_limit(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_get_size_limit(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.max_limit)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: GnumachServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `ifsock`: message ids from 34000, replies 100 higher.
 //!
 //! Addresses of sockets that are bound in the file system.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -75,20 +75,20 @@ pub trait IfsockServer {
 }
 fn serve_ifsock_getsockaddr<S: IfsockServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.ifsock_getsockaddr(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.ifsock_getsockaddr(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.sockaddr)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: IfsockServer + ?Sized>(

@@ -4,7 +4,7 @@
 //!
 //! Objects that can be read, written and waited for. The request port is an open object. The caller pays for the
 //! data, under its donation.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
     PortName, Request, RpcError, Shape, Transport,
@@ -1661,10 +1661,10 @@ pub trait IoServer {
 }
 fn serve_io_write<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1673,17 +1673,17 @@ fn serve_io_write<S: IoServer + ?Sized>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.io_write(request_, data, offset)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_write(this_, data, offset)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_read<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1692,17 +1692,17 @@ fn serve_io_read<S: IoServer + ?Sized>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.io_read(request_, offset, amount)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_read(this_, offset, amount)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_seek<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1711,34 +1711,34 @@ fn serve_io_seek<S: IoServer + ?Sized>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_seek(request_, offset, whence)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_seek(this_, offset, whence)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readable<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_readable(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_readable(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1746,33 +1746,33 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
         })?;
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_set_all_openmodes(request_, newbits)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_set_all_openmodes(this_, newbits)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_openmodes(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_get_openmodes(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1780,16 +1780,16 @@ fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
         })?;
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_set_some_openmodes(request_, bits_to_set)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_set_some_openmodes(this_, bits_to_set)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1797,16 +1797,16 @@ fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
         })?;
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_clear_some_openmodes(request_, bits_to_clear)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_clear_some_openmodes(this_, bits_to_clear)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_async<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1814,17 +1814,17 @@ fn serve_io_async<S: IoServer + ?Sized>(
         })?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.io_async(request_, notify_port)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_async(this_, notify_port)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_mod_owner<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1832,50 +1832,50 @@ fn serve_io_mod_owner<S: IoServer + ?Sized>(
         })?;
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_mod_owner(request_, owner)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_mod_owner(this_, owner)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_owner<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_owner(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_get_owner(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_icky_async_id<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_icky_async_id(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_get_icky_async_id(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_select<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1883,33 +1883,33 @@ fn serve_io_select<S: IoServer + ?Sized>(
         })?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_select(request_, select_type)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_select(this_, select_type)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_stat<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_stat(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_stat(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_reauthenticate<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1917,15 +1917,15 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized>(
         })?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.io_reauthenticate(request_, rendezvous2);
+    let _ = server_.io_reauthenticate(this_, rendezvous2);
     Ok(())
 }
 fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: false,
@@ -1934,137 +1934,137 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     let uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let out_ = server_.io_restrict_auth(request_, uids, gids)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_restrict_auth(this_, uids, gids)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_duplicate<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_duplicate(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_duplicate(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_server_version<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_server_version(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_server_version(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.server_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_major_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_minor_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_map<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_map(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_map(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjrd)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_map_cntl<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_map_cntl(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_map_cntl(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_conch<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_get_conch(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_get_conch(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_release_conch<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_release_conch(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_release_conch(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_eofnotify<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_eofnotify(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_eofnotify(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_prenotify<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2073,16 +2073,16 @@ fn serve_io_prenotify<S: IoServer + ?Sized>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.io_prenotify(request_, write_start, write_end)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_prenotify(this_, write_start, write_end)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_postnotify<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2091,64 +2091,64 @@ fn serve_io_postnotify<S: IoServer + ?Sized>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.io_postnotify(request_, write_start, write_end)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_postnotify(this_, write_start, write_end)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readnotify<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_readnotify(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_readnotify(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readsleep<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_readsleep(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_readsleep(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_sigio<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_sigio(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_sigio(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_pathconf<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2156,52 +2156,52 @@ fn serve_io_pathconf<S: IoServer + ?Sized>(
         })?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_pathconf(request_, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_pathconf(this_, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_identity<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_identity(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_identity(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fsidport)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_revoke<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_revoke(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.io_revoke(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_select_timeout<S: IoServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 72,
             fixed: true,
@@ -2210,10 +2210,10 @@ fn serve_io_select_timeout<S: IoServer + ?Sized>(
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_select_timeout(request_, timeout, select_type)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.io_select_timeout(this_, timeout, select_type)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: IoServer + ?Sized>(

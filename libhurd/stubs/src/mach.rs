@@ -4,7 +4,7 @@
 //!
 //! The kernel: tasks, threads, memory, and control of memory objects. Work on another task is charged to that
 //! task's account, work on one's own to the caller's.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Bounded, Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
     PortName, Request, RpcError, Shape, Transport,
@@ -2395,10 +2395,10 @@ pub trait MachServer {
 }
 fn serve_task_create<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2406,51 +2406,51 @@ fn serve_task_create<S: MachServer + ?Sized>(
         })?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.task_create(request_, inherit_memory)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_create(this_, inherit_memory)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_terminate<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_terminate(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_terminate(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_emulation_vector<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_get_emulation_vector(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_get_emulation_vector(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.vector_start)?;
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2459,33 +2459,33 @@ fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
     let vector_start = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let emulation_vector = decoder_.ool::<u64>(0x0000_0000_4000_400b)?;
     decoder_.end()?;
-    server_.task_set_emulation_vector(request_, vector_start, emulation_vector)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_threads<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_threads(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_threads(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_info<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2494,33 +2494,33 @@ fn serve_task_info<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let task_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.task_info(request_, flavor, task_info_out_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_info(this_, flavor, task_info_out_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_terminate<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_terminate(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_terminate(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_get_state<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2529,17 +2529,17 @@ fn serve_thread_get_state<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let old_state_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.thread_get_state(request_, flavor, old_state_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_get_state(this_, flavor, old_state_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_state<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -2548,16 +2548,16 @@ fn serve_thread_set_state<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.thread_set_state(request_, flavor, new_state)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_set_state(this_, flavor, new_state)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_info<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2566,17 +2566,17 @@ fn serve_thread_info<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let thread_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.thread_info(request_, flavor, thread_info_out_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_info(this_, flavor, thread_info_out_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_allocate<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2586,17 +2586,17 @@ fn serve_vm_allocate<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let anywhere = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.vm_allocate(request_, address, size, anywhere)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_allocate(this_, address, size, anywhere)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_deallocate<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2605,16 +2605,16 @@ fn serve_vm_deallocate<S: MachServer + ?Sized>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_deallocate(request_, address, size)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_deallocate(this_, address, size)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_protect<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -2625,16 +2625,16 @@ fn serve_vm_protect<S: MachServer + ?Sized>(
     let set_maximum = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let new_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_protect(request_, address, size, set_maximum, new_protection)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_inherit<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2644,16 +2644,16 @@ fn serve_vm_inherit<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let new_inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_inherit(request_, address, size, new_inheritance)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_inherit(this_, address, size, new_inheritance)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_read<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2662,17 +2662,17 @@ fn serve_vm_read<S: MachServer + ?Sized>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_read(request_, address, size)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_read(this_, address, size)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_write<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2681,16 +2681,16 @@ fn serve_vm_write<S: MachServer + ?Sized>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    server_.vm_write(request_, address, data)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_write(this_, address, data)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_copy<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -2700,16 +2700,16 @@ fn serve_vm_copy<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let dest_address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_copy(request_, source_address, size, dest_address)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_copy(this_, source_address, size, dest_address)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_region<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2717,8 +2717,8 @@ fn serve_vm_region<S: MachServer + ?Sized>(
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_region(request_, address)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_region(this_, address)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.protection)?;
@@ -2727,31 +2727,31 @@ fn serve_vm_region<S: MachServer + ?Sized>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.is_shared)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_statistics<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_statistics(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_statistics(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_ports_register<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2759,32 +2759,32 @@ fn serve_mach_ports_register<S: MachServer + ?Sized>(
         })?;
     let init_port_set = decoder_.ool::<PortName>(0x0000_0000_4000_2011)?;
     decoder_.end()?;
-    server_.mach_ports_register(request_, init_port_set)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_ports_register(this_, init_port_set)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_ports_lookup<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.mach_ports_lookup(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_ports_lookup(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2793,34 +2793,34 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
     let offset = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let _ = server_.memory_object_data_unavailable(request_, offset, size);
+    let _ = server_.memory_object_data_unavailable(this_, offset, size);
     Ok(())
 }
 fn serve_memory_object_get_attributes<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.memory_object_get_attributes(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.memory_object_get_attributes(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.object_ready)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2828,16 +2828,16 @@ fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized>(
         })?;
     let default_manager = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.vm_set_default_memory_manager(request_, default_manager)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_set_default_memory_manager(this_, default_manager)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 128,
             fixed: true,
@@ -2852,7 +2852,7 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_lock_request(
-            request_,
+            this_,
             offset,
             size,
             should_return,
@@ -2864,42 +2864,42 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
 }
 fn serve_task_suspend<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_suspend(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_suspend(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_resume<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_resume(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_resume(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2907,17 +2907,17 @@ fn serve_task_get_special_port<S: MachServer + ?Sized>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.task_get_special_port(request_, which_port)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_get_special_port(this_, which_port)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2926,81 +2926,81 @@ fn serve_task_set_special_port<S: MachServer + ?Sized>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.task_set_special_port(request_, which_port, special_port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_set_special_port(this_, which_port, special_port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_create<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_create(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_create(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_suspend<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_suspend(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_suspend(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_resume<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_resume(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_resume(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_abort<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_abort(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_abort(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_get_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3008,17 +3008,17 @@ fn serve_thread_get_special_port<S: MachServer + ?Sized>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.thread_get_special_port(request_, which_port)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_get_special_port(this_, which_port)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3027,16 +3027,16 @@ fn serve_thread_set_special_port<S: MachServer + ?Sized>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.thread_set_special_port(request_, which_port, special_port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_set_special_port(this_, which_port, special_port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_emulation<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3045,16 +3045,16 @@ fn serve_task_set_emulation<S: MachServer + ?Sized>(
     let routine_entry_pt = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let routine_number = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.task_set_emulation(request_, routine_entry_pt, routine_number)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_ras_control<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -3064,16 +3064,16 @@ fn serve_task_ras_control<S: MachServer + ?Sized>(
     let boundspc = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.task_ras_control(request_, basepc, boundspc, flavor)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_ras_control(this_, basepc, boundspc, flavor)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_map<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 192,
             fixed: true,
@@ -3092,7 +3092,7 @@ fn serve_vm_map<S: MachServer + ?Sized>(
     decoder_.end()?;
     let out_ = server_
         .vm_map(
-            request_,
+            this_,
             address,
             size,
             mask,
@@ -3104,15 +3104,15 @@ fn serve_vm_map<S: MachServer + ?Sized>(
             max_protection,
             inheritance,
         )?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_data_error<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -3122,14 +3122,14 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let error_value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.memory_object_data_error(request_, offset, size, error_value);
+    let _ = server_.memory_object_data_error(this_, offset, size, error_value);
     Ok(())
 }
 fn serve_memory_object_destroy<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3137,14 +3137,14 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized>(
         })?;
     let reason = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.memory_object_destroy(request_, reason);
+    let _ = server_.memory_object_destroy(this_, reason);
     Ok(())
 }
 fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -3157,21 +3157,14 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
     let reply_to = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_
-        .memory_object_data_supply(
-            request_,
-            offset,
-            data,
-            lock_value,
-            precious,
-            reply_to,
-        );
+        .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
     Ok(())
 }
 fn serve_memory_object_ready<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3180,14 +3173,14 @@ fn serve_memory_object_ready<S: MachServer + ?Sized>(
     let may_cache = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.memory_object_ready(request_, may_cache, copy_strategy);
+    let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
     Ok(())
 }
 fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -3198,15 +3191,15 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
     let reply_to = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_
-        .memory_object_change_attributes(request_, may_cache, copy_strategy, reply_to);
+        .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
     Ok(())
 }
 fn serve_vm_machine_attribute<S: MachServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -3217,10 +3210,10 @@ fn serve_vm_machine_attribute<S: MachServer + ?Sized>(
     let attribute = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.vm_machine_attribute(request_, address, size, attribute, value)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.vm_machine_attribute(this_, address, size, attribute, value)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: MachServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `mach_host`: message ids from 2600, replies 100 higher.
 //!
 //! The host and its processors. Routines that change the machine need the privileged host port.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Bounded, Buffer, Decoder, Donation, Encoder, FixedStr, Mode, Ool, Outcome,
     Port, PortName, Request, RpcError, Shape, Transport,
@@ -2250,110 +2250,110 @@ pub trait MachHostServer {
 }
 fn serve_host_processors<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_processors(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_processors(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_start<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_start(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_start(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_exit<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_exit(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_exit(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_default(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_default(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_create<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_create(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_create(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_set)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_destroy<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_set_destroy(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_set_destroy(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2362,33 +2362,33 @@ fn serve_processor_assign<S: MachHostServer + ?Sized>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let wait = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_assign(request_, new_set, wait)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_assign(this_, new_set, wait)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_get_assignment(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_get_assignment(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2396,49 +2396,49 @@ fn serve_thread_assign<S: MachHostServer + ?Sized>(
         })?;
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.thread_assign(request_, new_set)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_assign(this_, new_set)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_assign_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_assign_default(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_assign_default(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_get_assignment(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.thread_get_assignment(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2447,16 +2447,16 @@ fn serve_task_assign<S: MachHostServer + ?Sized>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_assign(request_, new_set, assign_threads)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_assign(this_, new_set, assign_threads)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_assign_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2464,33 +2464,33 @@ fn serve_task_assign_default<S: MachHostServer + ?Sized>(
         })?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_assign_default(request_, assign_threads)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_assign_default(this_, assign_threads)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_get_assignment(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.task_get_assignment(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2499,16 +2499,16 @@ fn serve_thread_priority<S: MachHostServer + ?Sized>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let set_max = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.thread_priority(request_, priority, set_max)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_priority(this_, priority, set_max)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2517,16 +2517,16 @@ fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
     let processor_set = decoder_.port(0x0000_0001_2000_4011)?;
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.thread_max_priority(request_, processor_set, max_priority)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_max_priority(this_, processor_set, max_priority)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2535,16 +2535,16 @@ fn serve_task_priority<S: MachHostServer + ?Sized>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_priority(request_, priority, change_threads)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.task_priority(this_, priority, change_threads)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2553,16 +2553,16 @@ fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_set_max_priority(request_, max_priority, change_threads)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_set_max_priority(this_, max_priority, change_threads)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_policy<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2571,16 +2571,16 @@ fn serve_thread_policy<S: MachHostServer + ?Sized>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let data = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.thread_policy(request_, policy, data)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_policy(this_, policy, data)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2588,16 +2588,16 @@ fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
         })?;
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.processor_set_policy_enable(request_, policy)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_set_policy_enable(this_, policy)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2606,67 +2606,67 @@ fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_set_policy_disable(request_, policy, change_threads)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_set_policy_disable(this_, policy, change_threads)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_tasks<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_tasks(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_tasks(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_threads<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_threads(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_threads(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_processor_sets<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_processor_sets(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_processor_sets(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_processor_set_priv<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2674,33 +2674,33 @@ fn serve_host_processor_set_priv<S: MachHostServer + ?Sized>(
         })?;
     let set_name = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.host_processor_set_priv(request_, set_name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_processor_set_priv(this_, set_name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_depress_abort<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_depress_abort(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_depress_abort(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: true,
@@ -2708,16 +2708,16 @@ fn serve_host_set_time<S: MachHostServer + ?Sized>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.host_set_time(request_, new_time)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.host_set_time(this_, new_time)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: true,
@@ -2726,35 +2726,35 @@ fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.host_adjust_time(request_, new_adjustment)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_adjust_time(this_, new_adjustment)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_time(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_get_time(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_reboot<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -2762,16 +2762,16 @@ fn serve_host_reboot<S: MachHostServer + ?Sized>(
         })?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_reboot(request_, options)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.host_reboot(this_, options)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_wire<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -2782,16 +2782,16 @@ fn serve_vm_wire<S: MachHostServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let access = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_wire(request_, task, address, size, access)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.vm_wire(this_, task, address, size, access)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_wire<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2800,16 +2800,16 @@ fn serve_thread_wire<S: MachHostServer + ?Sized>(
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     let wired = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.thread_wire(request_, thread, wired)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.thread_wire(this_, thread, wired)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2818,17 +2818,17 @@ fn serve_host_info<S: MachHostServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let host_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.host_info(request_, flavor, host_info_out_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_info(this_, flavor, host_info_out_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2839,18 +2839,18 @@ fn serve_processor_info<S: MachHostServer + ?Sized>(
         .value::<u32>(0x0000_0001_2000_2002)?
         .min(1024);
     decoder_.end()?;
-    let out_ = server_.processor_info(request_, flavor, processor_info_out_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_info(this_, flavor, processor_info_out_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -2859,18 +2859,18 @@ fn serve_processor_set_info<S: MachHostServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.processor_set_info(request_, flavor, info_out_count)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_info(this_, flavor, info_out_count)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_control<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 40,
             fixed: false,
@@ -2878,34 +2878,34 @@ fn serve_processor_control<S: MachHostServer + ?Sized>(
         })?;
     let processor_cmd = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.processor_control(request_, processor_cmd)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.processor_control(this_, processor_cmd)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_time64(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_get_time64(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: true,
@@ -2913,16 +2913,16 @@ fn serve_host_set_time64<S: MachHostServer + ?Sized>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.host_set_time64(request_, new_time)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.host_set_time64(this_, new_time)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: true,
@@ -2931,62 +2931,62 @@ fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.host_adjust_time64(request_, new_adjustment)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_adjust_time64(this_, new_adjustment)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_kernel_version<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_kernel_version(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_get_kernel_version(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_uptime64<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_uptime64(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.host_get_uptime64(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_processors<S: MachHostServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_processors(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.processor_set_processors(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: MachHostServer + ?Sized>(

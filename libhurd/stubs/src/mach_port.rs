@@ -3,7 +3,7 @@
 //! Interface `mach_port`: message ids from 3200, replies 100 higher.
 //!
 //! Port rights and names of a task. The request port is the task; its account pays for names and ports.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request,
     RpcError, Shape, Transport,
@@ -1205,28 +1205,28 @@ pub trait MachPortServer {
 }
 fn serve_mach_port_names<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.mach_port_names(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_names(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.names)?;
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_type<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1234,17 +1234,17 @@ fn serve_mach_port_type<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_type(request_, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_type(this_, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1253,16 +1253,16 @@ fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
     let old_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let new_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_rename(request_, old_name, new_name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_rename(this_, old_name, new_name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1271,16 +1271,16 @@ fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_allocate_name(request_, right, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_allocate_name(this_, right, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_allocate<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1288,17 +1288,17 @@ fn serve_mach_port_allocate<S: MachPortServer + ?Sized>(
         })?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_allocate(request_, right)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_allocate(this_, right)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1306,16 +1306,16 @@ fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_destroy(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_destroy(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1323,16 +1323,16 @@ fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_deallocate(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_deallocate(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1341,17 +1341,17 @@ fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_refs(request_, name, right)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_get_refs(this_, name, right)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1361,16 +1361,16 @@ fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let delta = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_mod_refs(request_, name, right, delta)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_mod_refs(this_, name, right, delta)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1379,16 +1379,16 @@ fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let qlimit = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_qlimit(request_, name, qlimit)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_set_qlimit(this_, name, qlimit)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1397,16 +1397,16 @@ fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_mscount(request_, name, mscount)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_set_mscount(this_, name, mscount)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1414,17 +1414,17 @@ fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_set_status(request_, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_get_set_status(this_, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1433,16 +1433,16 @@ fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
     let member = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let after = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_move_member(request_, member, after)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_move_member(this_, member, after)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -1453,18 +1453,17 @@ fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let notify = decoder_.port(0x0000_0001_2000_4012)?;
     decoder_.end()?;
-    let out_ = server_
-        .mach_port_request_notification(request_, name, id_, sync, notify)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_request_notification(this_, name, id_, sync, notify)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1473,16 +1472,16 @@ fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let poly = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
-    server_.mach_port_insert_right(request_, name, poly)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_insert_right(this_, name, poly)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1491,17 +1490,17 @@ fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let msgt_name = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_extract_right(request_, name, msgt_name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_extract_right(this_, name, msgt_name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1509,17 +1508,17 @@ fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_receive_status(request_, name)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.mach_port_get_receive_status(this_, name)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1528,16 +1527,16 @@ fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let seqno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_seqno(request_, name, seqno)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_set_seqno(this_, name, seqno)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1546,16 +1545,16 @@ fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.mach_port_set_protected_payload(request_, name, payload)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_set_protected_payload(this_, name, payload)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1563,16 +1562,16 @@ fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_clear_protected_payload(request_, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_clear_protected_payload(this_, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -1583,9 +1582,9 @@ fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let ktype = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_ktype(request_, task, name, right, ktype)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: MachPortServer + ?Sized>(

@@ -4,7 +4,7 @@
 //!
 //! What the kernel asks of external pagers. One-way; the pager answers through the control port with the
 //! memory_object routines of the `mach` interface.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -427,9 +427,9 @@ pub trait MemoryObjectServer {
 }
 fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -441,7 +441,7 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_init(
-            request_,
+            this_,
             memory_control,
             memory_object_name,
             memory_object_page_size,
@@ -450,9 +450,9 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -461,15 +461,14 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
     let memory_control = decoder_.port(0x0000_0001_2000_4010)?;
     let memory_object_name = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
-    let _ = server_
-        .memory_object_terminate(request_, memory_control, memory_object_name);
+    let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
     Ok(())
 }
 fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -482,7 +481,7 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_copy(
-            request_,
+            this_,
             old_memory_control,
             offset,
             length,
@@ -492,9 +491,9 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -507,7 +506,7 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_data_request(
-            request_,
+            this_,
             memory_control,
             offset,
             length,
@@ -517,9 +516,9 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -532,7 +531,7 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_data_unlock(
-            request_,
+            this_,
             memory_control,
             offset,
             length,
@@ -542,9 +541,9 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -554,15 +553,14 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
     let offset = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let length = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let _ = server_
-        .memory_object_lock_completed(request_, memory_control, offset, length);
+    let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
     Ok(())
 }
 fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -576,7 +574,7 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_supply_completed(
-            request_,
+            this_,
             memory_control,
             offset,
             length,
@@ -587,9 +585,9 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 112,
             fixed: true,
@@ -603,7 +601,7 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
     decoder_.end()?;
     let _ = server_
         .memory_object_data_return(
-            request_,
+            this_,
             memory_control,
             offset,
             data,
@@ -614,9 +612,9 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
 }
 fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -625,7 +623,7 @@ fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized>(
     let may_cache = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.memory_object_change_completed(request_, may_cache, copy_strategy);
+    let _ = server_.memory_object_change_completed(this_, may_cache, copy_strategy);
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.

@@ -4,7 +4,7 @@
 //!
 //! Every process's message port: signals and questions about a process. `refport` proves the right to ask: it is a
 //! port that only the process or its owner can have (its task, its file descriptor, its auth handle).
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
     PortName, Ports, Request, RpcError, Shape, Transport,
@@ -1301,10 +1301,10 @@ pub trait MsgServer {
 }
 fn serve_msg_sig_post<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1314,16 +1314,16 @@ fn serve_msg_sig_post<S: MsgServer + ?Sized>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_sig_post(request_, request_.reply_port(), signal, sigcode, refport)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 96,
             fixed: true,
@@ -1334,16 +1334,16 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.msg_proc_newids(request_, task, ppid, pgrp, orphaned)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_add_auth<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1351,16 +1351,16 @@ fn serve_msg_add_auth<S: MsgServer + ?Sized>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_add_auth(request_, auth)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_add_auth(this_, auth)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_del_auth<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: false,
@@ -1370,16 +1370,16 @@ fn serve_msg_del_auth<S: MsgServer + ?Sized>(
     let uids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.msg_del_auth(request_, task, uids, gids)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_del_auth(this_, task, uids, gids)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1388,17 +1388,17 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_port(request_, refport, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_init_port(this_, refport, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1408,16 +1408,16 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_set_init_port(request_, refport, which, port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_init_port(this_, refport, which, port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1425,17 +1425,17 @@ fn serve_msg_get_init_ports<S: MsgServer + ?Sized>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_ports(request_, refport)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_init_ports(this_, refport)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1444,16 +1444,16 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    server_.msg_set_init_ports(request_, refport, ports)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_init_ports(this_, refport, ports)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1462,17 +1462,17 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_int(request_, refport, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_init_int(this_, refport, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1482,16 +1482,16 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.msg_set_init_int(request_, refport, which, value)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_init_int(this_, refport, which, value)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_ints<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1499,17 +1499,17 @@ fn serve_msg_get_init_ints<S: MsgServer + ?Sized>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_ints(request_, refport)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_init_ints(this_, refport)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1518,16 +1518,16 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.msg_set_init_ints(request_, refport, values)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_init_ints(this_, refport, values)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_dtable<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1535,17 +1535,17 @@ fn serve_msg_get_dtable<S: MsgServer + ?Sized>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_dtable(request_, refport)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_dtable(this_, refport)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1554,16 +1554,16 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    server_.msg_set_dtable(request_, refport, dtable)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_dtable(this_, refport, dtable)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_fd<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -1572,17 +1572,17 @@ fn serve_msg_get_fd<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_fd(request_, refport, fd)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_fd(this_, refport, fd)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_fd<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1592,33 +1592,33 @@ fn serve_msg_set_fd<S: MsgServer + ?Sized>(
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_set_fd(request_, refport, fd, port)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_fd(this_, refport, fd, port)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_environment<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.msg_get_environment(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_environment(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_environment<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1627,16 +1627,16 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.msg_set_environment(request_, refport, value)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_environment(this_, refport, value)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_env_variable<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1064,
             fixed: true,
@@ -1644,17 +1644,17 @@ fn serve_msg_get_env_variable<S: MsgServer + ?Sized>(
         })?;
     let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_env_variable(request_, variable)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_get_env_variable(this_, variable)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 2128,
             fixed: true,
@@ -1665,16 +1665,16 @@ fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
     let value = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.msg_set_env_variable(request_, refport, variable, value, replace)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 80,
             fixed: true,
@@ -1684,23 +1684,16 @@ fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_
-        .msg_sig_post_untraced(
-            request_,
-            request_.reply_port(),
-            signal,
-            sigcode,
-            refport,
-        )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_report_wait<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -1708,18 +1701,18 @@ fn serve_msg_report_wait<S: MsgServer + ?Sized>(
         })?;
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_report_wait(request_, thread)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_report_wait(this_, thread)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.wait_desc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_describe_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 56,
             fixed: false,
@@ -1728,10 +1721,10 @@ fn serve_msg_describe_ports<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let names = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let out_ = server_.msg_describe_ports(request_, refport, names)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.msg_describe_ports(this_, refport, names)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: MsgServer + ?Sized>(

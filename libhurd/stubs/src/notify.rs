@@ -4,7 +4,7 @@
 //!
 //! Notifications from the kernel, sent to send-once rights. One-way: nobody waits for an answer, so there are no
 //! errors. A notification is paid for when it is requested, never when it fires.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError, Shape,
     Transport,
@@ -229,9 +229,9 @@ pub trait NotifyServer {
 }
 fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -239,14 +239,14 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_port_deleted(request_, name);
+    let _ = server_.mach_notify_port_deleted(this_, name);
     Ok(())
 }
 fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -254,14 +254,14 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_msg_accepted(request_, name);
+    let _ = server_.mach_notify_msg_accepted(this_, name);
     Ok(())
 }
 fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -269,14 +269,14 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
         })?;
     let rights = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_port_destroyed(request_, rights);
+    let _ = server_.mach_notify_port_destroyed(this_, rights);
     Ok(())
 }
 fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -284,28 +284,28 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
         })?;
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_no_senders(request_, mscount);
+    let _ = server_.mach_notify_no_senders(this_, mscount);
     Ok(())
 }
 fn serve_mach_notify_send_once<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let _ = server_.mach_notify_send_once(request_);
+    let _ = server_.mach_notify_send_once(this_);
     Ok(())
 }
 fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -313,7 +313,7 @@ fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_dead_name(request_, name);
+    let _ = server_.mach_notify_dead_name(this_, name);
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.

@@ -4,7 +4,7 @@
 //!
 //! Which account pays for a user's passive translators and other things that run in that user's name. The request port is
 //! the payer service.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -131,10 +131,10 @@ pub trait PayerServer {
 }
 fn serve_payer_for_uid<S: PayerServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -142,17 +142,17 @@ fn serve_payer_for_uid<S: PayerServer + ?Sized>(
         })?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.payer_for_uid(request_, uid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.payer_for_uid(this_, uid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_payer_register<S: PayerServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -161,9 +161,9 @@ fn serve_payer_register<S: PayerServer + ?Sized>(
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let account = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.payer_register(request_, uid, account)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.payer_register(this_, uid, account)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: PayerServer + ?Sized>(

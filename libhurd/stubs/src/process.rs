@@ -4,7 +4,7 @@
 //!
 //! The process server: pids, process groups, sessions, and what tasks know about each other. The request port is
 //! the caller's own process right unless said otherwise.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome,
     Port, PortName, Ports, Request, RpcError, Shape, Transport,
@@ -3296,45 +3296,45 @@ pub trait ProcessServer {
 }
 fn serve_proc_getprivports<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getprivports(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getprivports(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getallpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getallpids(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getallpids(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: false,
@@ -3343,34 +3343,34 @@ fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.proc_setexecdata(request_, ports, ints)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_setexecdata(this_, ports, ints)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getexecdata<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getexecdata(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getexecdata(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3378,33 +3378,33 @@ fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_execdata_notify(request_, notify)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_execdata_notify(this_, notify)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_uname<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_uname(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_uname(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_register_version<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 3144,
             fixed: true,
@@ -3415,15 +3415,15 @@ fn serve_proc_register_version<S: ProcessServer + ?Sized>(
     let release = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_register_version(request_, credential, name, release, version)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_register_version(this_, credential, name, release, version)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3431,15 +3431,15 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.proc_reauthenticate(request_, rendezvous);
+    let _ = server_.proc_reauthenticate(this_, rendezvous);
     Ok(())
 }
 fn serve_proc_child<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3447,16 +3447,16 @@ fn serve_proc_child<S: ProcessServer + ?Sized>(
         })?;
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_child(request_, child)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_child(this_, child)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setmsgport<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3464,17 +3464,17 @@ fn serve_proc_setmsgport<S: ProcessServer + ?Sized>(
         })?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_setmsgport(request_, request_.reply_port(), newmsgport)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reassign<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3482,16 +3482,16 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized>(
         })?;
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_reassign(request_, newtask)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_reassign(this_, newtask)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setowner<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3500,35 +3500,35 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized>(
     let owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_setowner(request_, owner, clear)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_setowner(this_, owner, clear)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getpids(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getpids(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3537,34 +3537,34 @@ fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
     let argv = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_arg_locations(request_, argv, envp)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_set_arg_locations(this_, argv, envp)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_arg_locations(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_get_arg_locations(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getmsgport<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3572,17 +3572,17 @@ fn serve_proc_getmsgport<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getmsgport(request_, request_.reply_port(), pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getmsgport(this_, this_.reply_port(), pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_wait<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3591,20 +3591,20 @@ fn serve_proc_wait<S: ProcessServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_wait(request_, request_.reply_port(), pid, options)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_wait(this_, this_.reply_port(), pid, options)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_dostop<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3612,16 +3612,16 @@ fn serve_proc_dostop<S: ProcessServer + ?Sized>(
         })?;
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_dostop(request_, contthread)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_dostop(this_, contthread)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 88,
             fixed: false,
@@ -3632,16 +3632,16 @@ fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.proc_handle_exceptions(request_, msgport, forwardport, flavor, new_state)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3650,32 +3650,32 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
     let signo = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mark_stop(request_, signo, sigcode)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_stop(this_, signo, sigcode)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_cont<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_cont(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_cont(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3684,48 +3684,48 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
     let status = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mark_exit(request_, status, sigcode)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_exit(this_, status, sigcode)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_exec<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_exec(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_exec(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_traced<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_traced(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_traced(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3733,16 +3733,16 @@ fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
         })?;
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mod_stopchild(request_, doit)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mod_stopchild(this_, doit)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_pid2task<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3750,17 +3750,17 @@ fn serve_proc_pid2task<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_pid2task(request_, pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_pid2task(this_, pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3768,17 +3768,17 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_task2pid(request_, task)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_task2pid(this_, task)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3786,34 +3786,34 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_task2proc(request_, task)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_task2proc(this_, task)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_proc2task<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_proc2task(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_proc2task(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_pid2proc<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3821,17 +3821,17 @@ fn serve_proc_pid2proc<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_pid2proc(request_, pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_pid2proc(this_, pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -3840,19 +3840,19 @@ fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocinfo(request_, which, flags)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getprocinfo(this_, which, flags)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.procinfo)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getprocargs<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3860,17 +3860,17 @@ fn serve_proc_getprocargs<S: ProcessServer + ?Sized>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocargs(request_, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getprocargs(this_, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getprocenv<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3878,33 +3878,33 @@ fn serve_proc_getprocenv<S: ProcessServer + ?Sized>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocenv(request_, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getprocenv(this_, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_make_login_coll<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_make_login_coll(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_make_login_coll(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getloginid<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3912,17 +3912,17 @@ fn serve_proc_getloginid<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getloginid(request_, pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getloginid(this_, pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getloginpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3930,17 +3930,17 @@ fn serve_proc_getloginpids<S: ProcessServer + ?Sized>(
         })?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getloginpids(request_, id_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getloginpids(this_, id_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1064,
             fixed: true,
@@ -3948,49 +3948,49 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
         })?;
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_setlogin(request_, logname)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_setlogin(this_, logname)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getlogin<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getlogin(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getlogin(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setsid<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_setsid(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_setsid(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsid<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -3998,17 +3998,17 @@ fn serve_proc_getsid<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsid(request_, pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getsid(this_, pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4016,17 +4016,17 @@ fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsessionpgids(request_, sid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getsessionpgids(this_, sid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsessionpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4034,34 +4034,34 @@ fn serve_proc_getsessionpids<S: ProcessServer + ?Sized>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsessionpids(request_, sid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getsessionpids(this_, sid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsidport<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getsidport(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getsidport(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -4070,16 +4070,16 @@ fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_setpgrp(request_, pid, pgrp)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_setpgrp(this_, pid, pgrp)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getpgrp<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4087,17 +4087,17 @@ fn serve_proc_getpgrp<S: ProcessServer + ?Sized>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getpgrp(request_, pid)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getpgrp(this_, pid)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getpgrppids<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4105,17 +4105,17 @@ fn serve_proc_getpgrppids<S: ProcessServer + ?Sized>(
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getpgrppids(request_, pgrp)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getpgrppids(this_, pgrp)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_tty<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4123,17 +4123,17 @@ fn serve_proc_get_tty<S: ProcessServer + ?Sized>(
         })?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_get_tty(request_, target_process)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_get_tty(this_, target_process)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getnports<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4141,17 +4141,17 @@ fn serve_proc_getnports<S: ProcessServer + ?Sized>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getnports(request_, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getnports(this_, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4159,49 +4159,49 @@ fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_set_init_task(request_, task)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_set_init_task(this_, task)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_important<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_important(request_)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_mark_important(this_)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_is_important<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_is_important(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_is_important(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_code<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -4210,34 +4210,34 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized>(
     let start_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_code(request_, start_code, end_code)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_set_code(this_, start_code, end_code)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_code<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_code(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_get_code(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4245,16 +4245,16 @@ fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_make_task_namespace(request_, notify)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_make_task_namespace(this_, notify)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1064,
             fixed: true,
@@ -4262,16 +4262,16 @@ fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
         })?;
     let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_set_exe(request_, path)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_set_exe(this_, path)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_exe<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4279,17 +4279,17 @@ fn serve_proc_get_exe<S: ProcessServer + ?Sized>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_get_exe(request_, which)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_get_exe(this_, which)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -4297,33 +4297,33 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
         })?;
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_entry(request_, entry)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.proc_set_entry(this_, entry)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_entry<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_entry(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_get_entry(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_waitid<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -4332,19 +4332,19 @@ fn serve_proc_waitid<S: ProcessServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_waitid(request_, request_.reply_port(), pid, options)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_waitid(this_, this_.reply_port(), pid, options)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -4353,39 +4353,39 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let new_task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.proc_reauthenticate_reassign(request_, rendezvous, new_task);
+    let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
     Ok(())
 }
 fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let _ = server_.proc_reauthenticate_complete(request_);
+    let _ = server_.proc_reauthenticate_complete(this_);
     Ok(())
 }
 fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let decoder_ = request_
+    let decoder_ = this_
         .body(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getchildren_rusage(request_)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.proc_getchildren_rusage(this_)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: ProcessServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `startup`: message ids from 29000, replies 100 higher.
 //!
 //! The startup server, first of all programs: essential tasks and shutdown.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
     Shape, Transport,
@@ -317,10 +317,10 @@ pub trait StartupServer {
 }
 fn serve_startup_essential_task<S: StartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1112,
             fixed: true,
@@ -333,22 +333,22 @@ fn serve_startup_essential_task<S: StartupServer + ?Sized>(
     decoder_.end()?;
     server_
         .startup_essential_task(
-            request_,
-            request_.reply_port(),
+            this_,
+            this_.reply_port(),
             task,
             excpt,
             name,
             credential,
         )?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_request_notification<S: StartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 1080,
             fixed: true,
@@ -357,16 +357,16 @@ fn serve_startup_request_notification<S: StartupServer + ?Sized>(
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.startup_request_notification(request_, notify_port, name)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.startup_request_notification(this_, notify_port, name)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_reboot<S: StartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -375,16 +375,16 @@ fn serve_startup_reboot<S: StartupServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.startup_reboot(request_, refport, reboot_code)?;
-    let encoder_ = request_.reply(buffer_)?;
-    Ok(request_.finish(encoder_)?)
+    server_.startup_reboot(this_, refport, reboot_code)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_procinit<S: StartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -392,20 +392,20 @@ fn serve_startup_procinit<S: StartupServer + ?Sized>(
         })?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.startup_procinit(request_, request_.reply_port(), startup_proc)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4013, out_.startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, out_.auth)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_authinit<S: StartupServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 48,
             fixed: true,
@@ -413,10 +413,10 @@ fn serve_startup_authinit<S: StartupServer + ?Sized>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.startup_authinit(request_, request_.reply_port(), auth)?;
-    let mut encoder_ = request_.reply(buffer_)?;
+    let out_ = server_.startup_authinit(this_, this_.reply_port(), auth)?;
+    let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(request_.finish(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: StartupServer + ?Sized>(

@@ -3,7 +3,7 @@
 //! Interface `task_notify`: message ids from 4400, replies 100 higher.
 //!
 //! Tells the process server of new tasks, so that it knows every task from the start.
-#![allow(clippy::all, non_snake_case, reason = "generated")]
+#![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError, Shape,
     Transport,
@@ -60,9 +60,9 @@ pub trait TaskNotifyServer {
 }
 fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized>(
     server_: &mut S,
-    request_: &Request<'_>,
+    this_: &Request<'_>,
 ) -> Result<(), i32> {
-    let mut decoder_ = request_
+    let mut decoder_ = this_
         .body(Shape {
             min: 64,
             fixed: true,
@@ -71,7 +71,7 @@ fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.mach_notify_new_task(request_, task, parent);
+    let _ = server_.mach_notify_new_task(this_, task, parent);
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.

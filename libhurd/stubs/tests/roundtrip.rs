@@ -8,7 +8,8 @@ use drover_abi::message::{BITS_COMPLEX, Header, TypeWord, msgt};
 use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_BAD_ID, MIG_REPLY_MISMATCH, MIG_TYPE_ERROR};
 use hurd_stubs::{account, auth, exec, fs, gnumach, io, mach, mach_port};
 use mig_runtime::{
-    Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request, RpcError, Transport,
+    Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request,
+    RpcError, Transport,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -23,7 +24,13 @@ struct Server {
 }
 
 impl fs::FsServer for Server {
-    fn dir_lookup(&mut self, request: &Request<'_>, file_name: &[u8], flags: i32, mode: u32) -> Result<fs::DirLookupReply, i32> {
+    fn dir_lookup(
+        &mut self,
+        request: &Request<'_>,
+        file_name: &[u8],
+        flags: i32,
+        mode: u32,
+    ) -> Result<fs::DirLookupReply, i32> {
         self.asked = format!("{} {flags} {mode:o} at {:#x}", file_name.escape_ascii(), request.target());
         if file_name == b"missing" {
             return Err(0x4000_0002);
@@ -47,13 +54,22 @@ impl fs::FsServer for Server {
         bufsiz: u64,
     ) -> Result<fs::DirReaddirReply, i32> {
         self.asked = format!("{entry} {nentries} {bufsiz}");
-        let data = if self.ool { OutData::Ool(Ool::moved(0x5000, 4096)) } else { OutData::from_slice(b"entries").unwrap() };
+        let data = if self.ool {
+            OutData::Ool(Ool::moved(0x5000, 4096))
+        } else {
+            OutData::from_slice(b"entries").unwrap()
+        };
         Ok(fs::DirReaddirReply { data, amount: 3 })
     }
 }
 
 impl io::IoServer for Server {
-    fn io_write(&mut self, _: &Request<'_>, data: Data<'_, u8>, offset: i64) -> Result<io::IoWriteReply, i32> {
+    fn io_write(
+        &mut self,
+        _: &Request<'_>,
+        data: Data<'_, u8>,
+        offset: i64,
+    ) -> Result<io::IoWriteReply, i32> {
         self.asked = match data {
             Data::Inline(bytes) => format!("{} @{offset}", bytes.as_bytes().escape_ascii()),
             Data::Ool(ool) => format!("{} bytes out of line @{offset}", ool.bytes()),
@@ -83,7 +99,8 @@ impl auth::AuthServer for Server {
         _: Data<'_, u32>,
         agids: Data<'_, u32>,
     ) -> Result<auth::AuthMakeauthReply, i32> {
-        let names: Vec<u32> = other_handles.inline().into_iter().flat_map(|a| a.iter()).map(|n| n.0).collect();
+        let names: Vec<u32> =
+            other_handles.inline().into_iter().flat_map(|a| a.iter()).map(|n| n.0).collect();
         let ids: Vec<u32> = euids.inline().into_iter().flat_map(|a| a.iter()).collect();
         self.asked = format!("{names:?} {} {ids:?} {}", other_handles.disposition(), agids.len());
         Ok(auth::AuthMakeauthReply { newhandle: PortName(0x99) })
@@ -222,7 +239,8 @@ fn serve(server: &mut Server, raw: bool, request: &[u8], reply: &mut [u8]) -> Ou
 fn with<R>(raw: bool, ool: bool, call: impl FnOnce(&dyn Transport) -> R) -> (String, R, Vec<u8>) {
     let mut server = Server { ool, ..Server::default() };
     let (result, got) = {
-        let mut transport = Loop::new(|request: &[u8], reply: &mut [u8]| serve(&mut server, raw, request, reply));
+        let mut transport =
+            Loop::new(|request: &[u8], reply: &mut [u8]| serve(&mut server, raw, request, reply));
         transport.raw = raw;
         let result = call(&transport);
         let got = transport.got.borrow().clone();
@@ -285,8 +303,9 @@ fn arrays_of_rights_and_ids() {
     assert_eq!(got.len(), 72 + 16 + 8 + 8);
     // More than 256 rights go out of line, four bytes each.
     let many = [PortName(1); 257];
-    let (asked, reply, _) =
-        with(false, false, |t| auth::auth_makeauth(&t, HERE, Ports::move_send(&many), &[], &[], &[], &[], ALL));
+    let (asked, reply, _) = with(false, false, |t| {
+        auth::auth_makeauth(&t, HERE, Ports::move_send(&many), &[], &[], &[], &[], ALL)
+    });
     assert_eq!((asked.as_str(), reply.is_ok()), ("[] 17 [] 0", true));
     let (_, reply, _) = with(false, false, |t| mach::task_threads(&t, HERE, ALL));
     let list = reply.unwrap().thread_list;
@@ -303,7 +322,8 @@ fn structs_and_fixed_arrays() {
     let (_, reply, _) = with(false, false, |t| fs::file_statfs(&t, HERE, ALL));
     let info = reply.unwrap().info;
     assert_eq!((info.f_type, info.f_flag, info.f_spare), (7, u64::MAX, [1, 2, 3]));
-    let (_, reply, _) = with(false, false, |t| mach_port::mach_port_get_receive_status(&t, HERE, PortName(1), ALL));
+    let (_, reply, _) =
+        with(false, false, |t| mach_port::mach_port_get_receive_status(&t, HERE, PortName(1), ALL));
     assert!(reply.unwrap().status.mps_nsrequest);
     let (_, reply, _) = with(false, false, |t| account::account_info(&t, HERE, ALL));
     assert_eq!(reply.unwrap().info[30], 30);
@@ -312,7 +332,10 @@ fn structs_and_fixed_arrays() {
 #[test]
 fn counts_and_variable_strings() {
     let (asked, reply, got) = with(false, false, |t| mach::task_info(&t, HERE, 1, 5000, ALL));
-    assert_eq!((asked.as_str(), &reply.unwrap().task_info_out[..], got.len()), ("1 1024", &[1, -2, 3][..], 64));
+    assert_eq!(
+        (asked.as_str(), &reply.unwrap().task_info_out[..], got.len()),
+        ("1 1024", &[1, -2, 3][..], 64)
+    );
     let (asked, reply, got) = with(false, false, |t| gnumach::task_set_name(&t, HERE, b"exec", ALL));
     assert_eq!((asked.as_str(), reply, got.len()), ("exec", Ok(()), 48));
     let (_, reply, _) = with(false, false, |t| gnumach::task_set_name(&t, HERE, &[b'n'; 64], ALL));
@@ -356,15 +379,17 @@ fn the_kernel_reads_its_callers_words() {
     assert_eq!(reply, Ok(()));
     assert_eq!(asked, "7 Port { name: PortName(7), disposition: 20 }");
     let notify = Port::make_send_once(PortName(8));
-    let (asked, reply, _) =
-        with(true, false, |t| mach_port::mach_port_request_notification(&t, HERE, PortName(1), 70, 0, notify, ALL));
+    let (asked, reply, _) = with(true, false, |t| {
+        mach_port::mach_port_request_notification(&t, HERE, PortName(1), 70, 0, notify, ALL)
+    });
     assert_eq!(asked, "1 70 0 Port { name: PortName(8), disposition: 21 }");
     assert_eq!(reply.unwrap().previous, Port::move_send_once(PortName::NULL));
     // A send right where a send-once right belongs is as wrong in the raw form as in the received one.
     for raw in [true, false] {
         let wrong = Port::copy_send(PortName(8));
-        let (_, reply, _) =
-            with(raw, false, |t| mach_port::mach_port_request_notification(&t, HERE, PortName(1), 70, 0, wrong, ALL));
+        let (_, reply, _) = with(raw, false, |t| {
+            mach_port::mach_port_request_notification(&t, HERE, PortName(1), 70, 0, wrong, ALL)
+        });
         assert_eq!(reply.map(drop), Err(RpcError::Mig(MIG_BAD_ARGUMENTS)));
     }
     let (_, reply, _) = with(true, false, |t| mach::task_threads(&t, HERE, ALL));
@@ -387,12 +412,18 @@ fn requests() -> Vec<Vec<u8>> {
         with(false, false, |t| fs::dir_lookup(&t, HERE, b"a", 5, 0, ALL)).2,
         with(false, false, |t| io::io_write(&t, HERE, b"hello", -1, ALL)).2,
         with(false, false, |t| io::io_write(&t, HERE, &[1; 3000], -1, ALL)).2,
-        with(false, false, |t| auth::auth_makeauth(&t, HERE, Ports::copy_send(&names), &[1], &[], &[], &[5], ALL)).2,
+        with(false, false, |t| {
+            auth::auth_makeauth(&t, HERE, Ports::copy_send(&names), &[1], &[], &[], &[5], ALL)
+        })
+        .2,
         with(false, false, |t| mach::task_info(&t, HERE, 1, 10, ALL)).2,
         with(false, false, |t| mach::vm_map(&t, HERE, 0, 1, 0, true, PortName(4), 0, false, 3, 7, 1, ALL)).2,
         with(false, false, |t| mach::vm_write(&t, HERE, 0, &[1; 3], ALL)).2,
         with(false, false, |t| gnumach::task_set_name(&t, HERE, b"exec", ALL)).2,
-        with(false, false, |t| mach_port::mach_port_insert_right(&t, HERE, PortName(1), Port::copy_send(HERE), ALL)).2,
+        with(false, false, |t| {
+            mach_port::mach_port_insert_right(&t, HERE, PortName(1), Port::copy_send(HERE), ALL)
+        })
+        .2,
     ]
 }
 

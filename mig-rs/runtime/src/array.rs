@@ -291,7 +291,7 @@ impl<T: Value, const N: usize> PartialEq for Bounded<T, N> {
 }
 
 /// An array in a reply: up to `N` values here, or memory out of line.
-#[expect(clippy::large_enum_variant, reason = "no allocation: the values are held here or nowhere")]
+#[allow(clippy::large_enum_variant, reason = "no allocation: the values are held here or nowhere")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum OutData<T: Value, const N: usize> {
     /// In the reply.

@@ -126,7 +126,7 @@ impl<'m> Decoder<'m> {
         let want = (expected & NAME) as u32;
         let name_fits = want == msgt::POLYMORPHIC || self.name(word) == want;
         let rest_fits = (word.0 ^ expected) & mask & !NAME == 0;
-        let complexity_fits = self.complex || !(msgt::is_port(word.name()) || !word.is_inline());
+        let complexity_fits = self.complex || (word.is_inline() && !msgt::is_port(word.name()));
         if name_fits && rest_fits && complexity_fits { Ok(()) } else { Err(Bad) }
     }
 
@@ -202,7 +202,7 @@ impl<'m> Decoder<'m> {
     fn elements<T: Value>(&mut self, word: TypeWord, max: usize) -> Result<Array<'m, T>, Bad> {
         let (unit, stride) = unit_and_stride::<T>(word);
         let number = word.number() as usize;
-        if number % unit != 0 || number / unit > max {
+        if !number.is_multiple_of(unit) || number / unit > max {
             return Err(Bad);
         }
         let bytes = self.take((number / unit).checked_mul(stride).ok_or(Bad)?)?;
@@ -247,7 +247,7 @@ impl<'m> Decoder<'m> {
     fn ool_item<T: Value>(&mut self, word: TypeWord) -> Result<Ool, Bad> {
         let (unit, stride) = unit_and_stride::<T>(word);
         let number = word.number() as usize;
-        if number % unit != 0 {
+        if !number.is_multiple_of(unit) {
             return Err(Bad);
         }
         Ok(Ool {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{Elem, Prim};
 
 /// Words that a Rust identifier cannot be, and names that generated functions use themselves.
-const RESERVED: [&str; 58] = [
+const RESERVED: [&str; 66] = [
     "as",
     "async",
     "await",
@@ -64,6 +64,14 @@ const RESERVED: [&str; 58] = [
     "id",
     "dispatch",
     "dispatch_raw",
+    "server_",
+    "this_",
+    "buffer_",
+    "decoder_",
+    "encoder_",
+    "out_",
+    "size_",
+    "message_",
 ];
 
 /// A name of an argument, field or function.

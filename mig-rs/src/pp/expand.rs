@@ -44,7 +44,7 @@ impl Preprocessor<'_> {
                                 d = d.related(span, "the macro is defined here");
                             }
                             self.diagnostics.push(d);
-                            return out;
+                            continue;
                         }
                     }
                 }

@@ -22,7 +22,8 @@ pub(crate) fn descriptors(message: &[u8]) -> Vec<usize> {
     while at + 8 <= message.len() {
         let word = TypeWord(u64::from_le_bytes(message[at..at + 8].try_into().unwrap()));
         list.push(at);
-        let length = if word.is_inline() { word.size_bits() as usize * word.number() as usize / 8 } else { 8 };
+        let length =
+            if word.is_inline() { word.size_bits() as usize * word.number() as usize / 8 } else { 8 };
         at += 8 + length.next_multiple_of(8);
     }
     assert_eq!(at, message.len(), "a message ends with its last item");
