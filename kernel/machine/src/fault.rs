@@ -63,5 +63,11 @@ pub(crate) extern "C" fn kernel_fault(frame: &mut KernelFrame) {
     }
     panic::print(format_args!("at:\n"));
     panic::print_place(f.rip);
+    if !panic::is_code(f.rip) {
+        // A jump to nowhere: who called is on top of the stack.
+        if let Some(caller) = panic::top_of_stack(f.rsp).filter(|&caller| panic::is_code(caller)) {
+            panic::print_place(caller - 1);
+        }
+    }
     panic::end(f.rbp)
 }

@@ -70,17 +70,31 @@ pub(crate) fn print_place(address: u64) {
     }
 }
 
+/// The word on top of the stack at `stack`, if that is a stack of the kernel.
+pub(crate) fn top_of_stack(stack: u64) -> Option<u64> {
+    let image = boot::image();
+    let inside = stack >= KERNEL_BASE + image.data && stack <= KERNEL_BASE + image.end - 8;
+    if !inside || !stack.is_multiple_of(8) {
+        return None;
+    }
+    // SAFETY: within the kernel's data, aligned; a guard page there would only fault into the end of this panic.
+    Some(unsafe { (stack as *const u64).read_volatile() })
+}
+
+/// Whether the kernel's code is at this address.
+pub(crate) fn is_code(address: u64) -> bool {
+    let image = boot::image();
+    (KERNEL_BASE + image.code..KERNEL_BASE + image.data).contains(&address)
+}
+
 /// Prints the return addresses from the frame pointer `frame` on, and ends the machine.
 pub(crate) fn end(mut frame: u64) -> ! {
     print(format_args!("backtrace:\n"));
-    let image = boot::image();
-    let (low, high) = (KERNEL_BASE + image.data, KERNEL_BASE + image.end);
     for _ in 0..MAX_DEPTH {
-        if frame < low || frame > high - 16 || !frame.is_multiple_of(8) {
+        let (Some(next), Some(return_address)) = (top_of_stack(frame), top_of_stack(frame.wrapping_add(8)))
+        else {
             break;
-        }
-        // SAFETY: within the kernel's data, aligned; a guard page there would only fault into the end of this panic.
-        let [next, return_address] = unsafe { (frame as *const [u64; 2]).read_volatile() };
+        };
         if return_address == 0 {
             break;
         }

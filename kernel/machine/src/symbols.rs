@@ -10,6 +10,8 @@
 //! | 16 n | per function, by ascending address: u64 address, u32 offset of its name, u32 length of its name |
 //! | ... | names, demangled, UTF-8, back to back |
 //!
+//! A record without a name ends the code before it.
+//!
 //! All numbers are little-endian. [`make_symbol_file`] writes it on the host; [`Symbols`] reads it in the kernel, from
 //! bytes it does not trust.
 
@@ -50,6 +52,9 @@ impl<'a> Symbols<'a> {
         let offset = word32(self.records, record * RECORD + 8)? as usize;
         let length = word32(self.records, record * RECORD + 12)? as usize;
         let name = self.names.get(offset..offset.checked_add(length)?)?;
+        if name.is_empty() {
+            return None;
+        }
         Some((core::str::from_utf8(name).ok()?, address - start(record)))
     }
 }
@@ -65,18 +70,21 @@ fn word64(bytes: &[u8], at: usize) -> Option<u64> {
 /// The symbol file of an (unstripped) ELF kernel. Fails when `elf` is not an ELF file.
 #[cfg(not(target_os = "none"))]
 pub fn make_symbol_file(elf: &[u8]) -> Result<Vec<u8>, object::Error> {
-    use object::{Object, ObjectSymbol, SymbolKind};
+    use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
     let file = object::File::parse(elf)?;
-    let mut functions: Vec<(u64, String)> = file
-        .symbols()
-        .filter(|symbol| symbol.is_definition())
-        .filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Label | SymbolKind::Unknown))
-        .filter_map(|symbol| Some((symbol.address(), symbol.name().ok()?)))
-        .filter(|(_, name)| !name.is_empty() && !name.starts_with('$'))
-        // The alternate form leaves out the hash.
-        .map(|(address, name)| (address, format!("{:#}", rustc_demangle::demangle(name))))
-        .collect();
-    functions.sort();
+    let mut functions = Vec::new();
+    for code in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        let symbols = file.symbols().filter(|symbol| symbol.section_index() == Some(code.index()));
+        for (address, name) in symbols.filter_map(|symbol| Some((symbol.address(), symbol.name().ok()?))) {
+            if !name.is_empty() {
+                // The alternate form leaves out the hash.
+                functions.push((address, format!("{:#}", rustc_demangle::demangle(name))));
+            }
+        }
+        functions.push((code.address() + code.size(), String::new()));
+    }
+    // Of several names of one address the last in the alphabet wins, and any over none.
+    functions.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
     functions.dedup_by_key(|(address, _)| *address);
     Ok(encode(&functions))
 }
@@ -103,7 +111,12 @@ mod tests {
     use super::*;
 
     fn sample() -> Vec<u8> {
-        encode(&[(0x1000, "first".into()), (0x1010, "zwölf".into()), (0xffff_ffff_8010_0000, "last".into())])
+        encode(&[
+            (0x1000, "first".into()),
+            (0x1010, "zwölf".into()),
+            (0x1020, String::new()),
+            (0xffff_ffff_8010_0000, "last".into()),
+        ])
     }
 
     #[test]
@@ -114,6 +127,8 @@ mod tests {
         assert_eq!(symbols.find(0x1000), Some(("first", 0)));
         assert_eq!(symbols.find(0x100f), Some(("first", 15)));
         assert_eq!(symbols.find(0x1010), Some(("zwölf", 0)));
+        assert_eq!(symbols.find(0x101f), Some(("zwölf", 15)));
+        assert_eq!(symbols.find(0x1020), None, "beyond the code");
         assert_eq!(symbols.find(u64::MAX), Some(("last", 0x7fef_ffff)));
     }
 
@@ -150,6 +165,8 @@ mod tests {
         let (name, offset) = symbols.find(wanted.address() + 1).unwrap();
         assert!(name.contains("symbols::make_symbol_file"), "{name}");
         assert_eq!(offset, 1);
+        let variable = object.symbols().find(|s| s.kind() == object::SymbolKind::Data).unwrap();
+        assert_eq!(symbols.find(variable.address()), None, "data has no names");
         assert!(make_symbol_file(b"not an ELF file").is_err());
     }
 }

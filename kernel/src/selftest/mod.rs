@@ -1,5 +1,6 @@
 //! Test of the machine layer on the bare machine, built with the feature `machine-selftest` in place of the kernel's
-//! logic. Prints `test NAME ... ok` per test and ends QEMU with status 33 when all have passed; a failure is a panic.
+//! logic. Prints `test NAME ... ok` per test, then `##DONE`, and ends QEMU with status 33; a failure is a panic. The host
+//! runs it in `kernel/tests/selftest.rs`.
 //!
 //! Words on the command line:
 //! * `expect=smep,smap,...`: these protections must be on (without the word, tests adapt to the CPU).
@@ -28,25 +29,25 @@ struct Bench {
 type Test = (&'static str, fn(&mut Bench));
 
 const TESTS: &[Test] = &[
-    ("boot information", boot_information),
+    ("boot_information", boot_information),
     ("frames", frames),
     ("clock", clock),
-    ("timer wakes idle", idle),
-    ("code and constants are read-only", protection::read_only),
-    ("data is not executable", protection::no_execute),
-    ("old mappings and guards are gone", protection::unmapped),
-    ("smep and smap", protection::user_pages),
-    ("syscall keeps registers", user::syscall),
-    ("syscall with hostile flags", user::hostile_flags),
+    ("timer_wakes_idle", idle),
+    ("code_and_constants_are_read_only", protection::read_only),
+    ("data_is_not_executable", protection::no_execute),
+    ("old_mappings_and_guards_are_gone", protection::unmapped),
+    ("smep_and_smap", protection::user_pages),
+    ("syscall_keeps_registers", user::syscall),
+    ("syscall_with_hostile_flags", user::hostile_flags),
     ("exceptions", user::exceptions),
-    ("page faults", user::page_faults),
-    ("exact registers after an exception", user::exact),
-    ("timer preempts", user::preemption),
-    ("registers that the cpu would refuse", user::refused),
-    ("segment bases", user::segment_bases),
+    ("page_faults", user::page_faults),
+    ("exact_registers_after_an_exception", user::exact),
+    ("timer_preempts", user::preemption),
+    ("registers_that_the_cpu_would_refuse", user::refused),
+    ("segment_bases", user::segment_bases),
     ("fpu", user::fpu),
-    ("single step", user::single_step),
-    ("cost of a trap", user::cost),
+    ("single_step", user::single_step),
+    ("cost_of_a_trap", user::cost),
 ];
 
 /// Runs the tests.
@@ -58,15 +59,19 @@ pub(crate) fn main(info: &'static BootInfo, hardware: Hardware) -> ! {
     let mut bench = Bench { hardware, frames: Frames::new(info), info };
     for (name, test) in TESTS {
         test(&mut bench);
-        log::info!("test {name} ... ok");
+        passed(name);
     }
     if info.command_line.split(' ').any(|word| word == "console") {
         console(&mut bench);
-        log::info!("test console input ... ok");
+        passed("console_input");
     }
-    log::info!("machine self test passed: {} tests", TESTS.len());
     logic(info, bench.hardware);
+    log::info!("##DONE");
     power::exit_qemu(power::SUCCESS)
+}
+
+fn passed(name: &str) {
+    log::info!("test {name} ... ok");
 }
 
 /// The kernel's logic takes the machine over: every frame is accounted for. (The frames that the tests have used are
@@ -81,11 +86,12 @@ fn logic(info: &'static BootInfo, mut hardware: Hardware) {
     assert_eq!(frames, info.ram_frames);
     assert_eq!(kernel.module_count, info.modules.len());
     log::info!(
-        "test logic takes over ... ok: {} frames, frame table {}, {} free, {took} us",
+        "the logic has {} frames, frame table {}, {} free, after {took} us",
         kernel.total_frames,
         kernel.table_frames,
         kernel.free_frames
     );
+    passed("logic_takes_over");
 }
 
 fn boot_information(bench: &mut Bench) {
