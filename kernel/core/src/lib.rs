@@ -16,6 +16,26 @@ pub mod thread;
 pub mod task;
 pub mod tree;
 
+// calls, exits, scheduling
+pub mod call;
+pub mod exit;
+pub mod wait;
+pub mod lifecycle;
+pub mod destroy;
+pub mod fpu;
+pub mod state;
+pub mod trap;
+pub mod check;
+
+// kernel RPC
+pub mod mach_msg;
+pub mod rpc;
+pub mod rpc_account;
+pub mod rpc_gnumach;
+pub mod rpc_host;
+pub mod rpc_ipc;
+pub mod rpc_mach;
+
 // ipc
 pub mod mach_port;
 pub mod message;
@@ -43,3 +63,7 @@ mod vm_tests;
 
 #[cfg(any(test, feature = "host"))]
 pub mod host;
+#[cfg(test)]
+mod call_tests;
+#[cfg(test)]
+mod sim;

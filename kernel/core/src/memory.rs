@@ -388,13 +388,19 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Ends an object: its account is being destroyed. Mappings elsewhere lose their pages; touching them gives `KERN_MEMORY_ERROR`.
-    /// Its port, if it has one, must be dead already (`memory.port` none). An object that a message holds is left to the message.
+    /// Its port, if it still has one, dies. An object that a message holds is left to the message.
     ///
     /// # Errors
     /// `Again`: more is left.
     pub(crate) fn memory_destroy(&mut self, object: Ref<Memory>) -> Result<(), Stop> {
         if self.get(object).head.flags & HELD != 0 {
             return Ok(());
+        }
+        let port = core::mem::take(&mut self.get_mut(object).port);
+        if port.is_some() {
+            let p = self.get_mut(port);
+            (p.object_kind, p.object) = (0, 0);
+            self.port_die(port);
         }
         let mut budget = BATCH;
         loop {
