@@ -181,6 +181,26 @@ fn group_descriptors() {
     assert!(matches!(result, Err(Error::Corrupt(Corrupt::GroupDescriptor(_)))), "{result:?}");
 }
 
+/// A count that promises free blocks where the bitmap has none costs nothing but the look.
+#[test]
+fn free_counts_that_are_wrong() {
+    let image = damaged(&[]);
+    let fs = FileSystem::mount(&image).expect("mount");
+    let big = inode_at(&fs, &image, "big").number;
+    for group in 0..2 {
+        let bitmap = image.word(GROUPS + group * 32) as usize * 1024;
+        let result =
+            fs.set_translator(&image, big, b"x\0", 0, &mut [0; 1024]).map(|inode| inode.has_translator());
+        assert_eq!(result, Ok(true), "with {group} groups full");
+        fs.set_translator(&image, big, b"", 0, &mut [0; 1024]).expect("clear");
+        image.patch(bitmap, &[0xff; 1024]);
+        image.patch(GROUPS + group * 32 + 12, &[9, 0]);
+    }
+    let before = image.to_vec();
+    assert_eq!(fs.set_translator(&image, big, b"x\0", 0, &mut [0; 1024]), Err(Error::NoSpace));
+    assert!(image.to_vec() == before, "a refused change changed something");
+}
+
 #[test]
 fn inode_numbers() {
     let image = damaged(&[]);

@@ -1,0 +1,138 @@
+//! Open files: what the Hurd calls protids. Each is a port with an inode, open flags, a file pointer that duplicates share, and the ids of its user.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicI32, AtomicI64};
+
+use libhurd::cleanup::Held;
+use libhurd::errno::EIO;
+use libhurd::lock::Mutex;
+use libhurd::mig::{Port, PortName};
+use libhurd::own;
+use libhurd::port::SendRight;
+use libhurd::server::{Object, Server};
+use libhurd::session::{Limits, Sessions};
+use libhurd::table::Table;
+
+use super::Ext2;
+use super::perm::Ids;
+
+/// Most open files at a time.
+pub(super) const MAX_OPEN: usize = 8192;
+/// Most clients (accounts) that have files open.
+const MAX_CLIENTS: usize = 256;
+/// What a client's session may hold: ports for some hundred open files.
+const SESSION: Limits = Limits { frames: 64, objects: 1024 };
+
+/// What duplicates of an open file share.
+pub(super) struct Shared {
+    /// The node.
+    pub(super) inode: u32,
+    /// `O_READ` and so on, as it was opened; the rest can be changed.
+    pub(super) flags: AtomicI32,
+    /// The file pointer.
+    pub(super) position: AtomicI64,
+    /// What is above the root, if this file system was entered from somewhere.
+    pub(super) above: Arc<SendRight>,
+}
+
+/// One open file.
+pub(super) struct Protid {
+    object: Object,
+    /// See [`Shared`].
+    pub(super) shared: Arc<Shared>,
+    ids: Mutex<Arc<Ids>>,
+}
+
+/// An open file, held for the length of a call.
+pub(super) type Opened = Held<Protid>;
+
+impl Protid {
+    /// Its user.
+    pub(super) fn ids(&self) -> Result<Arc<Ids>, i32> {
+        Ok(self.ids.lock()?.clone())
+    }
+
+    /// Its port: the same for the same open file.
+    pub(super) fn name(&self) -> PortName {
+        self.object.name()
+    }
+
+    /// A send right to it.
+    pub(super) fn send(&self) -> Port {
+        self.object.send()
+    }
+
+    /// A send right of the server's own.
+    pub(super) fn send_right(&self) -> Result<SendRight, i32> {
+        self.object.send_right()
+    }
+
+    /// Says whose it is.
+    pub(super) fn set_ids(&self, ids: Ids) -> Result<(), i32> {
+        let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
+        let old = core::mem::replace(&mut *self.ids.lock()?, ids);
+        own(|| drop(old));
+        Ok(())
+    }
+}
+
+/// The open files.
+pub(super) struct Opens {
+    table: Table<Protid, MAX_OPEN>,
+    sessions: Sessions<MAX_CLIENTS>,
+}
+
+impl Opens {
+    /// None.
+    pub(super) const fn new() -> Self {
+        Self { table: Table::new(), sessions: Sessions::new(SESSION) }
+    }
+
+    /// The open file with that payload.
+    pub(super) fn get(&self, payload: u64) -> Option<Opened> {
+        self.table.hold(payload)
+    }
+
+    /// Nobody can call the open file with that payload any more, unless a right to it has been made since.
+    pub(super) fn closed(&self, payload: u64) {
+        self.table.remove_if(payload, |protid| !Server::has_senders(&protid.object));
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+impl Ext2 {
+    /// A new open file of `inode`.
+    ///
+    /// # Errors
+    /// As for [`Ext2::protid`].
+    pub(super) fn open_inode(&'static self, inode: u32, flags: i32, above: &Arc<SendRight>, ids: &Ids) -> Result<Opened, i32> {
+        let shared = own(|| {
+            let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
+            Arc::new(Shared { inode, flags, position, above: above.clone() })
+        });
+        self.protid(shared, ids)
+    }
+
+    /// A new port to what is shared, for the user `ids`, at the expense of the caller's session.
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE` when the caller's account or its donation does not allow it, or the table is full; the kernel's.
+    pub(super) fn protid(&'static self, shared: Arc<Shared>, ids: &Ids) -> Result<Opened, i32> {
+        let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
+        let key = own(|| {
+            self.opens.table.insert_with(|key| {
+                let object = if self.policy.uses_sessions() {
+                    self.opens.sessions.object(self.server, key)?
+                } else {
+                    self.server.counted_object(key)?
+                };
+                Ok(Protid { object, shared, ids: Mutex::new(ids) })
+            })
+        })?;
+        self.opens.get(key).ok_or(EIO)
+    }
+}
