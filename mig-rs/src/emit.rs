@@ -45,6 +45,9 @@ const RUNTIME: [&str; 21] = [
     "Value",
 ];
 
+/// Client functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
+const LARGE_BUFFER: u64 = 512;
+
 /// The formatted source of one subsystem's module. `source` is named in its first line.
 ///
 /// # Errors
@@ -419,6 +422,9 @@ fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
     }
     let result = if routine.reply.is_some() { reply_name(routine) } else { "()".into() };
     let max = routine.request.max.max(routine.reply.as_ref().map_or(0, |r| r.max.max(48)));
+    if max > LARGE_BUFFER {
+        out.push_str("#[inline(never)]\n");
+    }
     let _ = writeln!(
         out,
         "pub fn {}<T: Transport + ?Sized>({parameters}donation: &Donation) -> Result<{result}, RpcError> {{",
@@ -552,6 +558,8 @@ fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str>) {
 fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>) {
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
     let result = if routine.reply.is_some() { "usize" } else { "()" };
+    // One frame per routine: otherwise the dispatcher's frame would hold the replies of all of them.
+    out.push_str("#[inline(never)]\n");
     let _ = writeln!(
         out,
         "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",

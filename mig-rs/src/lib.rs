@@ -95,3 +95,7 @@ fn condense(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
         diagnostics.push(Diagnostic::general(format!("{hidden} more findings are not shown")));
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

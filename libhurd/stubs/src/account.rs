@@ -598,6 +598,7 @@ pub trait AccountServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_account_create<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -622,6 +623,7 @@ fn serve_account_create<S: AccountServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_destroy<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -638,6 +640,7 @@ fn serve_account_destroy<S: AccountServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_transfer<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -656,6 +659,7 @@ fn serve_account_transfer<S: AccountServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_info<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -673,6 +677,7 @@ fn serve_account_info<S: AccountServer + ?Sized>(
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_children<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -690,6 +695,7 @@ fn serve_account_children<S: AccountServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_set_cpu<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -709,6 +715,7 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_set_name<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -726,6 +733,7 @@ fn serve_account_set_name<S: AccountServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_task_create<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -745,6 +753,7 @@ fn serve_account_task_create<S: AccountServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_thread_create<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -763,6 +772,7 @@ fn serve_account_thread_create<S: AccountServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_account_session_create<S: AccountServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

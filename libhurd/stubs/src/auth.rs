@@ -64,6 +64,7 @@ pub struct AuthServerAuthenticateReply {
 ///
 /// # Errors
 /// EINVAL no handle.
+#[inline(never)]
 pub fn auth_getids<T: Transport + ?Sized>(
     transport: &T,
     handle: PortName,
@@ -105,6 +106,7 @@ pub fn auth_getids<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn auth_makeauth<T: Transport + ?Sized>(
     transport: &T,
     handle: PortName,
@@ -187,6 +189,7 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL a null rendezvous; EINTR; ETIMEDOUT the deadline passed before the client came.
+#[inline(never)]
 pub fn auth_server_authenticate<T: Transport + ?Sized>(
     transport: &T,
     handle: PortName,
@@ -290,6 +293,7 @@ pub trait AuthServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_auth_getids<S: AuthServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -310,6 +314,7 @@ fn serve_auth_getids<S: AuthServer + ?Sized>(
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -332,6 +337,7 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_auth_user_authenticate<S: AuthServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -350,6 +356,7 @@ fn serve_auth_user_authenticate<S: AuthServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_auth_server_authenticate<S: AuthServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -354,6 +354,7 @@ pub fn device_map<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor or value.
+#[inline(never)]
 pub fn device_set_status<T: Transport + ?Sized>(
     transport: &T,
     device: PortName,
@@ -390,6 +391,7 @@ pub fn device_set_status<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor, or too little room.
+#[inline(never)]
 pub fn device_get_status<T: Transport + ?Sized>(
     transport: &T,
     device: PortName,
@@ -714,6 +716,7 @@ pub trait DeviceServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_device_open<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -733,6 +736,7 @@ fn serve_device_open<S: DeviceServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_close<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -749,6 +753,7 @@ fn serve_device_close<S: DeviceServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_write<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -769,6 +774,7 @@ fn serve_device_write<S: DeviceServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_write_inband<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -790,6 +796,7 @@ fn serve_device_write_inband<S: DeviceServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_read<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -811,6 +818,7 @@ fn serve_device_read<S: DeviceServer + ?Sized>(
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_read_inband<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -832,6 +840,7 @@ fn serve_device_read_inband<S: DeviceServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_map<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -853,6 +862,7 @@ fn serve_device_map<S: DeviceServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_set_status<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -871,6 +881,7 @@ fn serve_device_set_status<S: DeviceServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_get_status<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -890,6 +901,7 @@ fn serve_device_get_status<S: DeviceServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_set_filter<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -909,6 +921,7 @@ fn serve_device_set_filter<S: DeviceServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_intr_register<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -928,6 +941,7 @@ fn serve_device_intr_register<S: DeviceServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_device_intr_ack<S: DeviceServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

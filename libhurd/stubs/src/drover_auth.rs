@@ -69,6 +69,7 @@ pub trait DroverAuthServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_auth_user_offer<S: DroverAuthServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -232,6 +232,7 @@ pub fn host_module<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_HOST.
+#[inline(never)]
 pub fn host_boot_command_line<T: Transport + ?Sized>(
     transport: &T,
     host_priv: PortName,
@@ -467,6 +468,7 @@ pub trait DroverHostServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_host_account_snapshot<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -484,6 +486,7 @@ fn serve_host_account_snapshot<S: DroverHostServer + ?Sized>(
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_check_conservation<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -503,6 +506,7 @@ fn serve_host_check_conservation<S: DroverHostServer + ?Sized>(
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_root_account<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -520,6 +524,7 @@ fn serve_host_root_account<S: DroverHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_module<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -540,6 +545,7 @@ fn serve_host_module<S: DroverHostServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_boot_command_line<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -557,6 +563,7 @@ fn serve_host_boot_command_line<S: DroverHostServer + ?Sized>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_frames<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -576,6 +583,7 @@ fn serve_host_frames<S: DroverHostServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -593,6 +601,7 @@ fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_shutdown<S: DroverHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

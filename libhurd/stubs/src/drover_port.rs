@@ -228,6 +228,7 @@ pub trait DroverPortServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -259,6 +260,7 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -279,6 +281,7 @@ fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_port_exit_stats<S: DroverPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

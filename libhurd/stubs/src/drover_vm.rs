@@ -80,6 +80,7 @@ pub trait DroverVmServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_vm_object_create<S: DroverVmServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -84,6 +84,7 @@ pub trait ExcServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_exception_raise<S: ExcServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -29,6 +29,7 @@ pub mod id {
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
+#[inline(never)]
 pub fn exec_exec<T: Transport + ?Sized>(
     transport: &T,
     execserver: PortName,
@@ -117,6 +118,7 @@ pub fn exec_init<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// none, nobody waits for an answer.
+#[inline(never)]
 pub fn exec_setexecdata<T: Transport + ?Sized>(
     transport: &T,
     execserver: PortName,
@@ -143,6 +145,7 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
+#[inline(never)]
 pub fn exec_exec_paths<T: Transport + ?Sized>(
     transport: &T,
     execserver: PortName,
@@ -279,6 +282,7 @@ pub trait ExecServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_exec_exec<S: ExecServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -318,6 +322,7 @@ fn serve_exec_exec<S: ExecServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_exec_init<S: ExecServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -336,6 +341,7 @@ fn serve_exec_init<S: ExecServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -352,6 +358,7 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
     let _ = server_.exec_setexecdata(this_, ports, ints);
     Ok(())
 }
+#[inline(never)]
 fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

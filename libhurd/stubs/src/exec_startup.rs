@@ -48,6 +48,7 @@ pub struct ExecStartupGetInfoReply {
 ///
 /// # Errors
 /// EPERM nothing was prepared for the caller's task.
+#[inline(never)]
 pub fn exec_startup_get_info<T: Transport + ?Sized>(
     transport: &T,
     bootstrap: PortName,
@@ -117,6 +118,7 @@ pub trait ExecStartupServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

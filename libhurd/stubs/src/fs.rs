@@ -195,6 +195,7 @@ pub struct FileRecordLockReply {
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
+#[inline(never)]
 pub fn file_exec<T: Transport + ?Sized>(
     transport: &T,
     exec_file: PortName,
@@ -726,6 +727,7 @@ pub fn file_syncfs<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn file_get_storage_info<T: Transport + ?Sized>(
     transport: &T,
     file: PortName,
@@ -800,6 +802,7 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EOPNOTSUPP.
+#[inline(never)]
 pub fn file_getfh<T: Transport + ?Sized>(
     transport: &T,
     file: PortName,
@@ -836,6 +839,7 @@ pub fn file_getfh<T: Transport + ?Sized>(
 /// # Errors
 /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
 /// passed while a translator started; EIO.
+#[inline(never)]
 pub fn dir_lookup<T: Transport + ?Sized>(
     transport: &T,
     start_dir: PortName,
@@ -882,6 +886,7 @@ pub fn dir_lookup<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOTDIR; EBADF not opened for that; EIO; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn dir_readdir<T: Transport + ?Sized>(
     transport: &T,
     dir: PortName,
@@ -921,6 +926,7 @@ pub fn dir_readdir<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EEXIST; ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
+#[inline(never)]
 pub fn dir_mkdir<T: Transport + ?Sized>(
     transport: &T,
     directory: PortName,
@@ -957,6 +963,7 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
+#[inline(never)]
 pub fn dir_rmdir<T: Transport + ?Sized>(
     transport: &T,
     directory: PortName,
@@ -991,6 +998,7 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
+#[inline(never)]
 pub fn dir_unlink<T: Transport + ?Sized>(
     transport: &T,
     directory: PortName,
@@ -1025,6 +1033,7 @@ pub fn dir_unlink<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EEXIST; EXDEV; ENOTDIR; EACCES; EMLINK; ENOSPC; EROFS; EIO.
+#[inline(never)]
 pub fn dir_link<T: Transport + ?Sized>(
     transport: &T,
     dir: PortName,
@@ -1062,6 +1071,7 @@ pub fn dir_link<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOENT; EEXIST; EXDEV; EINVAL into itself; ENOTEMPTY; ENOTDIR; EACCES; EROFS; EIO.
+#[inline(never)]
 pub fn dir_rename<T: Transport + ?Sized>(
     transport: &T,
     olddirectory: PortName,
@@ -1174,6 +1184,7 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EBUSY there is one, with EXCL; ENAMETOOLONG; EINVAL; ENOSPC; EROFS; EIO.
+#[inline(never)]
 pub fn file_set_translator<T: Transport + ?Sized>(
     transport: &T,
     file: PortName,
@@ -1216,6 +1227,7 @@ pub fn file_set_translator<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL there is none; EIO; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn file_get_translator<T: Transport + ?Sized>(
     transport: &T,
     file: PortName,
@@ -1286,6 +1298,7 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn file_get_fs_options<T: Transport + ?Sized>(
     transport: &T,
     file: PortName,
@@ -1355,6 +1368,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
+#[inline(never)]
 pub fn file_exec_paths<T: Transport + ?Sized>(
     transport: &T,
     exec_file: PortName,
@@ -1956,6 +1970,7 @@ pub trait FsServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_file_exec<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1993,6 +2008,7 @@ fn serve_file_exec<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_chown<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2011,6 +2027,7 @@ fn serve_file_chown<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_chauthor<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2028,6 +2045,7 @@ fn serve_file_chauthor<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_chmod<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2045,6 +2063,7 @@ fn serve_file_chmod<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_chflags<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2062,6 +2081,7 @@ fn serve_file_chflags<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_utimes<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2080,6 +2100,7 @@ fn serve_file_utimes<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_set_size<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2097,6 +2118,7 @@ fn serve_file_set_size<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_lock<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2114,6 +2136,7 @@ fn serve_file_lock<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_lock_stat<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2132,6 +2155,7 @@ fn serve_file_lock_stat<S: FsServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_check_access<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2149,6 +2173,7 @@ fn serve_file_check_access<S: FsServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_notice_changes<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2166,6 +2191,7 @@ fn serve_file_notice_changes<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_getcontrol<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2183,6 +2209,7 @@ fn serve_file_getcontrol<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_statfs<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2200,6 +2227,7 @@ fn serve_file_statfs<S: FsServer + ?Sized>(
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_sync<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2218,6 +2246,7 @@ fn serve_file_sync<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_syncfs<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2236,6 +2265,7 @@ fn serve_file_syncfs<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_get_storage_info<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2256,6 +2286,7 @@ fn serve_file_get_storage_info<S: FsServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_getlinknode<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2273,6 +2304,7 @@ fn serve_file_getlinknode<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_getfh<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2290,6 +2322,7 @@ fn serve_file_getfh<S: FsServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_lookup<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2312,6 +2345,7 @@ fn serve_dir_lookup<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_readdir<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2333,6 +2367,7 @@ fn serve_dir_readdir<S: FsServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_mkdir<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2351,6 +2386,7 @@ fn serve_dir_mkdir<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_rmdir<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2368,6 +2404,7 @@ fn serve_dir_rmdir<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_unlink<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2385,6 +2422,7 @@ fn serve_dir_unlink<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_link<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2404,6 +2442,7 @@ fn serve_dir_link<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_rename<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2424,6 +2463,7 @@ fn serve_dir_rename<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_mkfile<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2443,6 +2483,7 @@ fn serve_dir_mkfile<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_dir_notice_changes<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2460,6 +2501,7 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_set_translator<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2489,6 +2531,7 @@ fn serve_file_set_translator<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_get_translator<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2506,6 +2549,7 @@ fn serve_file_get_translator<S: FsServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_get_translator_cntl<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2523,6 +2567,7 @@ fn serve_file_get_translator_cntl<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_get_fs_options<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2540,6 +2585,7 @@ fn serve_file_get_fs_options<S: FsServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_reparent<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2558,6 +2604,7 @@ fn serve_file_reparent<S: FsServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_exec_paths<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2599,6 +2646,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_utimens<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2617,6 +2665,7 @@ fn serve_file_utimens<S: FsServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_file_record_lock<S: FsServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

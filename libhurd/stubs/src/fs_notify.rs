@@ -23,6 +23,7 @@ pub mod id {
 ///
 /// # Errors
 /// none, nobody waits for an answer.
+#[inline(never)]
 pub fn dir_changed<T: Transport + ?Sized>(
     transport: &T,
     notify_port: PortName,
@@ -105,6 +106,7 @@ pub trait FsNotifyServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_dir_changed<S: FsNotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -122,6 +124,7 @@ fn serve_dir_changed<S: FsNotifyServer + ?Sized>(
     let _ = server_.dir_changed(this_, tickno, change, name);
     Ok(())
 }
+#[inline(never)]
 fn serve_file_changed<S: FsNotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -167,6 +167,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn fsys_getroot<T: Transport + ?Sized>(
     transport: &T,
     fsys: PortName,
@@ -213,6 +214,7 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESTALE; EOPNOTSUPP; EACCES.
+#[inline(never)]
 pub fn fsys_getfile<T: Transport + ?Sized>(
     transport: &T,
     fsys: PortName,
@@ -286,6 +288,7 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL; EOPNOTSUPP.
+#[inline(never)]
 pub fn fsys_set_options<T: Transport + ?Sized>(
     transport: &T,
     fsys: PortName,
@@ -395,6 +398,7 @@ pub fn fsys_init<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
+#[inline(never)]
 pub fn fsys_forward<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -431,6 +435,7 @@ pub fn fsys_forward<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn fsys_get_options<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -464,6 +469,7 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn fsys_get_children<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -501,6 +507,7 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP.
+#[inline(never)]
 pub fn fsys_get_source<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -692,6 +699,7 @@ pub trait FsysServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_fsys_startup<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -711,6 +719,7 @@ fn serve_fsys_startup<S: FsysServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_goaway<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -728,6 +737,7 @@ fn serve_fsys_goaway<S: FsysServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -751,6 +761,7 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_getfile<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -771,6 +782,7 @@ fn serve_fsys_getfile<S: FsysServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -789,6 +801,7 @@ fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_set_options<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -807,6 +820,7 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_getpriv<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -826,6 +840,7 @@ fn serve_fsys_getpriv<S: FsysServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_init<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -844,6 +859,7 @@ fn serve_fsys_init<S: FsysServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_forward<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -862,6 +878,7 @@ fn serve_fsys_forward<S: FsysServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_get_options<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -879,6 +896,7 @@ fn serve_fsys_get_options<S: FsysServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_get_children<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -897,6 +915,7 @@ fn serve_fsys_get_children<S: FsysServer + ?Sized>(
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_fsys_get_source<S: FsysServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

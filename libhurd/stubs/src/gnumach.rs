@@ -482,6 +482,7 @@ pub fn task_set_essential<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ADDRESS a hole in the range.
+#[inline(never)]
 pub fn vm_pages_phys<T: Transport + ?Sized>(
     transport: &T,
     host_priv: PortName,
@@ -896,6 +897,7 @@ pub trait GnumachServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_vm_cache_statistics<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -913,6 +915,7 @@ fn serve_vm_cache_statistics<S: GnumachServer + ?Sized>(
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -933,6 +936,7 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
         .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
     Ok(())
 }
+#[inline(never)]
 fn serve_task_set_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -948,6 +952,7 @@ fn serve_task_set_name<S: GnumachServer + ?Sized>(
     let _ = server_.task_set_name(this_, name);
     Ok(())
 }
+#[inline(never)]
 fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -965,6 +970,7 @@ fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_gsync_wait<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -986,6 +992,7 @@ fn serve_gsync_wait<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_gsync_wake<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1003,6 +1010,7 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized>(
     let _ = server_.gsync_wake(this_, addr, val, flags);
     Ok(())
 }
+#[inline(never)]
 fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1021,6 +1029,7 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
     let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
     Ok(())
 }
+#[inline(never)]
 fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1039,6 +1048,7 @@ fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1068,6 +1078,7 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_msync<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1087,6 +1098,7 @@ fn serve_vm_msync<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1111,6 +1123,7 @@ fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_set_essential<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1126,6 +1139,7 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized>(
     let _ = server_.task_set_essential(this_, essential);
     Ok(())
 }
+#[inline(never)]
 fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1146,6 +1160,7 @@ fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_set_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1161,6 +1176,7 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized>(
     let _ = server_.thread_set_name(this_, name);
     Ok(())
 }
+#[inline(never)]
 fn serve_thread_get_name<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1178,6 +1194,7 @@ fn serve_thread_get_name<S: GnumachServer + ?Sized>(
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1197,6 +1214,7 @@ fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_get_size_limit<S: GnumachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

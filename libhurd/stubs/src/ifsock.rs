@@ -73,6 +73,7 @@ pub trait IfsockServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_ifsock_getsockaddr<S: IfsockServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

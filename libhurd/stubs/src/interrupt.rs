@@ -63,6 +63,7 @@ pub trait InterruptServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_interrupt_operation<S: InterruptServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

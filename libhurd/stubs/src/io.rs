@@ -204,6 +204,7 @@ pub struct IoSelectTimeoutReply {
 ///
 /// # Errors
 /// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO.
+#[inline(never)]
 pub fn io_write<T: Transport + ?Sized>(
     transport: &T,
     io_object: PortName,
@@ -242,6 +243,7 @@ pub fn io_write<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EBADF not opened for that; EAGAIN; EISDIR; EINVAL; EIO; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn io_read<T: Transport + ?Sized>(
     transport: &T,
     io_object: PortName,
@@ -709,6 +711,7 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn io_restrict_auth<T: Transport + ?Sized>(
     transport: &T,
     io_object: PortName,
@@ -779,6 +782,7 @@ pub fn io_duplicate<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EOPNOTSUPP.
+#[inline(never)]
 pub fn io_server_version<T: Transport + ?Sized>(
     transport: &T,
     vers_object: PortName,
@@ -1659,6 +1663,7 @@ pub trait IoServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_io_write<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1678,6 +1683,7 @@ fn serve_io_write<S: IoServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_read<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1697,6 +1703,7 @@ fn serve_io_read<S: IoServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_seek<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1716,6 +1723,7 @@ fn serve_io_seek<S: IoServer + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_readable<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1733,6 +1741,7 @@ fn serve_io_readable<S: IoServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1750,6 +1759,7 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_get_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1767,6 +1777,7 @@ fn serve_io_get_openmodes<S: IoServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1784,6 +1795,7 @@ fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1801,6 +1813,7 @@ fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_async<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1819,6 +1832,7 @@ fn serve_io_async<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_mod_owner<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1836,6 +1850,7 @@ fn serve_io_mod_owner<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_get_owner<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1853,6 +1868,7 @@ fn serve_io_get_owner<S: IoServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_get_icky_async_id<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1870,6 +1886,7 @@ fn serve_io_get_icky_async_id<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_select<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1888,6 +1905,7 @@ fn serve_io_select<S: IoServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_stat<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1905,6 +1923,7 @@ fn serve_io_stat<S: IoServer + ?Sized>(
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_reauthenticate<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1920,6 +1939,7 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized>(
     let _ = server_.io_reauthenticate(this_, rendezvous2);
     Ok(())
 }
+#[inline(never)]
 fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1939,6 +1959,7 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_duplicate<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1956,6 +1977,7 @@ fn serve_io_duplicate<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_server_version<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1976,6 +1998,7 @@ fn serve_io_server_version<S: IoServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_map<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1994,6 +2017,7 @@ fn serve_io_map<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_map_cntl<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2011,6 +2035,7 @@ fn serve_io_map_cntl<S: IoServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_get_conch<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2027,6 +2052,7 @@ fn serve_io_get_conch<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_release_conch<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2043,6 +2069,7 @@ fn serve_io_release_conch<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_eofnotify<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2059,6 +2086,7 @@ fn serve_io_eofnotify<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_prenotify<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2077,6 +2105,7 @@ fn serve_io_prenotify<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_postnotify<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2095,6 +2124,7 @@ fn serve_io_postnotify<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_readnotify<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2111,6 +2141,7 @@ fn serve_io_readnotify<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_readsleep<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2127,6 +2158,7 @@ fn serve_io_readsleep<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_sigio<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2143,6 +2175,7 @@ fn serve_io_sigio<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_pathconf<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2161,6 +2194,7 @@ fn serve_io_pathconf<S: IoServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_identity<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2180,6 +2214,7 @@ fn serve_io_identity<S: IoServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_revoke<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2196,6 +2231,7 @@ fn serve_io_revoke<S: IoServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_io_select_timeout<S: IoServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -409,6 +409,7 @@ pub fn task_threads<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
+#[inline(never)]
 pub fn task_info<T: Transport + ?Sized>(
     transport: &T,
     target_task: PortName,
@@ -478,6 +479,7 @@ pub fn thread_terminate<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
+#[inline(never)]
 pub fn thread_get_state<T: Transport + ?Sized>(
     transport: &T,
     target_thread: PortName,
@@ -516,6 +518,7 @@ pub fn thread_get_state<T: Transport + ?Sized>(
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, too few words, or values that a
 /// user may not have.
+#[inline(never)]
 pub fn thread_set_state<T: Transport + ?Sized>(
     transport: &T,
     target_thread: PortName,
@@ -552,6 +555,7 @@ pub fn thread_set_state<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
+#[inline(never)]
 pub fn thread_info<T: Transport + ?Sized>(
     transport: &T,
     target_thread: PortName,
@@ -2393,6 +2397,7 @@ pub trait MachServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_task_create<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2411,6 +2416,7 @@ fn serve_task_create<S: MachServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_terminate<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2427,6 +2433,7 @@ fn serve_task_terminate<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_get_emulation_vector<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2445,6 +2452,7 @@ fn serve_task_get_emulation_vector<S: MachServer + ?Sized>(
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2463,6 +2471,7 @@ fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_threads<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2480,6 +2489,7 @@ fn serve_task_threads<S: MachServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_info<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2499,6 +2509,7 @@ fn serve_task_info<S: MachServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_terminate<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2515,6 +2526,7 @@ fn serve_thread_terminate<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_get_state<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2534,6 +2546,7 @@ fn serve_thread_get_state<S: MachServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_set_state<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2552,6 +2565,7 @@ fn serve_thread_set_state<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_info<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2571,6 +2585,7 @@ fn serve_thread_info<S: MachServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_allocate<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2591,6 +2606,7 @@ fn serve_vm_allocate<S: MachServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_deallocate<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2609,6 +2625,7 @@ fn serve_vm_deallocate<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_protect<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2629,6 +2646,7 @@ fn serve_vm_protect<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_inherit<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2648,6 +2666,7 @@ fn serve_vm_inherit<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_read<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2667,6 +2686,7 @@ fn serve_vm_read<S: MachServer + ?Sized>(
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_write<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2685,6 +2705,7 @@ fn serve_vm_write<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_copy<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2704,6 +2725,7 @@ fn serve_vm_copy<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_region<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2729,6 +2751,7 @@ fn serve_vm_region<S: MachServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_statistics<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2746,6 +2769,7 @@ fn serve_vm_statistics<S: MachServer + ?Sized>(
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_ports_register<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2763,6 +2787,7 @@ fn serve_mach_ports_register<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_ports_lookup<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2780,6 +2805,7 @@ fn serve_mach_ports_lookup<S: MachServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2796,6 +2822,7 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
     let _ = server_.memory_object_data_unavailable(this_, offset, size);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_get_attributes<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2815,6 +2842,7 @@ fn serve_memory_object_get_attributes<S: MachServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2833,6 +2861,7 @@ fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2862,6 +2891,7 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_task_suspend<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2878,6 +2908,7 @@ fn serve_task_suspend<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_resume<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2894,6 +2925,7 @@ fn serve_task_resume<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_get_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2912,6 +2944,7 @@ fn serve_task_get_special_port<S: MachServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_set_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2930,6 +2963,7 @@ fn serve_task_set_special_port<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_create<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2947,6 +2981,7 @@ fn serve_thread_create<S: MachServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_suspend<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2963,6 +2998,7 @@ fn serve_thread_suspend<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_resume<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2979,6 +3015,7 @@ fn serve_thread_resume<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_abort<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2995,6 +3032,7 @@ fn serve_thread_abort<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_get_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3013,6 +3051,7 @@ fn serve_thread_get_special_port<S: MachServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_set_special_port<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3031,6 +3070,7 @@ fn serve_thread_set_special_port<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_set_emulation<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3049,6 +3089,7 @@ fn serve_task_set_emulation<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_ras_control<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3068,6 +3109,7 @@ fn serve_task_ras_control<S: MachServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_map<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3108,6 +3150,7 @@ fn serve_vm_map<S: MachServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_memory_object_data_error<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3125,6 +3168,7 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized>(
     let _ = server_.memory_object_data_error(this_, offset, size, error_value);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_destroy<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3140,6 +3184,7 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized>(
     let _ = server_.memory_object_destroy(this_, reason);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3160,6 +3205,7 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
         .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_ready<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3176,6 +3222,7 @@ fn serve_memory_object_ready<S: MachServer + ?Sized>(
     let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3194,6 +3241,7 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
         .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
     Ok(())
 }
+#[inline(never)]
 fn serve_vm_machine_attribute<S: MachServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

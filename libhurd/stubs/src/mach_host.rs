@@ -1365,6 +1365,7 @@ pub fn thread_wire<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host, unknown flavor, or too little room.
+#[inline(never)]
 pub fn host_info<T: Transport + ?Sized>(
     transport: &T,
     host: PortName,
@@ -1401,6 +1402,7 @@ pub fn host_info<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no processor, unknown flavor, or too little room.
+#[inline(never)]
 pub fn processor_info<T: Transport + ?Sized>(
     transport: &T,
     processor: PortName,
@@ -1442,6 +1444,7 @@ pub fn processor_info<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set, unknown flavor, or too little room.
+#[inline(never)]
 pub fn processor_set_info<T: Transport + ?Sized>(
     transport: &T,
     set_name: PortName,
@@ -1483,6 +1486,7 @@ pub fn processor_set_info<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_FAILURE nothing can be controlled.
+#[inline(never)]
 pub fn processor_control<T: Transport + ?Sized>(
     transport: &T,
     processor: PortName,
@@ -1623,6 +1627,7 @@ pub fn host_adjust_time64<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
+#[inline(never)]
 pub fn host_get_kernel_version<T: Transport + ?Sized>(
     transport: &T,
     host: PortName,
@@ -2248,6 +2253,7 @@ pub trait MachHostServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_host_processors<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2265,6 +2271,7 @@ fn serve_host_processors<S: MachHostServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_start<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2281,6 +2288,7 @@ fn serve_processor_start<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_exit<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2297,6 +2305,7 @@ fn serve_processor_exit<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2314,6 +2323,7 @@ fn serve_processor_set_default<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_create<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2332,6 +2342,7 @@ fn serve_processor_set_create<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_destroy<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2348,6 +2359,7 @@ fn serve_processor_set_destroy<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2366,6 +2378,7 @@ fn serve_processor_assign<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2383,6 +2396,7 @@ fn serve_processor_get_assignment<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2400,6 +2414,7 @@ fn serve_thread_assign<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_assign_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2416,6 +2431,7 @@ fn serve_thread_assign_default<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2433,6 +2449,7 @@ fn serve_thread_get_assignment<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_assign<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2451,6 +2468,7 @@ fn serve_task_assign<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_assign_default<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2468,6 +2486,7 @@ fn serve_task_assign_default<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_get_assignment<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2485,6 +2504,7 @@ fn serve_task_get_assignment<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2503,6 +2523,7 @@ fn serve_thread_priority<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2521,6 +2542,7 @@ fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_task_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2539,6 +2561,7 @@ fn serve_task_priority<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2557,6 +2580,7 @@ fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_policy<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2575,6 +2599,7 @@ fn serve_thread_policy<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2592,6 +2617,7 @@ fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2610,6 +2636,7 @@ fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_tasks<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2627,6 +2654,7 @@ fn serve_processor_set_tasks<S: MachHostServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_threads<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2644,6 +2672,7 @@ fn serve_processor_set_threads<S: MachHostServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_processor_sets<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2661,6 +2690,7 @@ fn serve_host_processor_sets<S: MachHostServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_processor_set_priv<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2679,6 +2709,7 @@ fn serve_host_processor_set_priv<S: MachHostServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_depress_abort<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2695,6 +2726,7 @@ fn serve_thread_depress_abort<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_set_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2712,6 +2744,7 @@ fn serve_host_set_time<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2732,6 +2765,7 @@ fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_get_time<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2749,6 +2783,7 @@ fn serve_host_get_time<S: MachHostServer + ?Sized>(
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_reboot<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2766,6 +2801,7 @@ fn serve_host_reboot<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_vm_wire<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2786,6 +2822,7 @@ fn serve_vm_wire<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_thread_wire<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2804,6 +2841,7 @@ fn serve_thread_wire<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2823,6 +2861,7 @@ fn serve_host_info<S: MachHostServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2845,6 +2884,7 @@ fn serve_processor_info<S: MachHostServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_info<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2865,6 +2905,7 @@ fn serve_processor_set_info<S: MachHostServer + ?Sized>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_control<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2882,6 +2923,7 @@ fn serve_processor_control<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_get_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2900,6 +2942,7 @@ fn serve_host_get_time64<S: MachHostServer + ?Sized>(
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_set_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2917,6 +2960,7 @@ fn serve_host_set_time64<S: MachHostServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2937,6 +2981,7 @@ fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_get_kernel_version<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2954,6 +2999,7 @@ fn serve_host_get_kernel_version<S: MachHostServer + ?Sized>(
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_host_get_uptime64<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2971,6 +3017,7 @@ fn serve_host_get_uptime64<S: MachHostServer + ?Sized>(
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_processor_set_processors<S: MachHostServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

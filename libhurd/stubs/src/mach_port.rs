@@ -1203,6 +1203,7 @@ pub trait MachPortServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_mach_port_names<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1221,6 +1222,7 @@ fn serve_mach_port_names<S: MachPortServer + ?Sized>(
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_type<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1239,6 +1241,7 @@ fn serve_mach_port_type<S: MachPortServer + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1257,6 +1260,7 @@ fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1275,6 +1279,7 @@ fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_allocate<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1293,6 +1298,7 @@ fn serve_mach_port_allocate<S: MachPortServer + ?Sized>(
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1310,6 +1316,7 @@ fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1327,6 +1334,7 @@ fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1346,6 +1354,7 @@ fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1365,6 +1374,7 @@ fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1383,6 +1393,7 @@ fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1401,6 +1412,7 @@ fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1419,6 +1431,7 @@ fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized>(
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1437,6 +1450,7 @@ fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1458,6 +1472,7 @@ fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1476,6 +1491,7 @@ fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1495,6 +1511,7 @@ fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1513,6 +1530,7 @@ fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized>(
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1531,6 +1549,7 @@ fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1549,6 +1568,7 @@ fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1566,6 +1586,7 @@ fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

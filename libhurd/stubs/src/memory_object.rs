@@ -425,6 +425,7 @@ pub trait MemoryObjectServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -448,6 +449,7 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -464,6 +466,7 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
     let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -489,6 +492,7 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -514,6 +518,7 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -539,6 +544,7 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -556,6 +562,7 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
     let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -583,6 +590,7 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -610,6 +618,7 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
         );
     Ok(())
 }
+#[inline(never)]
 fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -240,6 +240,7 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
+#[inline(never)]
 pub fn msg_del_auth<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -353,6 +354,7 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_get_init_ports<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -388,6 +390,7 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
+#[inline(never)]
 pub fn msg_set_init_ports<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -499,6 +502,7 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_get_init_ints<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -534,6 +538,7 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
+#[inline(never)]
 pub fn msg_set_init_ints<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -570,6 +575,7 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_get_dtable<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -605,6 +611,7 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
+#[inline(never)]
 pub fn msg_set_dtable<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -716,6 +723,7 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_get_environment<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -749,6 +757,7 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn msg_set_environment<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -785,6 +794,7 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOENT it is not set; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_get_env_variable<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -820,6 +830,7 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; EEXIST it is set and `replace` is false.
+#[inline(never)]
 pub fn msg_set_env_variable<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -898,6 +909,7 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL no thread.
+#[inline(never)]
 pub fn msg_report_wait<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -937,6 +949,7 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn msg_describe_ports<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1299,6 +1312,7 @@ pub trait MsgServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_msg_sig_post<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1318,6 +1332,7 @@ fn serve_msg_sig_post<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1338,6 +1353,7 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_add_auth<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1355,6 +1371,7 @@ fn serve_msg_add_auth<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_del_auth<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1374,6 +1391,7 @@ fn serve_msg_del_auth<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1393,6 +1411,7 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1412,6 +1431,7 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_init_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1430,6 +1450,7 @@ fn serve_msg_get_init_ports<S: MsgServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1448,6 +1469,7 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1467,6 +1489,7 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1486,6 +1509,7 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_init_ints<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1504,6 +1528,7 @@ fn serve_msg_get_init_ints<S: MsgServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1522,6 +1547,7 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_dtable<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1540,6 +1566,7 @@ fn serve_msg_get_dtable<S: MsgServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1558,6 +1585,7 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_fd<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1577,6 +1605,7 @@ fn serve_msg_get_fd<S: MsgServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_fd<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1596,6 +1625,7 @@ fn serve_msg_set_fd<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_environment<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1613,6 +1643,7 @@ fn serve_msg_get_environment<S: MsgServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_environment<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1631,6 +1662,7 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_get_env_variable<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1649,6 +1681,7 @@ fn serve_msg_get_env_variable<S: MsgServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1669,6 +1702,7 @@ fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1688,6 +1722,7 @@ fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_report_wait<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1707,6 +1742,7 @@ fn serve_msg_report_wait<S: MsgServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_msg_describe_ports<S: MsgServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -227,6 +227,7 @@ pub trait NotifyServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -242,6 +243,7 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
     let _ = server_.mach_notify_port_deleted(this_, name);
     Ok(())
 }
+#[inline(never)]
 fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -257,6 +259,7 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
     let _ = server_.mach_notify_msg_accepted(this_, name);
     Ok(())
 }
+#[inline(never)]
 fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -272,6 +275,7 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
     let _ = server_.mach_notify_port_destroyed(this_, rights);
     Ok(())
 }
+#[inline(never)]
 fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -287,6 +291,7 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
     let _ = server_.mach_notify_no_senders(this_, mscount);
     Ok(())
 }
+#[inline(never)]
 fn serve_mach_notify_send_once<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -301,6 +306,7 @@ fn serve_mach_notify_send_once<S: NotifyServer + ?Sized>(
     let _ = server_.mach_notify_send_once(this_);
     Ok(())
 }
+#[inline(never)]
 fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

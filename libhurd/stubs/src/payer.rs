@@ -129,6 +129,7 @@ pub trait PayerServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_payer_for_uid<S: PayerServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -147,6 +148,7 @@ fn serve_payer_for_uid<S: PayerServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_payer_register<S: PayerServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

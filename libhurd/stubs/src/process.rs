@@ -413,6 +413,7 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getallpids<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -446,6 +447,7 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn proc_setexecdata<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -482,6 +484,7 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getexecdata<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -553,6 +556,7 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL no process.
+#[inline(never)]
 pub fn proc_uname<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -586,6 +590,7 @@ pub fn proc_uname<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn proc_register_version<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1010,6 +1015,7 @@ pub fn proc_dostop<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL.
+#[inline(never)]
 pub fn proc_handle_exceptions<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1425,6 +1431,7 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getprocinfo<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1468,6 +1475,7 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getprocargs<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1503,6 +1511,7 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getprocenv<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1605,6 +1614,7 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getloginpids<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1640,6 +1650,7 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn proc_setlogin<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1674,6 +1685,7 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL no process.
+#[inline(never)]
 pub fn proc_getlogin<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1774,6 +1786,7 @@ pub fn proc_getsid<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getsessionpgids<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1811,6 +1824,7 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getsessionpids<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -1950,6 +1964,7 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
+#[inline(never)]
 pub fn proc_getpgrppids<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -2261,6 +2276,7 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EINVAL no process.
+#[inline(never)]
 pub fn proc_set_exe<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -2295,6 +2311,7 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// ESRCH.
+#[inline(never)]
 pub fn proc_get_exe<T: Transport + ?Sized>(
     transport: &T,
     process: PortName,
@@ -3294,6 +3311,7 @@ pub trait ProcessServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_proc_getprivports<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3312,6 +3330,7 @@ fn serve_proc_getprivports<S: ProcessServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getallpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3329,6 +3348,7 @@ fn serve_proc_getallpids<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3347,6 +3367,7 @@ fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getexecdata<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3365,6 +3386,7 @@ fn serve_proc_getexecdata<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3382,6 +3404,7 @@ fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_uname<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3399,6 +3422,7 @@ fn serve_proc_uname<S: ProcessServer + ?Sized>(
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_register_version<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3419,6 +3443,7 @@ fn serve_proc_register_version<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3434,6 +3459,7 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
     let _ = server_.proc_reauthenticate(this_, rendezvous);
     Ok(())
 }
+#[inline(never)]
 fn serve_proc_child<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3451,6 +3477,7 @@ fn serve_proc_child<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setmsgport<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3469,6 +3496,7 @@ fn serve_proc_setmsgport<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_reassign<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3486,6 +3514,7 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setowner<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3504,6 +3533,7 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3523,6 +3553,7 @@ fn serve_proc_getpids<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3541,6 +3572,7 @@ fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3559,6 +3591,7 @@ fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getmsgport<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3577,6 +3610,7 @@ fn serve_proc_getmsgport<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_wait<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3599,6 +3633,7 @@ fn serve_proc_wait<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_dostop<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3616,6 +3651,7 @@ fn serve_proc_dostop<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3636,6 +3672,7 @@ fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3654,6 +3691,7 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_cont<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3670,6 +3708,7 @@ fn serve_proc_mark_cont<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3688,6 +3727,7 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_exec<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3704,6 +3744,7 @@ fn serve_proc_mark_exec<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_traced<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3720,6 +3761,7 @@ fn serve_proc_mark_traced<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3737,6 +3779,7 @@ fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_pid2task<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3755,6 +3798,7 @@ fn serve_proc_pid2task<S: ProcessServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3773,6 +3817,7 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3791,6 +3836,7 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_proc2task<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3808,6 +3854,7 @@ fn serve_proc_proc2task<S: ProcessServer + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_pid2proc<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3826,6 +3873,7 @@ fn serve_proc_pid2proc<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3847,6 +3895,7 @@ fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getprocargs<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3865,6 +3914,7 @@ fn serve_proc_getprocargs<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getprocenv<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3883,6 +3933,7 @@ fn serve_proc_getprocenv<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_make_login_coll<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3899,6 +3950,7 @@ fn serve_proc_make_login_coll<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getloginid<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3917,6 +3969,7 @@ fn serve_proc_getloginid<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getloginpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3935,6 +3988,7 @@ fn serve_proc_getloginpids<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3952,6 +4006,7 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getlogin<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3969,6 +4024,7 @@ fn serve_proc_getlogin<S: ProcessServer + ?Sized>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setsid<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3985,6 +4041,7 @@ fn serve_proc_setsid<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getsid<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4003,6 +4060,7 @@ fn serve_proc_getsid<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4021,6 +4079,7 @@ fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getsessionpids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4039,6 +4098,7 @@ fn serve_proc_getsessionpids<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getsidport<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4056,6 +4116,7 @@ fn serve_proc_getsidport<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4074,6 +4135,7 @@ fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getpgrp<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4092,6 +4154,7 @@ fn serve_proc_getpgrp<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getpgrppids<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4110,6 +4173,7 @@ fn serve_proc_getpgrppids<S: ProcessServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_get_tty<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4128,6 +4192,7 @@ fn serve_proc_get_tty<S: ProcessServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_getnports<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4146,6 +4211,7 @@ fn serve_proc_getnports<S: ProcessServer + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4163,6 +4229,7 @@ fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_mark_important<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4179,6 +4246,7 @@ fn serve_proc_mark_important<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_is_important<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4196,6 +4264,7 @@ fn serve_proc_is_important<S: ProcessServer + ?Sized>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_set_code<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4214,6 +4283,7 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_get_code<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4232,6 +4302,7 @@ fn serve_proc_get_code<S: ProcessServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4249,6 +4320,7 @@ fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4266,6 +4338,7 @@ fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_get_exe<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4284,6 +4357,7 @@ fn serve_proc_get_exe<S: ProcessServer + ?Sized>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4301,6 +4375,7 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_get_entry<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4318,6 +4393,7 @@ fn serve_proc_get_entry<S: ProcessServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_waitid<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4340,6 +4416,7 @@ fn serve_proc_waitid<S: ProcessServer + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4356,6 +4433,7 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
     let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
     Ok(())
 }
+#[inline(never)]
 fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4370,6 +4448,7 @@ fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized>(
     let _ = server_.proc_reauthenticate_complete(this_);
     Ok(())
 }
+#[inline(never)]
 fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -47,6 +47,7 @@ pub struct StartupAuthinitReply {
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn startup_essential_task<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -87,6 +88,7 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// EPERM the caller may not.
+#[inline(never)]
 pub fn startup_request_notification<T: Transport + ?Sized>(
     transport: &T,
     server: PortName,
@@ -315,6 +317,7 @@ pub trait StartupServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_startup_essential_task<S: StartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -343,6 +346,7 @@ fn serve_startup_essential_task<S: StartupServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_startup_request_notification<S: StartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -361,6 +365,7 @@ fn serve_startup_request_notification<S: StartupServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_startup_reboot<S: StartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -379,6 +384,7 @@ fn serve_startup_reboot<S: StartupServer + ?Sized>(
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_startup_procinit<S: StartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -400,6 +406,7 @@ fn serve_startup_procinit<S: StartupServer + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
 fn serve_startup_authinit<S: StartupServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

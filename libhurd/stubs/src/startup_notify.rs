@@ -63,6 +63,7 @@ pub trait StartupNotifyServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_startup_dosync<S: StartupNotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,

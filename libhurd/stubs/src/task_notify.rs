@@ -58,6 +58,7 @@ pub trait TaskNotifyServer {
         Err(-303)
     }
 }
+#[inline(never)]
 fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized>(
     server_: &mut S,
     this_: &Request<'_>,
