@@ -30,7 +30,8 @@ impl Incoming {
     #[must_use]
     pub fn new(message: &[u8]) -> Self {
         let kept = Rc::new([const { Cell::new(PortName::NULL) }; KEPT]);
-        let complex = Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
+        let complex =
+            Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
         let guard = complex.then(|| {
             let (kept, start, len) = (kept.clone(), message.as_ptr(), message.len());
             on_exit(move || {
@@ -71,7 +72,9 @@ fn release_all(message: &[u8], kept: &[Cell<PortName>; KEPT]) {
     for item in carried(message) {
         match item {
             Carried::Right(name, kind) => release(name, kind),
-            Carried::Rights(address, count, kind) => ool::names(address, count).for_each(|name| release(name, kind)),
+            Carried::Rights(address, count, kind) => {
+                ool::names(address, count).for_each(|name| release(name, kind))
+            }
             Carried::Memory(address, bytes) => ool::discard(address, bytes),
         }
     }

@@ -10,6 +10,10 @@
 //! `lock`, `cleanup`, `ool`, `thread`, `server`. Under a host build there is no kernel: traps fail, so that everything can be checked and the
 //! pure parts tested.
 #![cfg_attr(target_os = "none", no_std)]
+#![cfg_attr(
+    not(target_os = "none"),
+    allow(dead_code, reason = "allocator, entry points and panic handler are the bare target's")
+)]
 
 extern crate alloc;
 
@@ -21,10 +25,12 @@ pub mod env;
 pub mod errno;
 pub mod file;
 mod heap;
+pub mod incoming;
 mod local;
 pub mod lock;
 pub mod lookup;
 pub mod message;
+pub mod once;
 pub mod ool;
 pub mod payer;
 pub mod port;

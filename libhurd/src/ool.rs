@@ -84,6 +84,62 @@ const fn rounded(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE_SIZE as u64)
 }
 
+/// A memory object mapped for good and shared with others: bytes are copied in and out, never borrowed.
+#[derive(Debug)]
+pub struct SharedMapping {
+    address: u64,
+    len: u64,
+}
+
+impl SharedMapping {
+    /// Maps the first `len` bytes of `object`, with `VM_PROT_` bits. The current payer pays for the mapping.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(object: PortName, len: u64, protection: i32) -> Result<Self, i32> {
+        let size = rounded(len);
+        let address = vm::map(object, vm::Mapping { size, offset: 0, copy: false, protection })?;
+        Ok(Self { address, len })
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// No bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies from `offset` into `out`; how much there was.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> usize {
+        let n = (out.len() as u64).min(self.len.saturating_sub(offset)) as usize;
+        // SAFETY: the range is inside the mapping, which nobody borrows; `out` is other memory. Others may write meanwhile: any bytes
+        // are valid bytes.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                (self.address + offset.min(self.len)) as *const u8,
+                out.as_mut_ptr(),
+                n,
+            )
+        };
+        n
+    }
+
+    /// Copies `data` to `offset`; how much there was room for. The mapping must allow writing.
+    pub fn write(&self, offset: u64, data: &[u8]) -> usize {
+        let n = (data.len() as u64).min(self.len.saturating_sub(offset)) as usize;
+        // SAFETY: as in `read`.
+        unsafe {
+            core::ptr::copy_nonoverlapping(data.as_ptr(), (self.address + offset.min(self.len)) as *mut u8, n)
+        };
+        n
+    }
+}
+
 /// Frees memory that a message brought.
 pub fn discard(address: u64, bytes: u64) {
     if address != 0 && bytes != 0 {

@@ -3,7 +3,7 @@
 use core::mem::ManuallyDrop;
 
 use drover_abi::message::msgt;
-use drover_abi::port::{NOTIFY_NO_SENDERS, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND};
+use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND};
 use drover_abi::returns::KERN_INVALID_NAME;
 use hurd_stubs::{drover_port, mach_port};
 use mig_runtime::{Port, PortName};
@@ -234,6 +234,22 @@ pub(crate) fn request_no_senders(port: &ReceiveRight, notify: &ReceiveRight) -> 
         NOTIFY_NO_SENDERS,
         1,
         notify.make_send_once(),
+        ALL,
+    )?;
+    release(reply.previous.name, msgt::PORT_SEND_ONCE);
+    Ok(())
+}
+
+/// The port named `notify` will get a message when the port behind `name` dies. The dead name gains a user reference then, which the
+/// receiver of the message gives back.
+pub(crate) fn request_dead_name(name: PortName, notify: PortName) -> Result<(), i32> {
+    let reply = mach_port::mach_port_request_notification(
+        &Mach,
+        task::this(),
+        name,
+        NOTIFY_DEAD_NAME,
+        1,
+        Port::make_send_once(notify),
         ALL,
     )?;
     release(reply.previous.name, msgt::PORT_SEND_ONCE);

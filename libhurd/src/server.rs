@@ -10,11 +10,11 @@
 //!
 //! Notifications (no-senders) come to message ports in every world and are served by the thread in [`Server::run`].
 
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use drover_abi::message::{HEADER_SIZE, Header, option, remote_disposition};
-use drover_abi::port::NOTIFY_NO_SENDERS;
+use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS};
 use drover_abi::returns::{KERN_FAILURE, KERN_RESOURCE_SHORTAGE, MIG_NO_REPLY};
 use drover_abi::window::{REPLY, REPLY_MAX, REQUEST, REQUEST_MAX};
 use mig_runtime::{ERROR_REPLY_SIZE, Mode, Outcome, PortName, Request, Value};
@@ -23,7 +23,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::cleanup;
 use crate::clock::nanos;
 use crate::local::{Local, UNWINDING};
+use crate::lock::Mutex;
 use crate::message::{Carried, carried};
+use crate::once::Once;
 use crate::port::{self, PortSet, ReceiveRight};
 use crate::syscall::{self, MsgArgs};
 use crate::{ool, rpc, thread, world};
@@ -45,22 +47,32 @@ impl UnwindReserve {
     pub const SMALL: Self = Self { cpu: Duration::from_micros(200), frames: 8 };
 }
 
+/// What the kernel reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// The counted object with this payload has no senders left.
+    NoSenders(u64),
+    /// The port of that name, given to [`Server::watch`], has died. The name stays until its references are given back.
+    Died(PortName),
+}
+
 /// The task's server half.
 pub struct Server {
     demux: Demux,
-    no_senders: fn(u64),
+    notified: fn(Notification),
+    /// Where deaths are reported, once somebody watches.
+    deaths: Mutex<Option<ReceiveRight>>,
     reserve: UnwindReserve,
     set: PortSet,
     idle: AtomicUsize,
     workers: AtomicU32,
 }
 
-static SERVER: AtomicPtr<Server> = AtomicPtr::new(core::ptr::null_mut());
+static SERVER: Once<Server> = Once::new();
 
 /// The server of this task, once there is one.
 fn current() -> Option<&'static Server> {
-    // SAFETY: null, or the leaked value that `Server::new` stored.
-    unsafe { SERVER.load(Ordering::Acquire).as_ref() }
+    SERVER.get()
 }
 
 /// An object of the server's: its port, and the port by which it learns that nobody can call it any more.
@@ -94,24 +106,26 @@ impl Object {
 impl Server {
     /// Makes this task a server. Once per program; the task pays.
     ///
-    /// `no_senders` is told the payload of an [`Object`] made with [`Server::counted_object`] that has no senders left.
+    /// `notified` hears of [`Server::counted_object`]s without senders and of [`Server::watch`]ed ports that died. Messages can be
+    /// forged: it asks ([`Server::has_senders`]) before it believes.
     ///
     /// # Errors
     /// The kernel's, if there is no room for a port set; `KERN_FAILURE` if there is a server already.
-    pub fn new(demux: Demux, reserve: UnwindReserve, no_senders: fn(u64)) -> Result<&'static Self, i32> {
+    pub fn new(
+        demux: Demux,
+        reserve: UnwindReserve,
+        notified: fn(Notification),
+    ) -> Result<&'static Self, i32> {
         let server = Self {
             demux,
-            no_senders,
+            notified,
+            deaths: Mutex::new(None),
             reserve,
             set: PortSet::new()?,
             idle: AtomicUsize::new(0),
             workers: AtomicU32::new(1),
         };
-        let server = alloc::boxed::Box::leak(alloc::boxed::Box::new(server));
-        SERVER
-            .compare_exchange(core::ptr::null_mut(), server, Ordering::AcqRel, Ordering::Acquire)
-            .map_err(|_| KERN_FAILURE)?;
-        Ok(server)
+        SERVER.set(server).map_err(|_| KERN_FAILURE)
     }
 
     /// A new object. The current payer pays for its port.
@@ -135,7 +149,7 @@ impl Server {
         Ok(Object { port, _notify: None })
     }
 
-    /// A new object whose end is reported: when all send rights are gone, the server's `no_senders` is called with the payload.
+    /// A new object whose end is reported: when all send rights are gone, the server hears [`Notification::NoSenders`].
     /// Costs a second port. The report comes only after a send right has been made and has gone.
     ///
     /// # Errors
@@ -150,7 +164,7 @@ impl Server {
         Ok(object)
     }
 
-    /// Whether the object has senders now: `no_senders` must ask before it drops one, as a right may have been made since.
+    /// Whether the object has senders now: to be asked before it is dropped, as a right may have been made since.
     #[must_use]
     pub fn has_senders(object: &Object) -> bool {
         object.port.has_senders()
@@ -182,14 +196,46 @@ impl Server {
             }
             if let Ok((header, _)) = Header::read_from_prefix(request) {
                 let size = (header.size as usize).min(request.len());
-                if header.id == NOTIFY_NO_SENDERS {
-                    (self.no_senders)(header.local);
+                if let Some(notification) = notification(&header, &request[..size]) {
+                    (self.notified)(notification);
                 } else if let Some(size) = self.serve(&request[..size], reply) {
                     answer(&mut reply[..size]);
                 }
             }
             self.idle.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// Asks for [`Notification::Died`] when the port behind a send right dies. At the server's own expense.
+    ///
+    /// # Errors
+    /// The kernel's; `KERN_INVALID_ARGUMENT` if it is dead already.
+    pub fn watch(&self, name: PortName) -> Result<(), i32> {
+        crate::own(|| {
+            // Made outside the lock, because making it is a call; whoever comes second gives its own back.
+            let known = self.deaths.lock()?.as_ref().map(ReceiveRight::name);
+            let notify = match known {
+                Some(notify) => notify,
+                None => {
+                    let made = ReceiveRight::new()?;
+                    self.set.add(&made)?;
+                    let name = made.name();
+                    let mut deaths = self.deaths.lock()?;
+                    match deaths.as_ref().map(ReceiveRight::name) {
+                        Some(known) => {
+                            drop(deaths);
+                            drop(made);
+                            known
+                        }
+                        None => {
+                            *deaths = Some(made);
+                            name
+                        }
+                    }
+                }
+            };
+            port::request_dead_name(name, notify)
+        })
     }
 
     /// One more worker thread; without memory for it the others go on.
@@ -222,6 +268,18 @@ impl Server {
             }
             _ => None,
         }
+    }
+}
+
+/// The notification in a message, if it is one.
+fn notification(header: &Header, message: &[u8]) -> Option<Notification> {
+    match header.id {
+        NOTIFY_NO_SENDERS => Some(Notification::NoSenders(header.local)),
+        NOTIFY_DEAD_NAME => {
+            let name = PortName(u32::load(message.get(HEADER_SIZE + 8..HEADER_SIZE + 12)?));
+            Some(Notification::Died(name))
+        }
+        _ => None,
     }
 }
 

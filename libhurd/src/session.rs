@@ -15,6 +15,7 @@ use crate::local::Local;
 use crate::lock::Mutex;
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
+use crate::server::{Object, Server};
 use crate::{payer, syscall};
 
 /// What a session may hold.
@@ -103,6 +104,7 @@ impl<const MAX: usize> Sessions<MAX> {
         }
         let made = Session::of_caller(self.limits)?;
         payer::own(|| {
+            self.sweep()?;
             let mut table = self.table.lock()?;
             if let Some(found) = table.iter().find(|session| session.client == client) {
                 let found = found.clone();
@@ -122,6 +124,34 @@ impl<const MAX: usize> Sessions<MAX> {
     fn find(&self, client: u64) -> Result<Option<Arc<Session>>, i32> {
         let table = self.table.lock()?;
         Ok(table.iter().find(|session| session.client == client).cloned())
+    }
+
+    /// When the table is full: forgets the sessions whose clients have destroyed them or are gone.
+    fn sweep(&self) -> Result<(), i32> {
+        let all: Vec<Arc<Session>> = {
+            let table = self.table.lock()?;
+            if table.len() < MAX {
+                return Ok(());
+            }
+            table.iter().cloned().collect()
+        };
+        for session in all {
+            if account::account_info(&Mach, session.account(), ALL).is_err() {
+                self.remove(session.client);
+            }
+        }
+        Ok(())
+    }
+
+    /// A new object of `server` for the caller, paid by its session. Where nobody but the server pays (the classic world), by the server.
+    ///
+    /// # Errors
+    /// As for [`Sessions::of_caller`], and the kernel's.
+    pub fn object(&self, server: &Server, payload: u64) -> Result<Object, i32> {
+        if !Local::current().in_call() {
+            return server.counted_object(payload);
+        }
+        self.of_caller()?.pays(|| server.counted_object(payload))?
     }
 
     /// Forgets the session of that client; what is charged to it goes away with the last user.

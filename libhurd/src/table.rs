@@ -105,8 +105,7 @@ impl<T, const MAX: usize> Table<T, MAX> {
     /// The object with that key, held for the length of the call.
     #[must_use]
     pub fn hold(&self, key: u64) -> Option<Held<T>> {
-        let object = crate::own(|| self.get(key))?;
-        Some(hold(object))
+        self.get(key).map(hold)
     }
 
     /// Takes the object with that key out, if `condition` holds for it.

@@ -24,11 +24,11 @@ use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, PortName, Request, Val
 use crate::cleanup::Held;
 use crate::errno::{EBADF, EBUSY, EINVAL, EOPNOTSUPP, EROFS, ESPIPE};
 use crate::file::{O_READ, O_WRITE, S_IFREG};
-use crate::lock::Mutex;
 use crate::lookup::FS_RETRY_NORMAL;
+use crate::once::Once;
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
-use crate::server::{Object, Server, UnwindReserve};
+use crate::server::{Notification, Object, Server, UnwindReserve};
 use crate::table::Table;
 use crate::{env, ool, own};
 
@@ -79,10 +79,10 @@ struct Translator {
     opens: Table<Open, MAX_OPENS>,
 }
 
-static TRANSLATOR: Mutex<Option<&'static Translator>> = Mutex::new(None);
+static TRANSLATOR: Once<Translator> = Once::new();
 
 fn current() -> Result<&'static Translator, i32> {
-    TRANSLATOR.lock()?.ok_or(EBADF)
+    TRANSLATOR.get().ok_or(EBADF)
 }
 
 /// Runs the program as the translator `node`: starts up on the bootstrap port and serves. Returns an exit status if it cannot start.
@@ -101,10 +101,8 @@ fn start(node: &'static dyn Node) -> Result<&'static Server, i32> {
     if !bootstrap.is_valid() {
         return Err(EINVAL);
     }
-    let server = Server::new(demux, UnwindReserve::SMALL, gone)?;
-    let translator =
-        alloc::boxed::Box::leak(alloc::boxed::Box::new(Translator { node, server, opens: Table::new() }));
-    *TRANSLATOR.lock()? = Some(translator);
+    let server = Server::new(demux, UnwindReserve::SMALL, notified)?;
+    TRANSLATOR.set(Translator { node, server, opens: Table::new() }).map_err(|_| EBUSY)?;
     let control = server.object(CONTROL)?;
     let reply = fsys::fsys_startup(&Mach, bootstrap, O_READ | O_WRITE, control.send(), ALL)?;
     // The node underneath is not used; the control port lives as long as the program.
@@ -113,9 +111,9 @@ fn start(node: &'static dyn Node) -> Result<&'static Server, i32> {
     Ok(server)
 }
 
-/// No senders for the open with that payload.
-fn gone(payload: u64) {
-    if let Ok(translator) = current() {
+/// An open without senders goes away.
+fn notified(notification: Notification) {
+    if let (Notification::NoSenders(payload), Ok(translator)) = (notification, current()) {
         translator.opens.remove_if(payload, |open| !Server::has_senders(&open.object));
     }
 }
