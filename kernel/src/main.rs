@@ -2,6 +2,8 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![cfg_attr(target_os = "none", no_main)]
 
+#[cfg(all(target_os = "none", not(feature = "machine-selftest")))]
+mod run;
 #[cfg(all(target_os = "none", feature = "machine-selftest"))]
 mod selftest;
 #[cfg(target_os = "none")]
@@ -9,6 +11,8 @@ mod start;
 
 #[cfg(all(target_os = "none", feature = "machine-selftest"))]
 drover_machine::entry!(selftest::main);
+#[cfg(all(target_os = "none", not(feature = "machine-selftest")))]
+drover_machine::entry!(run::main);
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -1,7 +1,7 @@
 //! The machine as the kernel sees it: one value, made once, through which everything is done.
 
 use crate::boot_info::{BootInfo, Module};
-use crate::event::Event;
+use crate::event::{Event, TIMER_VECTOR};
 use crate::paging::DIRECT_MAP;
 use crate::{console, fpu, power, timer, trap};
 use core::arch::asm;
@@ -22,6 +22,8 @@ pub struct Hardware {
     frames: u32,
     kernel_half: [u64; 256],
     kernel_root: u64,
+    /// What the timer is set to, unless it has fired since or is cancelled.
+    armed: Option<u64>,
 }
 
 impl Hardware {
@@ -31,7 +33,7 @@ impl Hardware {
     /// `kernel_root`, and the direct map covers the frames that `info` names as handed out.
     pub(crate) unsafe fn new(info: &BootInfo, kernel_half: [u64; 256], kernel_root: u64) -> Self {
         let frames = info.end_frame.saturating_sub(info.first_frame);
-        Self { first_frame: info.first_frame, frames, kernel_half, kernel_root }
+        Self { first_frame: info.first_frame, frames, kernel_half, kernel_root, armed: None }
     }
 
     /// Where a frame is in the direct map.
@@ -141,12 +143,20 @@ impl Hardware {
     #[inline]
     pub unsafe fn run_user(&mut self, regs: &mut UserRegs, root: u64) -> Event {
         // SAFETY: the caller's promise.
-        unsafe { trap::run_user(regs, root) }
+        let event = unsafe { trap::run_user(regs, root) };
+        if event == Event::Interrupt(TIMER_VECTOR) {
+            self.armed = None;
+        }
+        event
     }
 
     /// Sleeps until an interrupt comes, and returns its vector.
     pub fn idle(&mut self) -> u8 {
-        trap::idle()
+        let vector = trap::idle();
+        if vector == TIMER_VECTOR {
+            self.armed = None;
+        }
+        vector
     }
 
     /// Nanoseconds since boot.
@@ -156,16 +166,20 @@ impl Hardware {
     }
 
     /// Interrupts (`TIMER_VECTOR`) at `deadline`, in ns since boot; a past deadline interrupts at once. A far one may
-    /// interrupt early: look at the clock, and set it again.
+    /// interrupt early: look at the clock, and set it again. Setting it to what it is set to costs nothing.
     #[inline]
     pub fn set_timer(&mut self, deadline: u64) {
-        timer::set(deadline);
+        if self.armed != Some(deadline) {
+            timer::set(deadline);
+            self.armed = Some(deadline);
+        }
     }
 
     /// Cancels the timer; an interrupt already on its way may still come.
     #[inline]
     pub fn cancel_timer(&mut self) {
         timer::cancel();
+        self.armed = None;
     }
 
     /// Writes bytes to the console, as they are.
