@@ -51,6 +51,7 @@ pub mod transfer;
 
 // vm
 pub mod fault;
+pub mod load;
 pub mod map;
 pub mod memory;
 pub mod ool;
@@ -67,3 +68,8 @@ pub mod host;
 mod call_tests;
 #[cfg(test)]
 mod sim;
+
+#[cfg(test)]
+mod ipc_testing;
+#[cfg(test)]
+mod rights_tests;

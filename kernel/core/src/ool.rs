@@ -253,11 +253,11 @@ impl<M: Machine> Kernel<M> {
         Ok(object)
     }
 
-    /// Reads data that a message holds.
+    /// Reads from the pages of an object itself (not of those behind it).
     ///
     /// # Errors
     /// `KERN_INVALID_ARGUMENT`: beyond their end.
-    pub fn ool_read(&self, object: Ref<Memory>, offset: u64, bytes: &mut [u8]) -> Result<(), Stop> {
+    pub fn memory_read(&self, object: Ref<Memory>, offset: u64, bytes: &mut [u8]) -> Result<(), Stop> {
         let memory = self.get(object);
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > memory.size) {
             return Err(Stop::Error(KERN_INVALID_ARGUMENT));

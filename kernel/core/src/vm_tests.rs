@@ -644,9 +644,9 @@ fn out_of_line_data_is_copied_or_moved_and_paid() {
             assert_eq!(back, data);
         }
         let mut first = [0; 1];
-        k.ool_read(object, 0, &mut first).unwrap();
+        k.memory_read(object, 0, &mut first).unwrap();
         assert_eq!(first[0], data[0]);
-        error(KERN_INVALID_ARGUMENT, k.ool_read(object, len.next_multiple_of(PAGE), &mut first));
+        error(KERN_INVALID_ARGUMENT, k.memory_read(object, len.next_multiple_of(PAGE), &mut first));
         let act = window.then(|| {
             let act = visit(&mut k, receiver, b, 1000);
             let payer = k.window_payer(act);
