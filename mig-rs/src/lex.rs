@@ -93,8 +93,8 @@ impl Lexer<'_> {
             } else if c.is_whitespace() {
                 self.at += c.len_utf8();
                 spaced = true;
-            } else if rest.starts_with("/*") {
-                let len = rest[2..].find("*/").map_or(rest.len(), |n| n + 4);
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let len = comment.find("*/").map_or(rest.len(), |n| n + 4);
                 doc = Some(comment_text(&rest[..len]).into());
                 self.at += len;
                 spaced = true;

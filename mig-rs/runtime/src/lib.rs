@@ -21,6 +21,8 @@ mod encode;
 mod error;
 mod port;
 mod server;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod value;
 

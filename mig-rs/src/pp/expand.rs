@@ -72,15 +72,16 @@ impl Preprocessor<'_> {
                 paste = true;
                 continue;
             }
-            if token.is('#') && definition.parameters.is_some() {
-                if let Some(argument) = body.peek().and_then(|t| arguments.get(&t.text)) {
-                    let text: String = argument.iter().map(|t| &*t.text).collect::<Vec<_>>().join(" ");
-                    let mut string = token.clone();
-                    (string.kind, string.text) = (Kind::Str, format!("\"{text}\"").into());
-                    body.next();
-                    out.push(string);
-                    continue;
-                }
+            if token.is('#')
+                && definition.parameters.is_some()
+                && let Some(argument) = body.peek().and_then(|t| arguments.get(&t.text))
+            {
+                let text: String = argument.iter().map(|t| &*t.text).collect::<Vec<_>>().join(" ");
+                let mut string = token.clone();
+                (string.kind, string.text) = (Kind::Str, format!("\"{text}\"").into());
+                body.next();
+                out.push(string);
+                continue;
             }
             let next_pastes = body.peek().is_some_and(|t| t.is('#'));
             let mut piece = match arguments.get(&token.text).filter(|_| token.kind == Kind::Ident) {
