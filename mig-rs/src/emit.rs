@@ -11,7 +11,8 @@ use crate::layout::word;
 use crate::model::{
     Argument, Complex, Item, Message, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire, msgt,
 };
-use rust::{camel, doc, elem_type, ident, shout, struct_name};
+pub(crate) use rust::camel;
+use rust::{doc, elem_type, ident, shout, struct_name};
 
 /// What the caller of the generator may choose.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! mig-rs: Mach interface definitions (`.defs`) to Rust.
 //!
-//! [`compile`] reads a file through the preprocessor, checks it and returns the [model](crate::model): routines with ids
+//! [`compile`] reads a file through the preprocessor, checks it and returns the [`model`]: routines with ids
 //! and messages laid out byte for byte as GNU MIG lays them out on x86_64. [`emit()`] turns the model into Rust;
 //! [`layout_rows`], [`id_rows`] and [`explain()`] show it. [`Builder`] is for `build.rs`, [`codegen_workspace`] for this
 //! workspace's own checked-in stubs.

@@ -64,6 +64,17 @@ impl RpcError {
     }
 }
 
+impl RpcError {
+    /// The Hurd errno in a routine's own code.
+    #[must_use]
+    pub const fn errno(self) -> Option<i32> {
+        match self {
+            Self::Routine(code) if code as u32 & 0xffff_c000 == 0x4000_0000 => Some(code & 0x3fff),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

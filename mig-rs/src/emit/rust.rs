@@ -86,7 +86,7 @@ pub(super) fn shout(name: &str) -> String {
 }
 
 /// `CamelCase`.
-pub(super) fn camel(name: &str) -> String {
+pub(crate) fn camel(name: &str) -> String {
     let mut out = String::new();
     for part in name.split(['_', '$']).filter(|p| !p.is_empty()) {
         let mut chars = part.chars();
