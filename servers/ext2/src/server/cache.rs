@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 
 /// Bytes of a piece.
-pub const UNIT: usize = 4096;
+pub(super) const UNIT: usize = 4096;
 /// Places in which a given piece may be.
 const WAYS: usize = 8;
 
@@ -19,7 +19,7 @@ const NONE: u64 = u64::MAX;
 
 /// A cache.
 #[derive(Debug)]
-pub struct Cache {
+pub(super) struct Cache {
     /// Number of the piece in each place; sets are [`WAYS`] places.
     pieces: Vec<u64>,
     /// When each place was last used.
@@ -31,7 +31,7 @@ pub struct Cache {
 
 impl Cache {
     /// A cache of at least `pieces` pieces, 8 at the least.
-    pub fn new(pieces: usize) -> Self {
+    pub(super) fn new(pieces: usize) -> Self {
         let places = (pieces.max(1).div_ceil(WAYS) * WAYS).next_power_of_two();
         Self {
             pieces: alloc::vec![NONE; places],
@@ -64,26 +64,23 @@ impl Cache {
     }
 
     /// Copies bytes of a piece from `offset` within it on; false if it is not here.
-    pub fn copy(&mut self, piece: u64, offset: usize, out: &mut [u8]) -> bool {
+    pub(super) fn copy(&mut self, piece: u64, offset: usize, out: &mut [u8]) -> bool {
         let Some(place) = self.find(piece) else { return false };
-        let Some(bytes) = self.bytes(place).and_then(|bytes| bytes.get(offset..)?.get(..out.len())) else { return false };
+        let Some(bytes) = self.bytes(place).and_then(|bytes| bytes.get(offset..)?.get(..out.len())) else {
+            return false;
+        };
         out.copy_from_slice(bytes);
         self.touch(place);
         true
     }
 
-    /// The piece is here.
-    pub fn holds(&self, piece: u64) -> bool {
-        self.find(piece).is_some()
-    }
-
     /// Changes with every write.
-    pub fn generation(&self) -> u64 {
+    pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Keeps a piece (at most [`UNIT`] bytes; the rest is zeros) that was read in that generation.
-    pub fn insert(&mut self, piece: u64, bytes: &[u8], generation: u64) {
+    pub(super) fn insert(&mut self, piece: u64, bytes: &[u8], generation: u64) {
         if generation != self.generation || self.find(piece).is_some() {
             return;
         }
@@ -102,7 +99,7 @@ impl Cache {
     }
 
     /// The device is about to change, or has changed: what is being read now is not to be kept, and this piece is forgotten.
-    pub fn forget(&mut self, piece: u64) {
+    pub(super) fn forget(&mut self, piece: u64) {
         self.generation += 1;
         if let Some(place) = self.find(piece)
             && let (Some(slot), Some(used)) = (self.pieces.get_mut(place), self.used.get_mut(place))
@@ -124,14 +121,14 @@ mod tests {
         let before = cache.generation();
         cache.forget(3);
         cache.insert(3, &[1; UNIT], before);
-        assert!(!cache.holds(3));
+        assert!(cache.find(3).is_none());
         cache.insert(3, &[2; 10], cache.generation());
         let mut out = [9; 12];
         assert!(cache.copy(3, 0, &mut out));
         assert_eq!(out, [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0]);
         assert!(!cache.copy(3, UNIT - 4, &mut [0; 5]), "beyond the piece");
         cache.forget(3);
-        assert!(!cache.holds(3));
+        assert!(cache.find(3).is_none());
     }
 
     #[test]
@@ -142,7 +139,7 @@ mod tests {
         }
         assert!(cache.copy(0, 0, &mut [0]));
         cache.insert(8, &[8], 0);
-        assert!(cache.holds(0) && !cache.holds(1) && cache.holds(8));
+        assert!(cache.find(0).is_some() && cache.find(1).is_none() && cache.find(8).is_some());
     }
 
     proptest! {

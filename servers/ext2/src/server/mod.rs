@@ -34,7 +34,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use ext2::{Corrupt, Error, FileSystem, Inode, ROOT_INODE};
-use libhurd::abi::startup::INIT_PORT_AUTH;
+use libhurd::abi::startup::{INIT_PORT_AUTH, INIT_PORT_PROC};
 use libhurd::errno::{
     EBADF, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EOPNOTSUPP, EROFS, describe,
 };
@@ -55,6 +55,8 @@ use turn::Turn;
 
 /// Payload of the control port.
 const CONTROL: u64 = 1;
+/// Payload of the port that stands for this file system and does nothing.
+const IDENTITY: u64 = 2;
 
 /// The longest critical section copies a block or searches a table of open files; the cleanups of a call release some thirty rights.
 const RESERVE: UnwindReserve = UnwindReserve { cpu: Duration::from_micros(500), frames: 16 };
@@ -67,12 +69,15 @@ struct Ext2 {
     store: Store,
     server: &'static Server,
     control: Object,
+    identity: Object,
     opens: Opens,
     translators: Translators,
     /// For writing to the device.
     writing: Turn,
     /// The auth server, once it is known.
     auth: AtomicU32,
+    /// Our process, which is also where to ask who pays for a user, once it is known.
+    proc: AtomicU32,
     /// What time the file system was last changed when it was mounted, seconds since 1970: there is no other clock.
     epoch: u32,
 }
@@ -108,7 +113,8 @@ pub(crate) fn run(env: &'static Env) -> i32 {
 
 impl Ext2 {
     fn start(options: Options<'static>, env: &'static Env) -> Result<&'static Server, i32> {
-        let store = Store::open(PortName(options.device_master), options.device, !options.read_only, options.cache)?;
+        let store =
+            Store::open(PortName(options.device_master), options.device, !options.read_only, options.cache)?;
         let fs = FileSystem::mount(&store).map_err(|error| {
             log::error!("{}: {error:?}", options.device.escape_ascii());
             code_of(error)
@@ -116,6 +122,7 @@ impl Ext2 {
         let root = fs.inode(&store, ROOT_INODE).map_err(code_of)?;
         let server = Server::new(demux, RESERVE, notified)?;
         let auth = if options.auth == 0 { env.port(INIT_PORT_AUTH) } else { PortName(options.auth) };
+        let proc = if options.proc == 0 { env.port(INIT_PORT_PROC) } else { PortName(options.proc) };
         let ext2 = Self {
             options,
             policy: Policy::new(world::current(), options.node_lock, options.start),
@@ -123,10 +130,12 @@ impl Ext2 {
             store,
             server,
             control: server.object(CONTROL)?,
+            identity: server.object(IDENTITY)?,
             opens: Opens::new(),
             translators: Translators::new(),
             writing: Turn::new(),
             auth: AtomicU32::new(auth.0),
+            proc: AtomicU32::new(proc.0),
             epoch: root.ctime.max(root.mtime),
         };
         let ext2 = EXT2.set(ext2).map_err(|_| EIO)?;
@@ -146,6 +155,10 @@ impl Ext2 {
 
     fn auth(&self) -> PortName {
         PortName(self.auth.load(Ordering::Relaxed))
+    }
+
+    fn proc(&self) -> PortName {
+        PortName(self.proc.load(Ordering::Relaxed))
     }
 
     /// Seconds since 1970, as far as anybody knows.
@@ -182,12 +195,11 @@ fn code_of(error: Error<i32>) -> i32 {
 }
 
 /// Serves one request.
-struct Call<'a> {
+struct Call {
     ext2: &'static Ext2,
-    incoming: &'a Incoming,
 }
 
-impl Call<'_> {
+impl Call {
     /// The open file that is called.
     fn open(&self, request: &Request<'_>) -> Result<opens::Opened, i32> {
         self.ext2.opens.get(request.target()).ok_or(EOPNOTSUPP)
@@ -202,7 +214,7 @@ impl Call<'_> {
 fn demux(request: &[u8], reply: &mut [u8]) -> Outcome {
     let Some(ext2) = EXT2.get() else { return Outcome::NotMine };
     let incoming = Incoming::new(request);
-    let mut call = Call { ext2, incoming: &incoming };
+    let mut call = Call { ext2 };
     let outcome = libhurd::dispatch!(
         request, reply, io => &mut call, fs => &mut call, fsys => &mut call, interrupt => &mut call
     );
@@ -210,7 +222,7 @@ fn demux(request: &[u8], reply: &mut [u8]) -> Outcome {
     outcome
 }
 
-impl libhurd::stubs::interrupt::InterruptServer for Call<'_> {
+impl libhurd::stubs::interrupt::InterruptServer for Call {
     /// Calls that are under way are aborted by their own deadlines and by `thread_abort`; there is nothing to interrupt from outside.
     fn interrupt_operation(&mut self, request: &Request<'_>) -> Result<(), i32> {
         self.open(request).map(drop)

@@ -3,10 +3,10 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
-use libhurd::cleanup::Held;
+use libhurd::cleanup::{Held, hold};
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
-use libhurd::mig::{Port, PortName};
+use libhurd::mig::Port;
 use libhurd::own;
 use libhurd::port::SendRight;
 use libhurd::server::{Object, Server};
@@ -48,13 +48,9 @@ pub(super) type Opened = Held<Protid>;
 
 impl Protid {
     /// Its user.
-    pub(super) fn ids(&self) -> Result<Arc<Ids>, i32> {
-        Ok(self.ids.lock()?.clone())
-    }
-
-    /// Its port: the same for the same open file.
-    pub(super) fn name(&self) -> PortName {
-        self.object.name()
+    pub(super) fn ids(&self) -> Result<Held<Ids>, i32> {
+        let ids = self.ids.lock()?.clone();
+        Ok(hold(ids))
     }
 
     /// A send right to it.
@@ -109,7 +105,13 @@ impl Ext2 {
     ///
     /// # Errors
     /// As for [`Ext2::protid`].
-    pub(super) fn open_inode(&'static self, inode: u32, flags: i32, above: &Arc<SendRight>, ids: &Ids) -> Result<Opened, i32> {
+    pub(super) fn open_inode(
+        &'static self,
+        inode: u32,
+        flags: i32,
+        above: &Arc<SendRight>,
+        ids: &Ids,
+    ) -> Result<Opened, i32> {
         let shared = own(|| {
             let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
             Arc::new(Shared { inode, flags, position, above: above.clone() })

@@ -6,52 +6,52 @@
 //! | `--node-lock` | hold a node's lock while its translator starts: the fault that the report of 2013 supposed (stall b) |
 //! | `--cache=N` | keep N pieces of 4 KiB in memory (default 2048) |
 //! | `--start-cpu-ms=N`, `--start-frames=N`, `--start-io=N`, `--start-ms=N` | what one start of a translator may spend: CPU time, frames, I/O in units of 512 bytes, elapsed time |
-//! | `--device-master-port=N`, `--payer-port=N`, `--auth-port=N`, `--exec-port=N` | names of send rights in this task: as the Hurd's boot script passes them |
+//! | `--device-master-port=N`, `--proc-port=N`, `--auth-port=N`, `--exec-port=N` | names of send rights in this task: as the Hurd's boot script passes them |
 //!
-//! Of the environment, `stall=b` says `--node-lock`, and `world=` is libhurd's. The initial ports AUTH and PROC count where no option names one. The bootstrap port gets
+//! Of the environment, `stall=b` says `--node-lock`, and `world=` is libhurd's. The initial ports AUTH and PROC count where no option names one, and `fsys_init` brings later ones. The bootstrap port gets
 //! `fsys_startup` with the control port, as from every translator.
 
 use libhurd::argz;
 
 /// What one start of a translator may spend, at the expense of the node's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StartOffer {
+pub(super) struct StartOffer {
     /// CPU time in milliseconds.
-    pub cpu_ms: u64,
+    pub(super) cpu_ms: u64,
     /// Frames at any one moment, the new task's own not included: those are bounded by its account.
-    pub frames: u64,
+    pub(super) frames: u64,
     /// I/O in units of 512 bytes.
-    pub io: u64,
+    pub(super) io: u64,
     /// Elapsed time in milliseconds.
-    pub elapsed_ms: u64,
+    pub(super) elapsed_ms: u64,
 }
 
 /// All options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options<'a> {
+pub(super) struct Options<'a> {
     /// Name of the device.
-    pub device: &'a [u8],
+    pub(super) device: &'a [u8],
     /// Write nothing.
-    pub read_only: bool,
+    pub(super) read_only: bool,
     /// Stall (b).
-    pub node_lock: bool,
+    pub(super) node_lock: bool,
     /// Pieces in the block cache.
-    pub cache: usize,
+    pub(super) cache: usize,
     /// The translator-start offer.
-    pub start: StartOffer,
+    pub(super) start: StartOffer,
     /// Device master port, 0 = none.
-    pub device_master: u32,
-    /// Payer service, 0 = none.
-    pub payer: u32,
+    pub(super) device_master: u32,
+    /// Our process, which also answers who pays for a user; 0 = the initial port.
+    pub(super) proc: u32,
     /// Auth, 0 = the initial port.
-    pub auth: u32,
+    pub(super) auth: u32,
     /// Exec server, 0 = the translator on `/servers/exec`.
-    pub exec: u32,
+    pub(super) exec: u32,
 }
 
 /// Why a command line is refused: the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unknown<'a>(pub &'a [u8]);
+pub(super) struct Unknown<'a>(pub(super) &'a [u8]);
 
 /// Most pieces of cache that may be asked for (256 MiB).
 const MAX_CACHE: u64 = 65536;
@@ -65,7 +65,7 @@ impl<'a> Options<'a> {
     ///
     /// # Errors
     /// The first word that makes no sense; the empty word if the device is missing.
-    pub fn parse(argv: &'a [u8], envp: &[u8]) -> Result<Self, Unknown<'a>> {
+    pub(super) fn parse(argv: &'a [u8], envp: &[u8]) -> Result<Self, Unknown<'a>> {
         let mut options = Self {
             device: b"",
             read_only: false,
@@ -73,7 +73,7 @@ impl<'a> Options<'a> {
             cache: 2048,
             start: StartOffer { cpu_ms: 1000, frames: 4096, io: 64 * 1024, elapsed_ms: 3000 },
             device_master: 0,
-            payer: 0,
+            proc: 0,
             auth: 0,
             exec: 0,
         };
@@ -103,7 +103,7 @@ impl<'a> Options<'a> {
             (b"start-io", _) => self.start.io = number?,
             (b"start-ms", _) => self.start.elapsed_ms = number?,
             (b"device-master-port", _) => self.device_master = port?,
-            (b"payer-port", _) => self.payer = port?,
+            (b"proc-port", _) => self.proc = port?,
             (b"auth-port", _) => self.auth = port?,
             (b"exec-port", _) => self.exec = port?,
             _ => return None,
@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn a_whole_line() {
-        let argv = b"ext2\0--node-lock\0--cache=16\0--start-cpu-ms=5\0--payer-port=77\0ram0\0";
+        let argv = b"ext2\0--node-lock\0--cache=16\0--start-cpu-ms=5\0--proc-port=77\0ram0\0";
         let options = Options::parse(argv, b"world=classic\0").unwrap();
         assert_eq!((options.device, options.node_lock, options.cache), (&b"ram0"[..], true, 16));
-        assert_eq!((options.start.cpu_ms, options.start.elapsed_ms, options.payer), (5, 3000, 77));
+        assert_eq!((options.start.cpu_ms, options.start.elapsed_ms, options.proc), (5, 3000, 77));
         assert!(!options.read_only);
         assert!(Options::parse(b"ext2\0d\0", b"stall=b\0").unwrap().node_lock);
     }
@@ -133,7 +133,7 @@ mod tests {
             (b"ext2\0a\0b\0", b"b"),
             (b"ext2\0--cache=x\0a\0", b"--cache=x"),
             (b"ext2\0--cache=99999999\0a\0", b"--cache=99999999"),
-            (b"ext2\0--payer-port=4294967296\0a\0", b"--payer-port=4294967296"),
+            (b"ext2\0--proc-port=4294967296\0a\0", b"--proc-port=4294967296"),
             (b"ext2\0--readonly=1\0a\0", b"--readonly=1"),
             (b"ext2\0--fast\0a\0", b"--fast"),
         ] {

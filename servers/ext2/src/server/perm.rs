@@ -11,7 +11,7 @@ use libhurd::errno::EACCES;
 use libhurd::file::{O_EXEC, O_READ, O_WRITE};
 
 /// Most uids, and most gids, that one open file remembers; further ones are dropped, which takes rights away and never gives any.
-pub const MAX_IDS: usize = 16;
+pub(super) const MAX_IDS: usize = 16;
 
 /// Mode bit: the bits from [`UNKNOWN_SHIFT`] on hold for users without any id.
 const S_IUSEUNK: u32 = 0o400_000;
@@ -20,41 +20,42 @@ const UNKNOWN_SHIFT: u32 = 12;
 
 /// The effective ids of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
+pub(super) struct Ids {
     /// Effective uids.
-    pub uids: Vec<u32>,
+    pub(super) uids: Vec<u32>,
     /// Effective gids.
-    pub gids: Vec<u32>,
+    pub(super) gids: Vec<u32>,
 }
 
 impl Ids {
     /// The first [`MAX_IDS`] of each list.
-    pub fn new(uids: &[u32], gids: &[u32]) -> Self {
+    pub(super) fn new(uids: &[u32], gids: &[u32]) -> Self {
         let first = |ids: &[u32]| ids.iter().copied().take(MAX_IDS).collect();
         Self { uids: first(uids), gids: first(gids) }
     }
 
     /// Uid 0 is among them.
-    pub fn is_root(&self) -> bool {
+    pub(super) fn is_root(&self) -> bool {
         self.uids.contains(&0)
     }
 
     /// May do what only the owner may.
-    pub fn is_owner(&self, inode: &Inode) -> bool {
+    pub(super) fn is_owner(&self, inode: &Inode) -> bool {
         self.is_root() || self.uids.contains(&inode.uid)
     }
 
     /// What remains of these rights for somebody who asks to be `wanted`: root may be anybody, others only what they are.
-    pub fn restrict(&self, wanted: &Self) -> Self {
+    pub(super) fn restrict(&self, wanted: &Self) -> Self {
         if self.is_root() {
             return wanted.clone();
         }
-        let both = |held: &[u32], wanted: &[u32]| wanted.iter().copied().filter(|id| held.contains(id)).collect();
+        let both =
+            |held: &[u32], wanted: &[u32]| wanted.iter().copied().filter(|id| held.contains(id)).collect();
         Self { uids: both(&self.uids, &wanted.uids), gids: both(&self.gids, &wanted.gids) }
     }
 
     /// `O_READ`, `O_WRITE` and `O_EXEC` as far as they are allowed.
-    pub fn allowed(&self, inode: &Inode) -> i32 {
+    pub(super) fn allowed(&self, inode: &Inode) -> i32 {
         if self.is_root() {
             let executable = inode.is_dir() || inode.mode & 0o111 != 0;
             return O_READ | O_WRITE | if executable { O_EXEC } else { 0 };
@@ -77,7 +78,7 @@ impl Ids {
     ///
     /// # Errors
     /// `EACCES`.
-    pub fn check(&self, inode: &Inode, wanted: i32) -> Result<(), i32> {
+    pub(super) fn check(&self, inode: &Inode, wanted: i32) -> Result<(), i32> {
         let wanted = wanted & (O_READ | O_WRITE | O_EXEC);
         if wanted & !self.allowed(inode) == 0 { Ok(()) } else { Err(EACCES) }
     }

@@ -20,7 +20,7 @@ use super::options::StartOffer;
 
 /// The rules of this server in this world.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
+pub(super) struct Policy {
     world: World,
     node_lock: bool,
     start: StartOffer,
@@ -28,7 +28,7 @@ pub struct Policy {
 
 /// How a node is locked while its translator starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeLock {
+pub(super) enum NodeLock {
     /// Not at all: the right way.
     None,
     /// With a lock that knows no rule.
@@ -39,27 +39,27 @@ pub enum NodeLock {
 
 impl Policy {
     /// For `world`.
-    pub const fn new(world: World, node_lock: bool, start: StartOffer) -> Self {
+    pub(super) const fn new(world: World, node_lock: bool, start: StartOffer) -> Self {
         Self { world, node_lock, start }
     }
 
     /// Open files are charged to sessions of the clients.
-    pub const fn uses_sessions(self) -> bool {
+    pub(super) const fn uses_sessions(self) -> bool {
         self.world.migrates()
     }
 
     /// The visitor who finds a node without its translator starts it on its own thread.
-    pub const fn visitor_starts(self) -> bool {
+    pub(super) const fn visitor_starts(self) -> bool {
         self.node_lock || !self.world.migrates()
     }
 
     /// The owner of a node pays for the task of its translator.
-    pub const fn owner_pays(self) -> bool {
+    pub(super) const fn owner_pays(self) -> bool {
         self.world.migrates()
     }
 
     /// What is locked during a start, and for `io_stat` and lookups of the node.
-    pub const fn node_lock(self) -> NodeLock {
+    pub(super) const fn node_lock(self) -> NodeLock {
         match (self.node_lock, self.world.has_lock_rule()) {
             (false, _) => NodeLock::None,
             (true, false) => NodeLock::Classic,
@@ -68,7 +68,7 @@ impl Policy {
     }
 
     /// What one start may spend, from `now` on (ns since boot).
-    pub fn start_offer(self, now: u64) -> Offer {
+    pub(super) fn start_offer(self, now: u64) -> Offer {
         let StartOffer { cpu_ms, frames, io, elapsed_ms } = self.start;
         Offer::all()
             .cpu(Duration::from_millis(cpu_ms))
@@ -78,7 +78,7 @@ impl Policy {
     }
 
     /// How long the start waits for the new program to report, in milliseconds; `None`: for ever.
-    pub fn report_timeout_ms(self, offer: &Donation, now: u64) -> Option<u32> {
+    pub(super) fn report_timeout_ms(self, offer: &Donation, now: u64) -> Option<u32> {
         if !self.world.has_ceilings() || offer.deadline_ns == u64::MAX {
             return None;
         }
@@ -89,7 +89,7 @@ impl Policy {
 
 /// What of the running call's means a server offers to whom it calls in turn: nearly all, so that something is left for answering when the other used
 /// its share up. `remaining` is what is left to the call, `now` in ns since boot.
-pub fn passed_on(remaining: &Donation, now: u64) -> Donation {
+pub(super) fn passed_on(remaining: &Donation, now: u64) -> Donation {
     /// Kept for answering.
     const CPU_NS: u64 = 500_000;
     const FRAMES: u64 = 8;
@@ -127,7 +127,10 @@ mod tests {
             assert!(policy(world, true).visitor_starts());
             assert_eq!(policy(world, false).node_lock(), NodeLock::None);
             let ruled = world == World::ACCOUNTED;
-            assert_eq!(policy(world, true).node_lock(), if ruled { NodeLock::Ruled } else { NodeLock::Classic });
+            assert_eq!(
+                policy(world, true).node_lock(),
+                if ruled { NodeLock::Ruled } else { NodeLock::Classic }
+            );
         }
     }
 

@@ -29,7 +29,7 @@ const DEV_GET_SIZE: u32 = 0;
 const DEV_GET_SIZE_COUNT: u32 = 2;
 
 /// The device and its cache.
-pub struct Store {
+pub(super) struct Store {
     device: SendRight,
     /// Bytes of a device record: the unit of record numbers.
     record: u64,
@@ -41,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// The device server's.
-    pub fn open(master: PortName, name: &[u8], write: bool, pieces: usize) -> Result<Self, i32> {
+    pub(super) fn open(master: PortName, name: &[u8], write: bool, pieces: usize) -> Result<Self, i32> {
         let mode = if write { D_READ_WRITE } else { D_READ };
         let device = SendRight::received(device::device_open(&Mach, master, mode, name, ALL)?.device)?;
         let status = device::device_get_status(&Mach, device.name(), DEV_GET_SIZE, DEV_GET_SIZE_COUNT, ALL);

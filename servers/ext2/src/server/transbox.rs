@@ -20,19 +20,19 @@ use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
 use libhurd::errno::EBUSY;
 
 /// Boxes that one owner may have at a time, root excepted.
-pub const MAX_PER_OWNER: usize = 64;
+pub(super) const MAX_PER_OWNER: usize = 64;
 
 /// Which start is meant: the box, and the number of the start, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub(super) struct Ticket {
     /// Index of the box, and of the event that its waiters wait for.
-    pub place: usize,
+    pub(super) place: usize,
     number: u64,
 }
 
 /// What a visitor finds at a node.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Visit<C> {
+pub(super) enum Visit<C> {
     /// No translator, neither active nor passive.
     Plain,
     /// This one runs.
@@ -45,7 +45,7 @@ pub enum Visit<C> {
 
 /// What has become of a start.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Outcome<C> {
+pub(super) enum Outcome<C> {
     /// Not finished.
     Pending,
     /// It runs.
@@ -59,7 +59,9 @@ pub enum Outcome<C> {
 #[derive(Debug)]
 enum State<C> {
     /// Free, or with the memory of the last failure.
-    Idle { failed: Option<i32> },
+    Idle {
+        failed: Option<i32>,
+    },
     Starting,
     Active(C),
 }
@@ -76,14 +78,14 @@ struct Place<C> {
 
 /// All boxes of a file system.
 #[derive(Debug)]
-pub struct Boxes<C> {
+pub(super) struct Boxes<C> {
     places: Vec<Place<C>>,
     last: u64,
 }
 
 impl<C: Clone + PartialEq> Boxes<C> {
     /// A table of `size` boxes, allocated now and never again.
-    pub fn new(size: usize) -> Self {
+    pub(super) fn new(size: usize) -> Self {
         let free = || Place { node: 0, owner: 0, number: 0, state: State::Idle { failed: None } };
         Self { places: (0..size).map(|_| free()).collect(), last: 0 }
     }
@@ -106,7 +108,8 @@ impl<C: Clone + PartialEq> Boxes<C> {
         if let Some(place) = self.find(node) {
             return Ok(place);
         }
-        let free = self.places.iter().enumerate().filter(|(_, place)| matches!(place.state, State::Idle { .. }));
+        let free =
+            self.places.iter().enumerate().filter(|(_, place)| matches!(place.state, State::Idle { .. }));
         free.min_by_key(|(_, place)| place.number).map(|(index, _)| index).ok_or(KERN_RESOURCE_SHORTAGE)
     }
 
@@ -114,7 +117,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     ///
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE` when a translator is to be started and there is no box for it.
-    pub fn visit(&mut self, node: u32, owner: u32, passive: bool) -> Result<Visit<C>, i32> {
+    pub(super) fn visit(&mut self, node: u32, owner: u32, passive: bool) -> Result<Visit<C>, i32> {
         if let Some(index) = self.find(node)
             && let Some(place) = self.places.get(index)
         {
@@ -137,7 +140,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     }
 
     /// The translator runs; `control` comes back if the start has been given up meanwhile.
-    pub fn started(&mut self, ticket: Ticket, control: C) -> Option<C> {
+    pub(super) fn started(&mut self, ticket: Ticket, control: C) -> Option<C> {
         match self.at(ticket) {
             Some(place) if matches!(place.state, State::Starting) => {
                 place.state = State::Active(control);
@@ -148,7 +151,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     }
 
     /// The translator could not be started. True if that was news.
-    pub fn failed(&mut self, ticket: Ticket, code: i32) -> bool {
+    pub(super) fn failed(&mut self, ticket: Ticket, code: i32) -> bool {
         match self.at(ticket) {
             Some(place) if matches!(place.state, State::Starting) => {
                 place.state = State::Idle { failed: Some(code) };
@@ -159,8 +162,13 @@ impl<C: Clone + PartialEq> Boxes<C> {
     }
 
     /// What has become of the start that one waited for.
-    pub fn outcome(&self, ticket: Ticket) -> Outcome<C> {
-        match self.places.get(ticket.place).filter(|place| place.number == ticket.number).map(|place| &place.state) {
+    pub(super) fn outcome(&self, ticket: Ticket) -> Outcome<C> {
+        match self
+            .places
+            .get(ticket.place)
+            .filter(|place| place.number == ticket.number)
+            .map(|place| &place.state)
+        {
             Some(State::Starting) => Outcome::Pending,
             Some(State::Active(control)) => Outcome::Ready(control.clone()),
             Some(State::Idle { failed: Some(code) }) => Outcome::Failed(*code),
@@ -169,7 +177,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     }
 
     /// The control port has died. The one in the box comes back if it was that one.
-    pub fn died(&mut self, node: u32, control: &C) -> Option<C> {
+    pub(super) fn died(&mut self, node: u32, control: &C) -> Option<C> {
         let index = self.find(node)?;
         let place = self.places.get_mut(index)?;
         match &place.state {
@@ -184,8 +192,17 @@ impl<C: Clone + PartialEq> Boxes<C> {
         }
     }
 
+    /// The control port that `is_it` has died, whosever it was; it comes back.
+    pub(super) fn forget(&mut self, is_it: impl Fn(&C) -> bool) -> Option<C> {
+        let (node, control) = self.places.iter().find_map(|place| match &place.state {
+            State::Active(control) if is_it(control) => Some((place.node, control.clone())),
+            _ => None,
+        })?;
+        self.died(node, &control)
+    }
+
     /// The control port of the running translator.
-    pub fn active(&self, node: u32) -> Option<C> {
+    pub(super) fn active(&self, node: u32) -> Option<C> {
         match &self.places.get(self.find(node)?)?.state {
             State::Active(control) => Some(control.clone()),
             _ => None,
@@ -193,16 +210,23 @@ impl<C: Clone + PartialEq> Boxes<C> {
     }
 
     /// Whether a translator runs or is being started.
-    pub fn is_busy(&self, node: u32) -> bool {
-        self.find(node).and_then(|at| self.places.get(at)).is_some_and(|place| !matches!(place.state, State::Idle { .. }))
+    pub(super) fn is_busy(&self, node: u32) -> bool {
+        self.find(node)
+            .and_then(|at| self.places.get(at))
+            .is_some_and(|place| !matches!(place.state, State::Idle { .. }))
     }
 
     /// Sets the running translator (`None`: there shall be none). What was there before comes back.
     ///
     /// # Errors
-    /// `Err(Some(ticket))`: it is being started; wait for that. `Err(None)` is not used for an exclusive call, which gets
-    /// `EBUSY` as [`Refused::Busy`] instead.
-    pub fn set(&mut self, node: u32, owner: u32, control: Option<C>, exclusive: bool) -> Result<Option<C>, Refused> {
+    /// [`Refused`]. Nothing has changed then, and `control` is gone: it was a copy.
+    pub(super) fn set(
+        &mut self,
+        node: u32,
+        owner: u32,
+        control: Option<C>,
+        exclusive: bool,
+    ) -> Result<Option<C>, Refused> {
         let index = match (self.find(node), &control) {
             (Some(index), _) => index,
             (None, None) => return Ok(None),
@@ -212,7 +236,9 @@ impl<C: Clone + PartialEq> Boxes<C> {
         if place.node == node {
             match &place.state {
                 State::Starting if exclusive => return Err(Refused::Code(EBUSY)),
-                State::Starting => return Err(Refused::Starting(Ticket { place: index, number: place.number })),
+                State::Starting => {
+                    return Err(Refused::Starting(Ticket { place: index, number: place.number }));
+                }
                 State::Active(_) if exclusive => return Err(Refused::Code(EBUSY)),
                 State::Active(_) | State::Idle { .. } => {}
             }
@@ -232,7 +258,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
 
 /// Why [`Boxes::set`] did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// A start is under way.
     Starting(Ticket),
     /// `EBUSY`, or `KERN_RESOURCE_SHORTAGE`.

@@ -9,15 +9,15 @@ use libhurd::errno::{ELOOP, ENAMETOOLONG, ENOTDIR};
 use libhurd::file::{O_DIRECTORY, O_NOLINK, O_NOTRANS};
 
 /// Do not follow a link on the last component, and fail if there is one: the client checks; for us it is as `O_NOLINK`.
-pub const O_NOFOLLOW: i32 = 0x10_0000;
+pub(super) const O_NOFOLLOW: i32 = 0x10_0000;
 /// Links followed in one walk.
-pub const MAX_LINKS: u32 = 8;
+pub(super) const MAX_LINKS: u32 = 8;
 /// Bytes of a path while it is walked, and of a retry name, which must fit a `string_t` with its NUL.
-pub const MAX_PATH: usize = 1023;
+pub(super) const MAX_PATH: usize = 1023;
 
 /// What the walk needs to know of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A directory.
     Directory,
     /// A symbolic link.
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 /// A tree of nodes.
-pub trait Tree {
+pub(super) trait Tree {
     /// A node.
     type Node: Clone;
 
@@ -55,7 +55,7 @@ pub trait Tree {
 
 /// Where a walk ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End<N> {
+pub(super) enum End<N> {
     /// At this node.
     At(N),
     /// At a translated node in this directory; the translator is to be asked for the rest (empty: the node itself).
@@ -101,7 +101,7 @@ fn join(head: &[u8], rest: &[u8], directory: bool) -> Result<Vec<u8>, i32> {
 ///
 /// # Errors
 /// The tree's; `ELOOP`, `ENAMETOOLONG`, `ENOTDIR`.
-pub fn walk<T: Tree>(tree: &T, start: &T::Node, path: &[u8], flags: i32) -> Result<End<T::Node>, i32> {
+pub(super) fn walk<T: Tree>(tree: &T, start: &T::Node, path: &[u8], flags: i32) -> Result<End<T::Node>, i32> {
     let mut path = libhurd::lookup::strip_slashes(path).to_vec();
     let mut directory = flags & O_DIRECTORY != 0;
     let mut here = start.clone();

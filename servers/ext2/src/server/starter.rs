@@ -1,0 +1,253 @@
+//! Starting one translator: what the Hurd's `fshelp_start_translator` does.
+//!
+//! Runs on a thread of its own that the node's owner pays for, or on the first visitor's (see [`policy`](super::policy)). All calls are made under the
+//! start's offer. Either a control port comes out, or an error, and then no task is left behind.
+
+use alloc::sync::Arc;
+
+use libhurd::abi::message::{Header, option};
+use libhurd::abi::port::{NOTIFY_NO_SENDERS, NOTIFY_SEND_ONCE};
+use libhurd::abi::returns::{KERN_TIMEDOUT, MACH_RCV_TIMED_OUT};
+use libhurd::abi::startup::{
+    INIT_INT_MAX, INIT_PORT_AUTH, INIT_PORT_BOOTSTRAP, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX,
+    INIT_PORT_PROC,
+};
+use libhurd::cleanup::{OnExit, on_exit};
+use libhurd::errno::{EDIED, ENOENT};
+use libhurd::file::{Context, File, O_EXEC, O_NOTRANS, O_READ, O_WRITE};
+use libhurd::mig::{Donation, Mode, Outcome, Port, PortName, Ports, Request};
+use libhurd::port::{ReceiveRight, SendRight, release};
+use libhurd::program::{EXEC_DEFAULTS, EXEC_NEWTASK};
+use libhurd::stubs::{auth, fs, fsys, mach_port, process};
+use libhurd::syscall::{self, MsgArgs};
+use libhurd::{ALL, Mach, argz, clock, env, task};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::Ext2;
+use super::perm::Ids;
+use ext2::ROOT_INODE;
+
+/// Words of the longest message expected at the bootstrap port, and room for what should not come.
+const MESSAGE_WORDS: usize = 64;
+/// Messages taken from a program before it must have started up.
+const MESSAGES: u32 = 16;
+
+/// What to start, for whom.
+pub(super) struct Job {
+    /// Inode number.
+    pub(super) node: u32,
+    /// Owner, as whom the translator runs.
+    pub(super) uid: u32,
+    /// Group.
+    pub(super) gid: u32,
+    /// The owner's account; null: ours.
+    pub(super) payer: SendRight,
+}
+
+/// Makes the memory present that a starter's stack will need.
+pub(super) fn touch_stack() {
+    let deep = [0u8; 48 * 1024];
+    core::hint::black_box(&deep);
+}
+
+/// The new task, ended when this is dropped or the call is forced to end.
+struct NewTask {
+    task: SendRight,
+    kill: OnExit,
+}
+
+impl NewTask {
+    fn create(payer: PortName) -> Result<Self, i32> {
+        let task = if payer.is_valid() { task::create_for(payer)? } else { task::create()? };
+        let name = task.name();
+        let kill = on_exit(move || {
+            // It has not reported, so it is of no use to anybody.
+            let _ = task::terminate(name);
+        });
+        Ok(Self { task, kill })
+    }
+
+    /// It may live.
+    fn keep(self) {
+        self.kill.cancel();
+    }
+}
+
+/// Starts the translator of a node; its control port.
+///
+/// # Errors
+/// Those of lookup, exec and kernel; `EDIED` when the program ends or drops its bootstrap port without starting up; `KERN_TIMEDOUT`.
+pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
+    let offer = ext2.policy.start_offer(clock::now());
+    let inode = ext2.inode(job.node)?;
+    let argv = ext2.record_of(&inode)?;
+    let program = argz::words(&argv).next().filter(|word| !word.is_empty()).ok_or(ENOENT)?;
+
+    let ids = Ids::new(&[job.uid], &[job.gid]);
+    let nowhere = Arc::new(SendRight::NULL);
+    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &nowhere, &ids)?.send_right()?;
+    let authority = authority_of(ext2, job, &offer)?;
+    let context = Context { root: root.name(), cwd: root.name(), auth: authority.name() };
+    let file = File::open_in(context, program, O_EXEC | O_READ, &offer)?;
+
+    let new = NewTask::create(job.payer.name())?;
+    let own_proc = process_of(ext2, &new, job.uid, &offer)?;
+    let bootstrap = ReceiveRight::new()?;
+    let to_bootstrap = bootstrap.send_right()?;
+    let mut ports = [PortName::NULL; INIT_PORT_MAX];
+    for (index, port) in [
+        (INIT_PORT_CRDIR, root.name()),
+        (INIT_PORT_CWDIR, root.name()),
+        (INIT_PORT_AUTH, authority.name()),
+        (INIT_PORT_PROC, own_proc.name()),
+        (INIT_PORT_BOOTSTRAP, to_bootstrap.name()),
+    ] {
+        if let Some(place) = ports.get_mut(index) {
+            *place = port;
+        }
+    }
+    let env = env::current();
+    let dtable: alloc::vec::Vec<PortName> = env.dtable().iter().map(|&name| PortName(name)).collect();
+    let ints = [0; INIT_INT_MAX];
+    fs::file_exec_paths(
+        &Mach,
+        file.port(),
+        new.task.name(),
+        EXEC_NEWTASK | EXEC_DEFAULTS,
+        program,
+        program,
+        &argv,
+        env.envp(),
+        Ports::copy_send(&dtable),
+        Ports::copy_send(&ports),
+        &ints,
+        &[],
+        &[],
+        &offer,
+    )?;
+    drop(to_bootstrap);
+    let control = await_startup(ext2, job, &bootstrap, &offer)?;
+    new.keep();
+    Ok(control)
+}
+
+/// An authority with the owner's ids, if there is an auth server.
+fn authority_of(ext2: &Ext2, job: &Job, offer: &Donation) -> Result<SendRight, i32> {
+    let ours = ext2.auth();
+    if !ours.is_valid() {
+        return Ok(SendRight::NULL);
+    }
+    let (uids, gids) = ([job.uid], [job.gid]);
+    let reply = auth::auth_makeauth(&Mach, ours, Ports::EMPTY, &uids, &uids, &gids, &gids, offer)?;
+    Ok(SendRight::from_name(reply.newhandle))
+}
+
+/// Makes the task known to proc as its owner's, if there is a proc server.
+fn process_of(ext2: &Ext2, new: &NewTask, uid: u32, offer: &Donation) -> Result<SendRight, i32> {
+    let proc = ext2.proc();
+    if !proc.is_valid() {
+        return Ok(SendRight::NULL);
+    }
+    process::proc_child(&Mach, proc, new.task.name(), offer)?;
+    let own = SendRight::received(process::proc_task2proc(&Mach, proc, new.task.name(), offer)?.proc)?;
+    process::proc_setowner(&Mach, own.name(), uid, 0, offer)?;
+    Ok(own)
+}
+
+/// Waits at the bootstrap port for `fsys_startup`.
+fn await_startup(
+    ext2: &'static Ext2,
+    job: &Job,
+    bootstrap: &ReceiveRight,
+    offer: &Donation,
+) -> Result<SendRight, i32> {
+    let previous = mach_port::mach_port_request_notification(
+        &Mach,
+        task::this(),
+        bootstrap.name(),
+        NOTIFY_NO_SENDERS,
+        0,
+        bootstrap.make_send_once(),
+        ALL,
+    )?
+    .previous;
+    release(previous.name, previous.disposition);
+    let mut reception = Reception { ext2, job, control: None };
+    for _ in 0..MESSAGES {
+        let mut message = [0u64; MESSAGE_WORDS];
+        let timeout = ext2.policy.report_timeout_ms(offer, clock::now());
+        let args = MsgArgs {
+            option: option::RCV_MSG | if timeout.is_some() { option::RCV_TIMEOUT } else { 0 },
+            rcv_name: bootstrap.name(),
+            timeout: timeout.unwrap_or(0),
+            ..MsgArgs::default()
+        };
+        match syscall::mach_msg(message.as_mut_bytes(), args) {
+            Ok(()) => {}
+            Err(MACH_RCV_TIMED_OUT) => return Err(KERN_TIMEDOUT),
+            Err(code) => return Err(code),
+        }
+        let (header, _) = Header::read_from_prefix(message.as_bytes()).map_err(|_| EDIED)?;
+        if header.id == NOTIFY_NO_SENDERS {
+            return Err(EDIED);
+        }
+        if header.id != NOTIFY_SEND_ONCE {
+            answer(&mut reception, &message, header.size as usize);
+        }
+        if let Some(control) = reception.control.take() {
+            return Ok(control);
+        }
+    }
+    Err(EDIED)
+}
+
+/// Serves one message at the bootstrap port.
+fn answer(reception: &mut Reception<'_>, message: &[u64; MESSAGE_WORDS], size: usize) {
+    let request = message.as_bytes().get(..size).unwrap_or_default();
+    let mut reply = [0u64; MESSAGE_WORDS];
+    let mut outcome = fsys::dispatch(reception, request, reply.as_mut_bytes());
+    if outcome == Outcome::NotMine {
+        outcome = match Request::new(Mode::Received, request) {
+            Some(request) => request.bad_id(reply.as_mut_bytes()),
+            None => Outcome::NoReply,
+        };
+    }
+    if reception.control.is_none() {
+        libhurd::server::release(request);
+    }
+    let Outcome::Reply(size) = outcome else { return };
+    let Some(reply) = reply.as_mut_bytes().get_mut(..size) else { return };
+    let args =
+        MsgArgs { option: option::SEND_MSG | option::SEND_TIMEOUT, send_size: size, ..MsgArgs::default() };
+    if syscall::mach_msg(reply, args).is_err() {
+        libhurd::server::release(reply);
+    }
+}
+
+/// Receives the new translator's report.
+struct Reception<'a> {
+    ext2: &'static Ext2,
+    job: &'a Job,
+    control: Option<SendRight>,
+}
+
+impl fsys::FsysServer for Reception<'_> {
+    fn fsys_startup(
+        &mut self,
+        _request: &Request<'_>,
+        openflags: i32,
+        control_port: Port,
+    ) -> Result<fsys::FsysStartupReply, i32> {
+        if !control_port.name.is_valid() {
+            return Err(libhurd::errno::EINVAL);
+        }
+        // The node underneath, as its owner sees it.
+        let ids = Ids::new(&[self.job.uid], &[self.job.gid]);
+        let inode = self.ext2.inode(self.job.node)?;
+        let flags = openflags & (O_READ | O_WRITE | O_EXEC) & ids.allowed(&inode);
+        let node =
+            self.ext2.open_inode(self.job.node, flags | O_NOTRANS, &Arc::new(SendRight::NULL), &ids)?;
+        self.control = Some(SendRight::received(control_port)?);
+        Ok(fsys::FsysStartupReply { realnode: node.send() })
+    }
+}
