@@ -62,7 +62,7 @@ pub fn run(ws: &Workspace, json: bool) -> Result<()> {
     let mut done = false;
     let mut ticker = Ticker::default();
     loop {
-        match vm.next()? {
+        match vm.event()? {
             Event::Line(line) => {
                 done |= serial::parse(&line) == Line::Done;
                 figures.extend(figure(&line));

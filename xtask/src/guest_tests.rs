@@ -207,7 +207,7 @@ pub fn run_group(ws: &Workspace, built: &Built, image: &Path, group: &Group) -> 
     let mut vm = Vm::start(&machine, &log, Duration::from_secs(group.deadline))?;
     let mut outcome = Outcome::default();
     loop {
-        match vm.next()? {
+        match vm.event()? {
             Event::Line(line) => outcome.line(&line),
             Event::Quiet => {}
             end => {

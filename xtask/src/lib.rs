@@ -4,7 +4,7 @@
 //! * [`programs`] and [`compile`] build the kernel and the servers and strip them;
 //! * [`image`] makes the root file system, [`iso`] the GRUB ISO, [`qemu`] the command line, [`vm`] the running machine;
 //! * [`serial`] and [`records`] read what the guest says, [`guest_tests`] turns it into test verdicts;
-//! * [`dos`] and [`bench`] run the experiment and the figures; [`check`] is the lint lane.
+//! * [`dos`] and [`mod@bench`] run the experiment and the figures; [`check`] is the lint lane.
 //!
 //! Deliberately absent: any knowledge of how the guest does its work. The guest is reached by its boot line, and heard
 //! by its serial line and exit code only.

@@ -81,7 +81,7 @@ impl Vm {
     ///
     /// # Errors
     /// When the log cannot be written or QEMU cannot be waited for.
-    pub fn next(&mut self) -> Result<Event> {
+    pub fn event(&mut self) -> Result<Event> {
         let now = Instant::now();
         if now >= self.deadline {
             self.end();

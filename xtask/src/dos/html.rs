@@ -105,9 +105,9 @@ fn scene_section(out: &mut String, runs: &[&Run]) {
         for run in runs {
             let svg = plot::latency(run, victim, range);
             let world = run.job.world.as_str();
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<figure><figcaption><b>{}</b> in {world}</figcaption>{svg}</figure>\n",
+                "<figure><figcaption><b>{}</b> in {world}</figcaption>{svg}</figure>",
                 escape(victim)
             );
         }
@@ -126,7 +126,7 @@ fn scene_section(out: &mut String, runs: &[&Run]) {
     let _ = write!(out, "</p>\n<div class=\"row c{columns}\">\n");
     for run in runs {
         let svg = plot::memory(run, &names, seconds, most);
-        let _ = write!(out, "<figure><figcaption>{}</figcaption>{svg}</figure>\n", run.job.world.as_str());
+        let _ = writeln!(out, "<figure><figcaption>{}</figcaption>{svg}</figure>", run.job.world.as_str());
     }
     out.push_str("</div>\n");
     for run in runs {
@@ -167,9 +167,9 @@ fn tile(out: &mut String, run: &Run) {
         };
         format!("; the attacker {got} and was charged {} at most", size::human(a.frames_peak * 4096))
     });
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<div class=\"tile {class}\"><div class=\"world\">{}</div><div class=\"big\">{}</div><div>{}</div><div class=\"small\">{exec}{attacker}</div></div>\n",
+        "<div class=\"tile {class}\"><div class=\"world\">{}</div><div class=\"big\">{}</div><div>{}</div><div class=\"small\">{exec}{attacker}</div></div>",
         run.job.world.as_str(),
         escape(&big),
         escape(&small),
@@ -186,9 +186,9 @@ fn figures(out: &mut String, run: &Run) {
         for (phase, s) in
             [(PhaseName::Idle, &v.idle), (PhaseName::Fair, &v.fair), (PhaseName::Attack, &v.attack)]
         {
-            let _ = write!(
+            let _ = writeln!(
                 out,
-                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>\n",
+                "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
                 escape(&v.name),
                 phase.name(),
                 s.count,
@@ -208,9 +208,9 @@ fn conditions(out: &mut String, conditions: &[Condition]) {
     out.push_str("<section>\n<h2>Conditions</h2>\n<table>\n<tr><th>run<th>what must hold<th>seen<th></tr>\n");
     for c in conditions {
         let (class, mark) = if c.ok { ("good", "holds") } else { ("bad", "does not hold") };
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<tr><td>{}<td>{}<td>{}<td class=\"{class}\">{mark}</tr>\n",
+            "<tr><td>{}<td>{}<td>{}<td class=\"{class}\">{mark}</tr>",
             escape(&c.run),
             escape(&c.what),
             escape(&c.seen)

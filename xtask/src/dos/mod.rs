@@ -216,7 +216,7 @@ fn run_one(
     let mut run = Run::new(job);
     let mut done = false;
     loop {
-        match vm.next()? {
+        match vm.event()? {
             Event::Line(line) => {
                 done |= crate::serial::parse(&line) == crate::serial::Line::Done;
                 run.line(&line);

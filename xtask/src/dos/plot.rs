@@ -209,10 +209,13 @@ fn thin_line(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.into_iter().step_by(step).chain(last).collect()
 }
 
+/// One bar: the run, the ratio, and whether a sample never returned.
+type Bar<'a> = (&'a Run, f64, bool);
+
 /// How many times worse than its fair p99 each victim's worst sample of the attack was, one bar per world and victim, on a log scale.
 pub(super) fn overview(runs: &[&Run]) -> String {
     let victims: Vec<String> = runs.first().map(|r| r.victims()).unwrap_or_default();
-    let rows: Vec<(String, Vec<(&Run, f64, bool)>)> = victims
+    let rows: Vec<(String, Vec<Bar<'_>>)> = victims
         .into_iter()
         .map(|victim| {
             let bars = runs
