@@ -3,14 +3,15 @@
 //! The mapping of types is in `docs/mapping.md`. Names of arguments are kept; locals of generated functions end in `_`,
 //! so they cannot meet them.
 
+mod client;
+mod items;
 mod rust;
+mod server;
 
 use std::fmt::Write as _;
 
-use crate::layout::word;
-use crate::model::{
-    Argument, Complex, Item, Message, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire, msgt,
-};
+use crate::model::{Argument, Complex, Item, Message, Routine, StructDef, Subsystem};
+use items::reply_type;
 pub(crate) use rust::camel;
 use rust::{doc, elem_type, ident, shout, struct_name};
 
@@ -46,9 +47,6 @@ const RUNTIME: [&str; 21] = [
     "Value",
 ];
 
-/// Client functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
-const LARGE_BUFFER: u64 = 512;
-
 /// The formatted source of one subsystem's module. `source` is named in its first line.
 ///
 /// # Errors
@@ -66,9 +64,9 @@ pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Resul
         reply_struct(&mut body, routine, types);
     }
     for routine in &subsystem.routines {
-        client(&mut body, routine, types);
+        client::client(&mut body, routine, types);
     }
-    server(&mut body, subsystem, types);
+    server::server(&mut body, subsystem, types);
     let title =
         format!("Interface `{}`: message ids from {}, replies 100 higher.", subsystem.name, subsystem.base);
     finish(&body, source, &title, subsystem.doc.as_deref())
@@ -173,26 +171,6 @@ fn reply_name(routine: &Routine) -> String {
     if outs(routine).next().is_some() { format!("{}Reply", camel(&routine.name)) } else { "()".into() }
 }
 
-fn polymorphic(wire: &Wire) -> bool {
-    wire.send == msgt::POLYMORPHIC || wire.receive == msgt::POLYMORPHIC
-}
-
-/// Type of a value in a reply, on both sides.
-fn reply_type(wire: &Wire, types: Option<&str>) -> String {
-    match (&wire.shape, wire.placement) {
-        (_, Placement::OutOfLine) => "Ool".into(),
-        (Shape::Str { size, .. }, _) => format!("FixedStr<{size}>"),
-        (Shape::Fixed(elem), _) if elem.is_right() && matches!(elem, crate::model::Elem::Prim(_)) => {
-            if polymorphic(wire) { "Port" } else { "PortName" }.into()
-        }
-        (Shape::Fixed(elem), _) => elem_type(elem, types),
-        (Shape::Variable(elem, max), placement) => {
-            let kind = if placement == Placement::Chosen { "OutData" } else { "Bounded" };
-            format!("{kind}<{}, {}>", elem_type(elem, types), max.unwrap_or(0))
-        }
-    }
-}
-
 fn reply_struct(out: &mut String, routine: &Routine, types: Option<&str>) {
     if outs(routine).next().is_none() {
         return;
@@ -204,147 +182,6 @@ fn reply_struct(out: &mut String, routine: &Routine, types: Option<&str>) {
         let _ = writeln!(out, "pub {}: {},", ident(&argument.name), reply_type(&argument.wire, types));
     }
     out.push_str("}\n");
-}
-
-/// Type of an argument that a client passes.
-fn client_type(wire: &Wire, types: Option<&str>) -> String {
-    match (&wire.shape, wire.placement) {
-        (Shape::Fixed(_), Placement::OutOfLine) => "Ool".into(),
-        (Shape::Str { .. }, _) => "&[u8]".into(),
-        (Shape::Fixed(crate::model::Elem::Prim(crate::model::Prim::Right)), _) => {
-            if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" }.into()
-        }
-        (Shape::Fixed(elem @ crate::model::Elem::Array(..)), _) => format!("&{}", elem_type(elem, types)),
-        (Shape::Fixed(elem), _) => elem_type(elem, types),
-        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => "Ool".into(),
-        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
-            format!("&{}", reply_type(wire, types))
-        }
-        (Shape::Variable(elem, _), _) if elem.is_right() && wire.send == msgt::POLYMORPHIC => {
-            "Ports<'_>".into()
-        }
-        (Shape::Variable(elem, _), _) => format!("&[{}]", elem_type(elem, types)),
-    }
-}
-
-/// Type of an argument that a server method gets.
-fn server_type(wire: &Wire, types: Option<&str>) -> String {
-    match (&wire.shape, wire.placement) {
-        (_, Placement::OutOfLine) => "Ool".into(),
-        (Shape::Str { .. }, _) => "&[u8]".into(),
-        (Shape::Fixed(crate::model::Elem::Prim(crate::model::Prim::Right)), _) => "Port".into(),
-        (Shape::Fixed(elem), _) => elem_type(elem, types),
-        (Shape::Variable(elem, _), Placement::Chosen) => format!("Data<'_, {}>", elem_type(elem, types)),
-        (Shape::Variable(elem, _), _) => format!("Array<'_, {}>", elem_type(elem, types)),
-    }
-}
-
-fn hex(word: u64) -> String {
-    let digits = format!("{word:016x}");
-    format!("0x{}_{}_{}_{}", &digits[..4], &digits[4..8], &digits[8..12], &digits[12..])
-}
-
-fn max(wire: &Wire) -> u32 {
-    match &wire.shape {
-        Shape::Variable(_, max) => max.unwrap_or(0),
-        Shape::Str { size, .. } => *size,
-        Shape::Fixed(_) => 1,
-    }
-}
-
-fn elem_of(wire: &Wire, types: Option<&str>) -> String {
-    match &wire.shape {
-        Shape::Fixed(elem) | Shape::Variable(elem, _) => elem_type(elem, types),
-        Shape::Str { .. } => "u8".into(),
-    }
-}
-
-/// The call that writes a client's argument.
-fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> String {
-    let w = hex(word(wire, wire.send));
-    let (max, elem) = (max(wire), elem_of(wire, types));
-    let ports = wire.carries_rights() && wire.send == msgt::POLYMORPHIC;
-    match (&wire.shape, wire.placement) {
-        (Shape::Fixed(_), Placement::OutOfLine) => {
-            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
-        }
-        (Shape::Str { variable: false, .. }, _) => format!("string({w}, {max}, {value})"),
-        (Shape::Str { .. }, _) => format!("variable_string({w}, {max}, {value})"),
-        (Shape::Fixed(crate::model::Elem::Prim(crate::model::Prim::Right)), _) => {
-            format!("{}({w}, {value})", if ports { "poly" } else { "port" })
-        }
-        (Shape::Fixed(crate::model::Elem::Array(..)), _) => format!("value::<{elem}>({w}, *{value})"),
-        (Shape::Fixed(_), _) => format!("value::<{elem}>({w}, {value})"),
-        (Shape::Variable(..), Placement::Inline) => {
-            format!("{}({w}, {max}, {value})", if ports { "ports" } else { "array" })
-        }
-        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
-            format!("out_data({w}, {value})")
-        }
-        (Shape::Variable(..), Placement::Chosen) => {
-            format!("{}({w}, {max}, {value})", if ports { "data_ports" } else { "data" })
-        }
-        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => {
-            format!("ool::<{elem}>({w}, {value})")
-        }
-        (Shape::Variable(..), Placement::OutOfLine) => {
-            format!("{}({w}, {value})", if ports { "ports_out_of_line" } else { "slice_out_of_line" })
-        }
-    }
-}
-
-/// The call that writes a value of a reply.
-fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> String {
-    let w = hex(word(wire, wire.send));
-    let elem = elem_of(wire, types);
-    match (&wire.shape, wire.placement) {
-        (Shape::Fixed(_), Placement::OutOfLine) => {
-            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
-        }
-        (Shape::Str { variable: false, .. }, _) => format!("string_value({w}, &{value})"),
-        (Shape::Str { .. }, _) => format!("variable_string_value({w}, &{value})"),
-        (Shape::Fixed(crate::model::Elem::Prim(crate::model::Prim::Right)), _) => {
-            if wire.send == msgt::POLYMORPHIC {
-                format!("poly({w}, {value})")
-            } else if polymorphic(wire) {
-                format!("port({w}, {value}.name)")
-            } else {
-                format!("port({w}, {value})")
-            }
-        }
-        (Shape::Fixed(_), _) => format!("value::<{elem}>({w}, {value})"),
-        (Shape::Variable(..), Placement::Inline) => format!("bounded({w}, &{value})"),
-        (Shape::Variable(..), Placement::Chosen) => format!("out_data({w}, &{value})"),
-        (Shape::Variable(..), Placement::OutOfLine) => format!("ool::<{elem}>({w}, {value})"),
-    }
-}
-
-/// The expression that reads an item; `by_value`: for a client, which keeps nothing of the buffer.
-fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String {
-    let w = hex(word(wire, wire.receive));
-    let (max, elem) = (max(wire), elem_of(wire, types));
-    let call = match (&wire.shape, wire.placement, by_value) {
-        (Shape::Fixed(_), Placement::OutOfLine, _) => format!("ool_fixed::<{elem}>({w})"),
-        (Shape::Variable(..), Placement::OutOfLine, _) | (Shape::Str { .. }, Placement::OutOfLine, _) => {
-            format!("ool::<{elem}>({w})")
-        }
-        (Shape::Str { variable: false, .. }, _, false) => format!("string({w}, {max})"),
-        (Shape::Str { .. }, _, false) => format!("variable_string({w}, {max})"),
-        (Shape::Str { variable: false, .. }, _, true) => format!("string_value::<{max}>({w})"),
-        (Shape::Str { .. }, _, true) => format!("variable_string_value::<{max}>({w})"),
-        (Shape::Fixed(crate::model::Elem::Prim(crate::model::Prim::Right)), _, by_value) => {
-            if by_value && !polymorphic(wire) {
-                return format!("decoder_.port({w})?.name");
-            }
-            format!("port({w})")
-        }
-        (Shape::Fixed(_), _, _) => format!("value::<{elem}>({w})"),
-        (Shape::Variable(..), Placement::Inline, false) => format!("array::<{elem}>({w}, {max})"),
-        (Shape::Variable(..), Placement::Inline, true) => format!("bounded::<{elem}, {max}>({w})"),
-        (Shape::Variable(..), Placement::Chosen, false) => format!("data::<{elem}>({w}, {max})"),
-        (Shape::Variable(..), Placement::Chosen, true) => format!("out_data::<{elem}, {max}>({w})"),
-    };
-    format!("decoder_.{call}?")
 }
 
 fn shape(message: &Message) -> String {
@@ -387,231 +224,4 @@ fn routine_doc(out: &mut String, routine: &Routine) {
 
 fn items_of(message: &Message) -> impl Iterator<Item = (&Item, usize)> {
     message.items.iter().filter_map(|i| i.argument.map(|a| (i, a)))
-}
-
-fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
-    routine_doc(out, routine);
-    let port = |wire: &Wire| if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" };
-    let mut parameters = String::from("transport: &T, ");
-    let (mut remote, mut local) = (String::new(), "Port::default()".to_string());
-    for argument in &routine.arguments {
-        let name = ident(&argument.name);
-        let as_port = |wire: &Wire| {
-            if wire.send == msgt::POLYMORPHIC {
-                name.clone()
-            } else {
-                format!("Port::new({name}, {})", wire.send)
-            }
-        };
-        match argument.role {
-            Role::RequestPort => {
-                remote = as_port(&argument.wire);
-                let _ = write!(parameters, "{name}: {}, ", port(&argument.wire));
-            }
-            Role::ReplyPort { user: true, .. } => {
-                local = as_port(&argument.wire);
-                let _ = write!(parameters, "{name}: {}, ", port(&argument.wire));
-            }
-            Role::In | Role::InOut => {
-                let _ = write!(parameters, "{name}: {}, ", client_type(&argument.wire, types));
-            }
-            _ => {}
-        }
-        if argument.count_in_out {
-            let _ = write!(parameters, "{}: u32, ", ident(&format!("{}_count", argument.name)));
-        }
-    }
-    let result = if routine.reply.is_some() { reply_name(routine) } else { "()".into() };
-    let max = routine.request.max.max(routine.reply.as_ref().map_or(0, |r| r.max.max(48)));
-    if max > LARGE_BUFFER {
-        out.push_str("#[inline(never)]\n");
-    }
-    let _ = writeln!(
-        out,
-        "pub fn {}<T: Transport + ?Sized>({parameters}donation: &Donation) -> Result<{result}, RpcError> {{",
-        ident(&routine.name)
-    );
-    let _ = writeln!(
-        out,
-        "let mut buffer_ = Buffer::<{}>::new();\nlet message_ = buffer_.bytes();",
-        max.div_ceil(8)
-    );
-    let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
-    let _ = writeln!(out, "let {mutable}encoder_ = Encoder::new(message_);");
-    for (item, index) in items_of(&routine.request) {
-        let argument = &routine.arguments[index];
-        let call = if item.is_count {
-            format!(
-                "value::<u32>({}, {})",
-                hex(word(&item.wire, item.wire.send)),
-                ident(&format!("{}_count", argument.name))
-            )
-        } else {
-            encode_argument(&item.wire, &ident(&argument.name), types)
-        };
-        let _ = writeln!(out, "encoder_.{call}?;");
-    }
-    let _ = writeln!(out, "let size_ = encoder_.finish(id::{}, {remote}, {local})?;", shout(&routine.name));
-    let Some(reply) = &routine.reply else {
-        out.push_str("transport.send(message_, size_, donation).map_err(RpcError::from_transport)\n}\n");
-        return;
-    };
-    out.push_str(
-        "let size_ = transport.call(message_, size_, donation).map_err(RpcError::from_transport)?;\n",
-    );
-    let mutable = if reply.items.len() > 1 { "mut " } else { "" };
-    let _ = writeln!(
-        out,
-        "let {mutable}decoder_ = Decoder::reply(message_, size_, id::{}, {})?;",
-        shout(&routine.name),
-        shape(reply)
-    );
-    let mut fields = String::new();
-    for (item, index) in items_of(reply) {
-        let name = ident(&routine.arguments[index].name);
-        let _ = writeln!(out, "let {name} = {};", decode(&item.wire, true, types));
-        let _ = write!(fields, "{name}, ");
-    }
-    out.push_str("decoder_.end()?;\n");
-    if fields.is_empty() {
-        out.push_str("Ok(())\n}\n");
-    } else {
-        let _ = writeln!(out, "Ok({} {{ {fields} }})\n}}", reply_name(routine));
-    }
-}
-
-fn server_parameters(routine: &Routine, types: Option<&str>) -> Vec<(String, String)> {
-    let mut list = Vec::new();
-    for argument in &routine.arguments {
-        let name = ident(&argument.name);
-        match argument.role {
-            Role::ReplyPort { server: true, .. } => list.push((name, "Port".into())),
-            Role::In | Role::InOut => list.push((name, server_type(&argument.wire, types))),
-            _ => {}
-        }
-        if argument.count_in_out {
-            list.push((ident(&format!("{}_count", argument.name)), "u32".into()));
-        }
-    }
-    list
-}
-
-fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str>) {
-    let name = format!("{}Server", camel(&subsystem.name));
-    let _ = writeln!(
-        out,
-        "#[doc = {:?}]\n///\n/// A method that is not implemented answers `MIG_BAD_ID`. Errors are `kern_return_t` or Hurd errno codes.\n\
-         /// `impl {name} for &Server` serves from shared state.\n#[allow(unused_variables)]\npub trait {name} {{",
-        format!(" What a server of `{}` does.", subsystem.name)
-    );
-    for routine in &subsystem.routines {
-        routine_doc(out, routine);
-        let result = if routine.reply.is_some() { reply_name(routine) } else { "()".into() };
-        let parameters: String =
-            server_parameters(routine, types).iter().map(|(n, t)| format!(", {n}: {t}")).collect();
-        let _ = writeln!(
-            out,
-            "fn {}(&mut self, request: &Request<'_>{parameters}) -> Result<{result}, i32> {{ Err(-303) }}",
-            ident(&routine.name)
-        );
-    }
-    out.push_str("}\n");
-    for routine in &subsystem.routines {
-        serve(out, routine, &name, types);
-    }
-    let _ = writeln!(
-        out,
-        "/// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.\n\
-         pub fn dispatch<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         dispatch_as(server, Mode::Received, request, reply)\n}}\n\
-         /// As [`dispatch`], for the kernel, which reads its caller's own words.\n\
-         pub fn dispatch_raw<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         dispatch_as(server, Mode::Raw, request, reply)\n}}\n\
-         /// As [`dispatch`], in the given mode.\n\
-         pub fn dispatch_as<S: {name} + ?Sized>(server: &mut S, mode: Mode, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         let Some(request) = Request::new(mode, request) else {{ return Outcome::NotMine }};\n\
-         match request.header.id {{"
-    );
-    for routine in &subsystem.routines {
-        let function = format!("serve_{}", routine.name);
-        let constant = shout(&routine.name);
-        if routine.reply.is_some() {
-            let _ = writeln!(
-                out,
-                "id::{constant} => {{ let result = {function}(server, &request, reply); request.outcome(result, reply) }}"
-            );
-        } else {
-            let _ = writeln!(
-                out,
-                "id::{constant} => match {function}(server, &request) {{ Ok(()) => Outcome::NoReply, Err(code) => request.error(code, reply) }},"
-            );
-        }
-    }
-    out.push_str("_ => Outcome::NotMine,\n}\n}\n");
-    let max =
-        subsystem.routines.iter().filter_map(|r| r.reply.as_ref()).map(|r| r.max).max().unwrap_or(0).max(48);
-    let _ = writeln!(out, "/// Bytes of the largest reply.\npub const MAX_REPLY: usize = {max};");
-    let max = subsystem.routines.iter().map(|r| r.request.max).max().unwrap_or(32);
-    let _ = writeln!(out, "/// Bytes of the largest request.\npub const MAX_REQUEST: usize = {max};");
-}
-
-/// The function that decodes one request, calls the method and encodes its reply.
-fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>) {
-    let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
-    let result = if routine.reply.is_some() { "usize" } else { "()" };
-    // One frame per routine: otherwise the dispatcher's frame would hold the replies of all of them.
-    out.push_str("#[inline(never)]\n");
-    let _ = writeln!(
-        out,
-        "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",
-        routine.name
-    );
-    let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
-    let _ = writeln!(out, "let {mutable}decoder_ = this_.body({})?;", shape(&routine.request));
-    for (item, index) in items_of(&routine.request) {
-        let argument = &routine.arguments[index];
-        if item.is_count {
-            // As in MIG, a client's room is never more than the interface's.
-            let _ = writeln!(
-                out,
-                "let {} = decoder_.value::<u32>({})?.min({});",
-                ident(&format!("{}_count", argument.name)),
-                hex(word(&item.wire, item.wire.receive)),
-                argument.wire.number.max(max(&argument.wire))
-            );
-        } else {
-            let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode(&item.wire, false, types));
-        }
-    }
-    out.push_str("decoder_.end()?;\n");
-    let mut arguments = String::new();
-    for argument in &routine.arguments {
-        match argument.role {
-            Role::ReplyPort { server: true, .. } => arguments.push_str(", this_.reply_port()"),
-            Role::In | Role::InOut => {
-                let _ = write!(arguments, ", {}", ident(&argument.name));
-            }
-            _ => {}
-        }
-        if argument.count_in_out {
-            let _ = write!(arguments, ", {}", ident(&format!("{}_count", argument.name)));
-        }
-    }
-    let call = format!("server_.{}(this_{arguments})", ident(&routine.name));
-    let Some(reply) = &routine.reply else {
-        // Nobody waits for the code of a one-way message.
-        let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
-        return;
-    };
-    if reply.items.len() > 1 {
-        let _ = writeln!(out, "let out_ = {call}?;\nlet mut encoder_ = this_.reply(buffer_)?;");
-        for (item, index) in items_of(reply) {
-            let field = format!("out_.{}", ident(&routine.arguments[index].name));
-            let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
-        }
-        out.push_str("Ok(this_.finish(encoder_)?)\n}\n");
-    } else {
-        let _ =
-            writeln!(out, "{call}?;\nlet encoder_ = this_.reply(buffer_)?;\nOk(this_.finish(encoder_)?)\n}}");
-    }
 }

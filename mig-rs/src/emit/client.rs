@@ -1,0 +1,103 @@
+//! Client functions.
+
+use std::fmt::Write as _;
+
+use super::items::{client_type, decode, encode_argument, hex};
+use super::rust::{ident, shout};
+use super::{items_of, reply_name, routine_doc, shape};
+use crate::layout::word;
+use crate::model::{Role, Routine, Wire, msgt};
+
+/// Functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
+const LARGE_BUFFER: u64 = 512;
+
+pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
+    routine_doc(out, routine);
+    let port = |wire: &Wire| if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" };
+    let mut parameters = String::from("transport: &T, ");
+    let (mut remote, mut local) = (String::new(), "Port::default()".to_string());
+    for argument in &routine.arguments {
+        let name = ident(&argument.name);
+        let as_port = |wire: &Wire| {
+            if wire.send == msgt::POLYMORPHIC {
+                name.clone()
+            } else {
+                format!("Port::new({name}, {})", wire.send)
+            }
+        };
+        match argument.role {
+            Role::RequestPort => {
+                remote = as_port(&argument.wire);
+                let _ = write!(parameters, "{name}: {}, ", port(&argument.wire));
+            }
+            Role::ReplyPort { user: true, .. } => {
+                local = as_port(&argument.wire);
+                let _ = write!(parameters, "{name}: {}, ", port(&argument.wire));
+            }
+            Role::In | Role::InOut => {
+                let _ = write!(parameters, "{name}: {}, ", client_type(&argument.wire, types));
+            }
+            _ => {}
+        }
+        if argument.count_in_out {
+            let _ = write!(parameters, "{}: u32, ", ident(&format!("{}_count", argument.name)));
+        }
+    }
+    let result = if routine.reply.is_some() { reply_name(routine) } else { "()".into() };
+    let max = routine.request.max.max(routine.reply.as_ref().map_or(0, |r| r.max.max(48)));
+    if max > LARGE_BUFFER {
+        out.push_str("#[inline(never)]\n");
+    }
+    let _ = writeln!(
+        out,
+        "pub fn {}<T: Transport + ?Sized>({parameters}donation: &Donation) -> Result<{result}, RpcError> {{",
+        ident(&routine.name)
+    );
+    let _ = writeln!(
+        out,
+        "let mut buffer_ = Buffer::<{}>::new();\nlet message_ = buffer_.bytes();",
+        max.div_ceil(8)
+    );
+    let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
+    let _ = writeln!(out, "let {mutable}encoder_ = Encoder::new(message_);");
+    for (item, index) in items_of(&routine.request) {
+        let argument = &routine.arguments[index];
+        let call = if item.is_count {
+            format!(
+                "value::<u32>({}, {})",
+                hex(word(&item.wire, item.wire.send)),
+                ident(&format!("{}_count", argument.name))
+            )
+        } else {
+            encode_argument(&item.wire, &ident(&argument.name), types)
+        };
+        let _ = writeln!(out, "encoder_.{call}?;");
+    }
+    let _ = writeln!(out, "let size_ = encoder_.finish(id::{}, {remote}, {local})?;", shout(&routine.name));
+    let Some(reply) = &routine.reply else {
+        out.push_str("transport.send(message_, size_, donation).map_err(RpcError::from_transport)\n}\n");
+        return;
+    };
+    out.push_str(
+        "let size_ = transport.call(message_, size_, donation).map_err(RpcError::from_transport)?;\n",
+    );
+    let mutable = if reply.items.len() > 1 { "mut " } else { "" };
+    let _ = writeln!(
+        out,
+        "let {mutable}decoder_ = Decoder::reply(message_, size_, id::{}, {})?;",
+        shout(&routine.name),
+        shape(reply)
+    );
+    let mut fields = String::new();
+    for (item, index) in items_of(reply) {
+        let name = ident(&routine.arguments[index].name);
+        let _ = writeln!(out, "let {name} = {};", decode(&item.wire, true, types));
+        let _ = write!(fields, "{name}, ");
+    }
+    out.push_str("decoder_.end()?;\n");
+    if fields.is_empty() {
+        out.push_str("Ok(())\n}\n");
+    } else {
+        let _ = writeln!(out, "Ok({} {{ {fields} }})\n}}", reply_name(routine));
+    }
+}

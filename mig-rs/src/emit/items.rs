@@ -1,0 +1,166 @@
+//! Wire types in Rust: what clients pass, what servers get, what replies hold; and the calls that write and read them.
+
+use super::rust::elem_type;
+use crate::layout::word;
+use crate::model::{Elem, Placement, Prim, Shape, Wire, msgt};
+
+pub(super) fn polymorphic(wire: &Wire) -> bool {
+    wire.send == msgt::POLYMORPHIC || wire.receive == msgt::POLYMORPHIC
+}
+
+/// Type of a value in a reply, on both sides.
+pub(super) fn reply_type(wire: &Wire, types: Option<&str>) -> String {
+    match (&wire.shape, wire.placement) {
+        (_, Placement::OutOfLine) => "Ool".into(),
+        (Shape::Str { size, .. }, _) => format!("FixedStr<{size}>"),
+        (Shape::Fixed(elem), _) if elem.is_right() && matches!(elem, Elem::Prim(_)) => {
+            if polymorphic(wire) { "Port" } else { "PortName" }.into()
+        }
+        (Shape::Fixed(elem), _) => elem_type(elem, types),
+        (Shape::Variable(elem, max), placement) => {
+            let kind = if placement == Placement::Chosen { "OutData" } else { "Bounded" };
+            format!("{kind}<{}, {}>", elem_type(elem, types), max.unwrap_or(0))
+        }
+    }
+}
+
+/// Type of an argument that a client passes.
+pub(super) fn client_type(wire: &Wire, types: Option<&str>) -> String {
+    match (&wire.shape, wire.placement) {
+        (Shape::Fixed(_), Placement::OutOfLine) => "Ool".into(),
+        (Shape::Str { .. }, _) => "&[u8]".into(),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => {
+            if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" }.into()
+        }
+        (Shape::Fixed(elem @ Elem::Array(..)), _) => format!("&{}", elem_type(elem, types)),
+        (Shape::Fixed(elem), _) => elem_type(elem, types),
+        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => "Ool".into(),
+        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
+            format!("&{}", reply_type(wire, types))
+        }
+        (Shape::Variable(elem, _), _) if elem.is_right() && wire.send == msgt::POLYMORPHIC => {
+            "Ports<'_>".into()
+        }
+        (Shape::Variable(elem, _), _) => format!("&[{}]", elem_type(elem, types)),
+    }
+}
+
+/// Type of an argument that a server method gets.
+pub(super) fn server_type(wire: &Wire, types: Option<&str>) -> String {
+    match (&wire.shape, wire.placement) {
+        (_, Placement::OutOfLine) => "Ool".into(),
+        (Shape::Str { .. }, _) => "&[u8]".into(),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => "Port".into(),
+        (Shape::Fixed(elem), _) => elem_type(elem, types),
+        (Shape::Variable(elem, _), Placement::Chosen) => format!("Data<'_, {}>", elem_type(elem, types)),
+        (Shape::Variable(elem, _), _) => format!("Array<'_, {}>", elem_type(elem, types)),
+    }
+}
+
+pub(super) fn hex(word: u64) -> String {
+    let digits = format!("{word:016x}");
+    format!("0x{}_{}_{}_{}", &digits[..4], &digits[4..8], &digits[8..12], &digits[12..])
+}
+
+pub(super) fn max(wire: &Wire) -> u32 {
+    match &wire.shape {
+        Shape::Variable(_, max) => max.unwrap_or(0),
+        Shape::Str { size, .. } => *size,
+        Shape::Fixed(_) => 1,
+    }
+}
+
+pub(super) fn elem_of(wire: &Wire, types: Option<&str>) -> String {
+    match &wire.shape {
+        Shape::Fixed(elem) | Shape::Variable(elem, _) => elem_type(elem, types),
+        Shape::Str { .. } => "u8".into(),
+    }
+}
+
+/// The call that writes a client's argument.
+pub(super) fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> String {
+    let w = hex(word(wire, wire.send));
+    let (max, elem) = (max(wire), elem_of(wire, types));
+    let ports = wire.carries_rights() && wire.send == msgt::POLYMORPHIC;
+    match (&wire.shape, wire.placement) {
+        (Shape::Fixed(_), Placement::OutOfLine) => {
+            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
+        }
+        (Shape::Str { variable: false, .. }, _) => format!("string({w}, {max}, {value})"),
+        (Shape::Str { .. }, _) => format!("variable_string({w}, {max}, {value})"),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => {
+            format!("{}({w}, {value})", if ports { "poly" } else { "port" })
+        }
+        (Shape::Fixed(Elem::Array(..)), _) => format!("value::<{elem}>({w}, *{value})"),
+        (Shape::Fixed(_), _) => format!("value::<{elem}>({w}, {value})"),
+        (Shape::Variable(..), Placement::Inline) => {
+            format!("{}({w}, {max}, {value})", if ports { "ports" } else { "array" })
+        }
+        (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
+            format!("out_data({w}, {value})")
+        }
+        (Shape::Variable(..), Placement::Chosen) => {
+            format!("{}({w}, {max}, {value})", if ports { "data_ports" } else { "data" })
+        }
+        (Shape::Variable(..), Placement::OutOfLine) if !wire.takes_slice() => {
+            format!("ool::<{elem}>({w}, {value})")
+        }
+        (Shape::Variable(..), Placement::OutOfLine) => {
+            format!("{}({w}, {value})", if ports { "ports_out_of_line" } else { "slice_out_of_line" })
+        }
+    }
+}
+
+/// The call that writes a value of a reply.
+pub(super) fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> String {
+    let w = hex(word(wire, wire.send));
+    let elem = elem_of(wire, types);
+    match (&wire.shape, wire.placement) {
+        (Shape::Fixed(_), Placement::OutOfLine) => {
+            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
+        }
+        (Shape::Str { variable: false, .. }, _) => format!("string_value({w}, &{value})"),
+        (Shape::Str { .. }, _) => format!("variable_string_value({w}, &{value})"),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => {
+            if wire.send == msgt::POLYMORPHIC {
+                format!("poly({w}, {value})")
+            } else if polymorphic(wire) {
+                format!("port({w}, {value}.name)")
+            } else {
+                format!("port({w}, {value})")
+            }
+        }
+        (Shape::Fixed(_), _) => format!("value::<{elem}>({w}, {value})"),
+        (Shape::Variable(..), Placement::Inline) => format!("bounded({w}, &{value})"),
+        (Shape::Variable(..), Placement::Chosen) => format!("out_data({w}, &{value})"),
+        (Shape::Variable(..), Placement::OutOfLine) => format!("ool::<{elem}>({w}, {value})"),
+    }
+}
+
+/// The expression that reads an item; `by_value`: for a client, which keeps nothing of the buffer.
+pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String {
+    let w = hex(word(wire, wire.receive));
+    let (max, elem) = (max(wire), elem_of(wire, types));
+    let call = match (&wire.shape, wire.placement, by_value) {
+        (Shape::Fixed(_), Placement::OutOfLine, _) => format!("ool_fixed::<{elem}>({w})"),
+        (Shape::Variable(..), Placement::OutOfLine, _) | (Shape::Str { .. }, Placement::OutOfLine, _) => {
+            format!("ool::<{elem}>({w})")
+        }
+        (Shape::Str { variable: false, .. }, _, false) => format!("string({w}, {max})"),
+        (Shape::Str { .. }, _, false) => format!("variable_string({w}, {max})"),
+        (Shape::Str { variable: false, .. }, _, true) => format!("string_value::<{max}>({w})"),
+        (Shape::Str { .. }, _, true) => format!("variable_string_value::<{max}>({w})"),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _, by_value) => {
+            if by_value && !polymorphic(wire) {
+                return format!("decoder_.port({w})?.name");
+            }
+            format!("port({w})")
+        }
+        (Shape::Fixed(_), _, _) => format!("value::<{elem}>({w})"),
+        (Shape::Variable(..), Placement::Inline, false) => format!("array::<{elem}>({w}, {max})"),
+        (Shape::Variable(..), Placement::Inline, true) => format!("bounded::<{elem}, {max}>({w})"),
+        (Shape::Variable(..), Placement::Chosen, false) => format!("data::<{elem}>({w}, {max})"),
+        (Shape::Variable(..), Placement::Chosen, true) => format!("out_data::<{elem}, {max}>({w})"),
+    };
+    format!("decoder_.{call}?")
+}
