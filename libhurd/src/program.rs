@@ -132,6 +132,8 @@ impl<'a> Program<'a> {
             process::proc_child(&Mach, proc, task.name(), offer)?;
             own_proc = SendRight::received(process::proc_task2proc(&Mach, proc, task.name(), offer)?.proc)?;
             pid = Some(process::proc_task2pid(&Mach, proc, task.name(), offer)?.pid);
+            // Only a name for people: a proc server that keeps none is as good.
+            let _ = process::proc_set_exe(&Mach, own_proc.name(), self.path, offer);
         }
         if !self.ports[INIT_PORT_PROC].is_valid() {
             self.ports[INIT_PORT_PROC] = own_proc.name();

@@ -131,6 +131,18 @@ impl<T, const MAX: usize> Table<T, MAX> {
         taken.map(|(index, place)| key(index, place.uses)).collect()
     }
 
+    /// How many objects there are for which `is_it` holds.
+    #[must_use]
+    pub fn count(&self, is_it: impl Fn(&T) -> bool) -> usize {
+        self.0.lock().map_or(0, |inner| {
+            inner
+                .places
+                .iter()
+                .filter(|place| place.object.as_ref().is_some_and(|object| is_it(object)))
+                .count()
+        })
+    }
+
     /// The first object for which `is_it` holds.
     #[must_use]
     pub fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<(u64, Arc<T>)> {

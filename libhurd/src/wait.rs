@@ -86,6 +86,12 @@ impl Event {
         self.word.store(PENDING, Ordering::Release);
     }
 
+    /// It is to happen again, and nobody in particular has promised it: waiters rely on their deadlines.
+    pub fn reset(&self) {
+        self.owner.store(0, Ordering::Release);
+        self.word.store(PENDING, Ordering::Release);
+    }
+
     /// It happened. `value` is for the waiters: neither 0 nor `u32::MAX`, which count as 1.
     pub fn keep(&self, value: u32) {
         let value = if value == PENDING || value == BROKEN { 1 } else { value };
