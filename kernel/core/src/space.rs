@@ -74,6 +74,12 @@ impl<M: Machine> Kernel<M> {
         (table != NONE).then(|| SlotRef((table << 7) | (name % TABLE)))
     }
 
+    /// The slot of a free name, for the tests' view of the list.
+    #[cfg(test)]
+    pub(crate) fn name_free_slot(&self, task: Ref<Task>, name: u32) -> SlotRef {
+        self.name_place(task, name).expect("a free name has a table")
+    }
+
     /// The slot of a name in use.
     pub(crate) fn name_slot(&self, task: Ref<Task>, name: u32) -> Option<SlotRef> {
         self.name_place(task, name).filter(|s| self.slot(*s).kind != 0)
