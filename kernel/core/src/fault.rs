@@ -12,7 +12,7 @@ use crate::frame::FrameKind;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::{Frame, Machine};
 use crate::map::{Entry, LOST, NEEDS_COPY};
-use crate::memory::{BACKING_LOST, FROZEN, Memory, PRIVATE};
+use crate::memory::{BACKING_LOST, BATCH, FROZEN, Memory, PRIVATE};
 use crate::object::Ref;
 use crate::pagetable::{PAGE, in_windows};
 use crate::task::Task;
@@ -55,7 +55,8 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_ADDRESS`: nothing is mapped there; `KERN_PROTECTION_FAILURE`; `KERN_RESOURCE_SHORTAGE`: the payer's limit or the call's ceiling;
-    /// `KERN_TERMINATED`: the payer is being destroyed; `KERN_MEMORY_ERROR`: the memory's payer is gone. Nothing changed.
+    /// `KERN_TERMINATED`: the payer is being destroyed; `KERN_MEMORY_ERROR`: the memory's payer is gone.
+    /// Nothing changed. `Again`: more than a batch of other mappings of the page are to be taken away first.
     pub fn fault(&mut self, task: Ref<Task>, address: u64, access: Access) -> Result<(), Stop> {
         self.fault_frame(task, address, access).map(|_| ())
     }
@@ -173,6 +174,9 @@ impl<M: Machine> Kernel<M> {
                 (frame, false)
             }
             Found::Behind(frame) => {
+                if flags & PRIVATE == 0 {
+                    self.unmap_elsewhere(entry, offset)?;
+                }
                 let copy = self.new_frame_dirty(payer, FrameKind::Page)?;
                 self.machine.copy(frame, 0, copy, 0, PAGE as usize);
                 (copy, true)
@@ -190,6 +194,22 @@ impl<M: Machine> Kernel<M> {
             return Err(stop);
         }
         Ok(frame)
+    }
+
+    /// Unmaps a page that is about to be replaced from the other entries of the object.
+    fn unmap_elsewhere(&mut self, entry: Ref<Entry>, offset: u64) -> Result<(), Stop> {
+        let object = self.get(entry).object;
+        let mut budget = BATCH;
+        let mut at = self.get(object).entries;
+        while at.is_some() {
+            let e = *self.get(at);
+            if at != entry && offset >= e.offset && offset - e.offset < e.end - e.start() {
+                let page = e.start() + (offset - e.offset);
+                self.unmap_range(e.task, page, page + PAGE, &mut budget)?;
+            }
+            at = e.object_next;
+        }
+        Ok(())
     }
 
     /// Maps a page of an object; tables are paid by the task's account or, in a window, by the call.

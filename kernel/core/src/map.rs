@@ -341,7 +341,53 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    /// Removes all entries of a range (cut to it already).
+    /// Prepares the removal of a range: an entry that reaches beyond it on both sides is cut in two.
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE` at the account that pays for the entry (nothing changed).
+    pub(crate) fn map_clip_hole(&mut self, task: Ref<Task>, start: u64, end: u64) -> Result<(), Stop> {
+        let entry = self.map_from(task, start);
+        if entry.is_some() && self.get(entry).start() < start && self.get(entry).end > end {
+            return self.map_clip(task, end);
+        }
+        Ok(())
+    }
+
+    /// Takes the beginning or the end off an entry: the part that lies in a range. Charges nothing.
+    ///
+    /// # Errors
+    /// `Again`: more is left.
+    fn entry_trim(&mut self, entry: Ref<Entry>, start: u64, end: u64, budget: &mut u32) -> Result<(), Stop> {
+        let e = *self.get(entry);
+        let (from, to) = (start.max(e.start()), end.min(e.end));
+        self.unmap_range(e.task, from, to, budget)?;
+        if e.object.is_some() && self.get(e.object).head.flags & PRIVATE != 0 {
+            let (first, last) = (e.object_offset(from) / PAGE, e.object_offset(to) / PAGE);
+            self.memory_free_range(e.object, first, last, budget)?;
+        }
+        if from == e.start() {
+            let map = self.tree_remove::<Map, Entry>(self.get(e.task).map, entry);
+            let left = self.get_mut(entry);
+            left.links.key = to;
+            left.offset = e.object_offset(to);
+            if e.cursor != 0 {
+                left.cursor = e.cursor.max(to);
+            }
+            self.get_mut(e.task).map = self.tree_insert::<Map, Entry>(map, entry);
+        } else {
+            let left = self.get_mut(entry);
+            left.end = from;
+            if left.cursor >= from {
+                left.cursor = 0;
+            }
+        }
+        let t = self.get_mut(e.task);
+        t.virtual_size -= to - from;
+        t.place_hint = t.place_hint.min(from);
+        Ok(())
+    }
+
+    /// Removes what is mapped in a range ([`Self::map_clip_hole`] came before). Charges nothing.
     ///
     /// # Errors
     /// `Again`: more is left.
@@ -361,7 +407,12 @@ impl<M: Machine> Kernel<M> {
                 return Err(Stop::Again);
             }
             *budget -= 1;
-            self.entry_remove(entry, budget)?;
+            let e = self.get(entry);
+            if e.head.flags & GONE != 0 || e.start() >= start && e.end <= end {
+                self.entry_remove(entry, budget)?;
+            } else {
+                self.entry_trim(entry, start, end, budget)?;
+            }
         }
     }
 

@@ -368,6 +368,67 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
+    /// Shortens a chain of shadows: an object behind that nobody else refers to, and that the same account pays for, gives its pages to the
+    /// one in front. Stops quietly when a tree node cannot be paid for.
+    ///
+    /// # Errors
+    /// `Again`: more is left.
+    pub(crate) fn memory_collapse(&mut self, front: Ref<Memory>, budget: &mut u32) -> Result<(), Stop> {
+        loop {
+            let Memory { shadow: back, shadow_offset: offset, size, .. } = *self.get(front);
+            if back.is_none() {
+                return Ok(());
+            }
+            let behind = *self.get(back);
+            if behind.refs != 1
+                || behind.head.flags & FROZEN != 0
+                || self.payer_of(back) != self.payer_of(front)
+            {
+                return Ok(());
+            }
+            while let Some((index, frame)) = self.memory_next(back, 0) {
+                if *budget == 0 {
+                    return Err(Stop::Again);
+                }
+                *budget -= 1;
+                let at = (u64::from(index) * PAGE).checked_sub(offset).filter(|&at| at < size);
+                let wanted =
+                    at.map(|at| (at / PAGE) as u32).filter(|&i| self.memory_page(front, i).is_none());
+                let payer = self.memory_payer(front);
+                if let Some(i) = wanted
+                    && self.can_charge(payer, u64::from(self.memory_nodes_missing(front, i)), 0).is_err()
+                {
+                    return Ok(());
+                }
+                self.memory_take(back, index);
+                match wanted {
+                    Some(i) => self.memory_insert(front, i, frame, payer)?,
+                    None => self.free_frame(frame),
+                }
+            }
+            let behind = *self.get(back);
+            self.memory_unshadow_to(front, back, &behind);
+        }
+    }
+
+    /// Lets `front` look past the empty object behind it, which is freed.
+    fn memory_unshadow_to(&mut self, front: Ref<Memory>, back: Ref<Memory>, behind: &Memory) {
+        let offset = self.get(front).shadow_offset;
+        let lost = behind.head.flags & BACKING_LOST;
+        let further = behind.shadow;
+        if further.is_some() {
+            // The front takes the place of the one that goes: linked first, so that the last object always has a reference.
+            self.get_mut(further).refs += 1;
+            self.memory_unshadow(back);
+            self.memory_unshadow(front);
+            self.memory_shadow(front, further, offset + behind.shadow_offset);
+            self.get_mut(further).refs -= 1;
+        } else {
+            self.memory_unshadow(front);
+        }
+        self.get_mut(front).head.flags |= lost;
+    }
+
     /// Drops a reference; an object without any (it has been drained) is freed.
     pub(crate) fn memory_drop(&mut self, object: Ref<Memory>) {
         let memory = self.get_mut(object);

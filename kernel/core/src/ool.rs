@@ -113,8 +113,7 @@ impl<M: Machine> Kernel<M> {
         let (start, end) = crate::map::page_range(address, len)?;
         let moving = dealloc && address == start;
         if dealloc {
-            self.map_clip(src_task, start)?;
-            self.map_clip(src_task, end)?;
+            self.map_clip_hole(src_task, start, end)?;
         }
         // Decode: every page of the sender is readable; count what must be paid.
         let size = len.next_multiple_of(PAGE);
@@ -322,7 +321,11 @@ impl<M: Machine> Kernel<M> {
     fn ool_place_entry(&mut self, object: Ref<Memory>, task: Ref<Task>, payer: Payer) -> Result<u64, Stop> {
         let Memory { size, pages, nodes, .. } = *self.get(object);
         let start = self.map_find(task, size, PAGE, 0)?;
-        let stays = self.payer_of(object) == payer.account && payer.call.is_none();
+        let stays = self.payer_of(object) == payer.account;
+        let moved = u64::from(pages) + u64::from(nodes);
+        if stays && payer.call.is_some() && self.get(payer.call).left.frames < moved {
+            return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));
+        }
         let target = if stays { object } else { self.memory_create(payer, size)? };
         let mapping = Mapping {
             object: target,
@@ -344,8 +347,12 @@ impl<M: Machine> Kernel<M> {
         };
         if stays {
             self.get_mut(object).head.flags &= !HELD;
+            if payer.call.is_some() {
+                let left = &mut self.get_mut(payer.call).left.frames;
+                *left = left.saturating_sub(moved);
+            }
         } else {
-            if let Err(stop) = self.can_charge(payer, u64::from(pages) + u64::from(nodes), 0) {
+            if let Err(stop) = self.can_charge(payer, moved, 0) {
                 // Nothing is in the fresh object, so its removal is one step.
                 let mut budget = u32::MAX;
                 let removed = self.entry_remove(entry, &mut budget);

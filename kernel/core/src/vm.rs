@@ -277,7 +277,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_ARGUMENT`; `KERN_INVALID_ADDRESS`: reaches into the call windows, other than one window in use;
-    /// `KERN_RESOURCE_SHORTAGE`: an entry had to be cut (its payer); `Again`.
+    /// `KERN_RESOURCE_SHORTAGE`: an entry had to be cut in two (its payer); `Again`.
     pub fn vm_deallocate(&mut self, task: Ref<Task>, address: u64, size: u64) -> Result<(), Stop> {
         if size == 0 {
             return Ok(());
@@ -287,14 +287,8 @@ impl<M: Machine> Kernel<M> {
         if in_windows(start) || in_windows(end - 1) {
             return self.window_release(task, start, end, &mut budget);
         }
-        self.vm_remove(task, start, end, &mut budget)
-    }
-
-    /// Unmaps a page-aligned range outside the windows.
-    fn vm_remove(&mut self, task: Ref<Task>, start: u64, end: u64, budget: &mut u32) -> Result<(), Stop> {
-        self.map_clip(task, start)?;
-        self.map_clip(task, end)?;
-        self.map_remove(task, start, end, budget)
+        self.map_clip_hole(task, start, end)?;
+        self.map_remove(task, start, end, &mut budget)
     }
 
     /// Visits the entries of a range in order: the next one that ends after `at` and starts before `end`.
@@ -506,6 +500,7 @@ impl<M: Machine> Kernel<M> {
             (mapping.object, mapping.offset) = (self.get(entry).object, self.get(entry).offset);
             mapping.flags = 0;
         } else if !share && !frozen {
+            self.memory_collapse(e.object, budget)?;
             if self.may_share_for_copy(e.object) {
                 self.entry_mark_copy(entry, budget)?;
                 mapping.flags = NEEDS_COPY;

@@ -65,7 +65,7 @@ fn visit(k: &mut Core, task: Ref<Task>, payer: Ref<Account>, ceiling: u64) -> Re
     let act = k.new_object::<Activation>(Payer::account(payer)).unwrap();
     k.get_mut(thread).top = act;
     let a = k.get_mut(act);
-    (a.thread, a.task) = (thread, task);
+    (a.thread, a.task, a.payer) = (thread, task, payer);
     a.left.frames = ceiling;
     act
 }
@@ -392,6 +392,90 @@ fn the_last_owner_writes_in_place() {
     }
     assert_eq!(charged(&k, a), before);
     end_task(&mut k, t);
+    check(&k);
+}
+
+#[test]
+fn what_is_shared_after_a_copy_stays_shared() {
+    let mut k = core(600, &[]);
+    let a = account(&mut k, 300);
+    let p = Payer::account(a);
+    let t = task(&mut k, a);
+    let at = k.vm_allocate(t, p, 0, 4 * PAGE, true).unwrap();
+    k.write_u64(t, at, 1).unwrap();
+    let copy = task(&mut k, a);
+    again(|| k.space_fork(t, copy, p)).unwrap();
+    k.vm_inherit(t, at, 4 * PAGE, VM_INHERIT_SHARE).unwrap();
+    let sharer = task(&mut k, a);
+    again(|| k.space_fork(t, sharer, p)).unwrap();
+    // Both look at the page of the object behind; then one writes.
+    assert_eq!(k.read_u64(sharer, at).unwrap(), 1);
+    assert_eq!(k.read_u64(t, at).unwrap(), 1);
+    k.write_u64(t, at, 2).unwrap();
+    assert_eq!(k.read_u64(sharer, at).unwrap(), 2);
+    assert_eq!(k.read_u64(copy, at).unwrap(), 1);
+    [t, copy, sharer].into_iter().for_each(|t| end_task(&mut k, t));
+    assert_eq!(charged(&k, a), 0);
+    check(&k);
+}
+
+#[test]
+fn chains_collapse_when_the_copies_are_gone() {
+    let mut k = core(2000, &[]);
+    let a = account(&mut k, 1500);
+    let p = Payer::account(a);
+    let t = task(&mut k, a);
+    let at = k.vm_allocate(t, p, 0, 300 * PAGE, true).unwrap();
+    for i in 0..300 {
+        k.write_u64(t, at + i * PAGE, i).unwrap();
+    }
+    let mut most = 0;
+    for round in 0..20u64 {
+        let c = task(&mut k, a);
+        again(|| k.space_fork(t, c, p)).unwrap();
+        let entry = k.map_lookup(t, at).unwrap();
+        assert!(k.get(k.get(entry).object).depth <= 1, "the object behind is merged");
+        // Written while the child lives: a shadow.
+        k.write_u64(t, at + round * PAGE, 1000 + round).unwrap();
+        assert_eq!(k.read_u64(c, at + round * PAGE).unwrap(), round);
+        most = most.max(charged(&k, a));
+        end_task(&mut k, c);
+        check(&k);
+    }
+    assert!(most < 330, "{most} frames for 300 pages and one child");
+    for i in 0..300 {
+        assert_eq!(k.read_u64(t, at + i * PAGE).unwrap(), if i < 20 { 1000 + i } else { i });
+    }
+    end_task(&mut k, t);
+    assert_eq!(charged(&k, a), 0);
+    check(&k);
+}
+
+#[test]
+fn at_the_limit_memory_can_still_be_given_back() {
+    let mut k = core(600, &[]);
+    let a = account(&mut k, 300);
+    let p = Payer::account(a);
+    let t = task(&mut k, a);
+    let at = k.vm_allocate(t, p, 0, 40 * PAGE, true).unwrap();
+    for i in 0..40 {
+        k.write_u64(t, at + i * PAGE, i).unwrap();
+    }
+    let r = k.get(a).resources;
+    k.get_mut(a).resources[FRAMES].limit = r[FRAMES].charged;
+    k.get_mut(a).resources[OBJECTS].limit = r[OBJECTS].charged;
+    k.vm_deallocate(t, at, 10 * PAGE).unwrap();
+    k.vm_deallocate(t, at + 30 * PAGE, 10 * PAGE).unwrap();
+    assert_eq!(charged(&k, a), r[FRAMES].charged - 20);
+    error(KERN_RESOURCE_SHORTAGE, k.vm_deallocate(t, at + 15 * PAGE, PAGE));
+    for i in 10..30 {
+        assert_eq!(k.read_u64(t, at + i * PAGE).unwrap(), i);
+    }
+    error(KERN_INVALID_ADDRESS, k.read_u64(t, at + 9 * PAGE));
+    error(KERN_INVALID_ADDRESS, k.read_u64(t, at + 30 * PAGE));
+    assert_eq!(k.get(t).virtual_size, 20 * PAGE);
+    end_task(&mut k, t);
+    assert_eq!(charged(&k, a), 0);
     check(&k);
 }
 
@@ -813,7 +897,7 @@ fn every_charge_that_fails_leaves_nothing_behind() {
 
 // ---- Histories against a model ----
 
-const PAGES: u64 = 24;
+const PAGES: u64 = 12;
 const BASE: u64 = 0x1000_0000;
 
 #[derive(Clone, Copy, Debug)]
@@ -842,15 +926,14 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let (t, at, n) = (0usize..3, 0..PAGES, 1u64..6);
     prop_oneof![
-        3 => (t.clone(), at.clone(), n.clone()).prop_map(|(t, a, n)| Op::Allocate(t, a, n)),
+        4 => (t.clone(), at.clone(), n.clone()).prop_map(|(t, a, n)| Op::Allocate(t, a, n)),
         2 => (t.clone(), at.clone(), n.clone()).prop_map(|(t, a, n)| Op::Deallocate(t, a, n)),
         2 => (t.clone(), at.clone(), n.clone(), prop_oneof![Just(0), Just(1), Just(3), Just(3)])
             .prop_map(|(t, a, n, p)| Op::Protect(t, a, n, p)),
-        2 => (t.clone(), at.clone(), n.clone(), 0..3).prop_map(|(t, a, n, i)| Op::Inherit(t, a, n, i)),
+        3 => (t.clone(), at.clone(), 1u64..PAGES, 0..3).prop_map(|(t, a, n, i)| Op::Inherit(t, a, n, i)),
         8 => (t.clone(), at.clone(), 1u64..1000).prop_map(|(t, a, v)| Op::Write(t, a, v)),
         4 => (t.clone(), at.clone()).prop_map(|(t, a)| Op::Read(t, a)),
-        2 => (t.clone(), t.clone()).prop_map(|(a, b)| Op::Fork(a, b)),
-        1 => t.clone().prop_map(Op::End),
+        4 => (t.clone(), t.clone()).prop_map(|(a, b)| Op::Fork(a, b)),
         1 => (t.clone(), at.clone(), n.clone(), at.clone()).prop_map(|(t, a, n, b)| Op::Copy(t, a, n, b)),
         2 => (t.clone(), at.clone(), n.clone(), t.clone(), at.clone(), any::<bool>())
             .prop_map(|(t, a, n, u, b, d)| Op::Send(t, a, n, u, b, d)),

@@ -35,7 +35,7 @@ const fn base_of(address: u64) -> u64 {
 impl<M: Machine> Kernel<M> {
     /// Who pays for what lies in the window of an activation.
     pub(crate) fn window_payer(&self, act: Ref<Activation>) -> Payer {
-        Payer { account: self.payer_of(self.get(act).thread), call: act }
+        Payer { account: self.get(act).payer, call: act }
     }
 
     /// The activation whose window an address lies in.
@@ -227,8 +227,7 @@ impl<M: Machine> Kernel<M> {
         if base_of(start) != base_of(end - 1) {
             return Err(Stop::Error(KERN_INVALID_ADDRESS));
         }
-        self.map_clip(task, start)?;
-        self.map_clip(task, end)?;
+        self.map_clip_hole(task, start, end)?;
         self.window_unmap_entries(act, start, end, budget)?;
         let root = self.get(task).root_table;
         let mut at = start;
