@@ -25,10 +25,10 @@ use std::path::PathBuf;
 pub struct Spec {
     /// The payload's plain size is the program's plus this many zero bytes.
     pub zeros: u64,
-    /// Which bombs there are. The first is the node `/home/attacker/bomb`; the others are `/home/attacker/bomb-FORMAT`.
+    /// Which payloads there are, as `/home/attacker/payload.SUFFIX`; the first is bound to `/home/attacker/bomb`.
     pub bombs: Vec<Format>,
-    /// Add `/home/attacker/bomb-legacy`, the first bomb with its record in the legacy form.
-    pub legacy: bool,
+    /// Add `/tests`: damaged executables, translated nodes, and a bomb for every payload and record form.
+    pub tests: bool,
     /// File system block size in bytes: 1024, 2048 or 4096.
     pub block_size: u32,
 }
@@ -37,13 +37,13 @@ impl Spec {
     /// Everything: for the shell and the tests.
     #[must_use]
     pub fn full(zeros: u64) -> Self {
-        Self { zeros, bombs: vec![Format::Bzip2, Format::Gzip], legacy: true, block_size: 4096 }
+        Self { zeros, bombs: vec![Format::Bzip2, Format::Gzip], tests: true, block_size: 4096 }
     }
 
     /// One bomb: for one run of the experiment.
     #[must_use]
     pub fn experiment(zeros: u64, format: Format) -> Self {
-        Self { zeros, bombs: vec![format], legacy: false, block_size: 4096 }
+        Self { zeros, bombs: vec![format], tests: false, block_size: 4096 }
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Image {
 }
 
 /// Bump when the contents change by anything but the programs and the spec.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// Makes the image, or finds it in the cache: its name is a hash of all programs, the spec and the tree.
 ///
@@ -74,8 +74,8 @@ pub fn make(ws: &Workspace, built: &Built, spec: &Spec) -> Result<Image> {
         programs.push((program.image_path(), read(path)?));
     }
     let find = |path: &str| programs.iter().find(|(p, _)| p == path).map(|(_, bytes)| bytes.clone());
-    // Before the servers exist as programs, the payload is a plain text file: same compression, no use as a program.
-    let hello = find("/hurd/hello").unwrap_or_else(|| b"#!/bin/sh\n".to_vec());
+    let hello = find("/hurd/hello").context("there is no program `hello` to make the payload from")?;
+    // The victims' small program; any will do.
     let small = find("/bin/true").unwrap_or_else(|| hello.clone());
 
     let payloads = payload::make_all(&ws.cache(), &spec.bombs, &hello, spec.zeros)?;

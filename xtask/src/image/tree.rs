@@ -3,14 +3,17 @@
 //! | path | what |
 //! |---|---|
 //! | `/bin`, `/hurd` | the programs |
-//! | `/bin/true.bz2`, `/bin/true.gz` | a small program, compressed (the victims run it) |
+//! | `/bin/true`, `/bin/true.bz2`, `/bin/true.gz` | a small program, plain and compressed (the victims run it) |
 //! | `/home/victim/reader` | the file that the reading victim reads, 64 KiB |
 //! | `/home/attacker/payload.bz2`, `.gz` | the bombs: `hello` padded with zeros, compressed, owned by the attacker |
-//! | `/home/attacker/bomb`, `bomb-gz`, `bomb-legacy` | nodes whose passive translator is a payload |
+//! | `/home/attacker/bomb` | the node whose passive translator is the first payload |
 //! | `/srv/tree` | 200 directories with 10 files each, some large, some symbolic links |
 //! | `/srv/large` | one directory with 600 entries (several blocks) |
 //! | `/tests/bad` | truncated and corrupted executables |
-//! | `/tests/translated` | a node whose translator is `/hurd/hello`, and its legacy twin |
+//! | `/tests/bombs` | more bombs: `bz2` and `gz`, and `bz2-legacy` with its record in the legacy form |
+//! | `/tests/translated` | a node whose translator is `/hurd/hello`, its legacy twin, and `hello` itself |
+//!
+//! `/tests` is left out of the images of the experiment, whose walkers would start everything in it.
 
 use super::payload::{Payload, compress};
 use super::{Format, Spec};
@@ -104,32 +107,38 @@ pub(super) fn build(
     for (path, bytes) in programs {
         t.file(path, 0, 0o755, bytes.clone());
     }
+    t.file("/bin/true", 0, 0o755, small);
     let (small_bz2, small_gz) = (compress(Format::Bzip2, small, 0)?, compress(Format::Gzip, small, 0)?);
     t.file("/bin/true.bz2", 0, 0o755, small_bz2.clone());
     t.file("/bin/true.gz", 0, 0o755, small_gz.clone());
-    homes(&mut t, spec, payloads);
+    homes(&mut t, payloads);
     walk(&mut t);
-    bad_files(&mut t, small, &small_bz2, &small_gz);
-    t.translated("/tests/translated/hello", 0, &["/hurd/hello"], false);
-    t.translated("/tests/translated/hello-legacy", 0, &["/hurd/hello", "--contents=legacy"], true);
-    t.file("/tests/translated/plain", 0, 0o755, hello.to_vec());
+    if spec.tests {
+        bad_files(&mut t, small, &small_bz2, &small_gz);
+        for payload in payloads {
+            let suffix = payload.format.suffix();
+            let file = format!("/home/attacker/payload.{suffix}");
+            t.translated(&format!("/tests/bombs/{suffix}"), ATTACKER_UID, &[&file], false);
+            t.translated(&format!("/tests/bombs/{suffix}-legacy"), ATTACKER_UID, &[&file], true);
+        }
+        t.translated("/tests/translated/hello", 0, &["/hurd/hello"], false);
+        t.translated("/tests/translated/hello-legacy", 0, &["/hurd/hello", "--contents=legacy"], true);
+        t.file("/tests/translated/plain", 0, 0o755, hello);
+    }
     Ok(t)
 }
 
-fn homes(t: &mut Tree, spec: &Spec, payloads: &[Payload]) {
+fn homes(t: &mut Tree, payloads: &[Payload]) {
     t.dir("/home/victim", VICTIM_UID, 0o755);
     t.file("/home/victim/reader", VICTIM_UID, 0o644, text(0x5eed, 64 << 10));
     t.dir("/home/attacker", ATTACKER_UID, 0o755);
-    for (i, payload) in payloads.iter().enumerate() {
-        let suffix = payload.format.suffix();
-        let file = format!("/home/attacker/payload.{suffix}");
+    for payload in payloads {
+        let file = format!("/home/attacker/payload.{}", payload.format.suffix());
         t.file(&file, ATTACKER_UID, 0o755, payload.compressed.clone());
-        let node =
-            if i == 0 { "/home/attacker/bomb".to_owned() } else { format!("/home/attacker/bomb-{suffix}") };
-        t.translated(&node, ATTACKER_UID, &[&file], false);
-        if i == 0 && spec.legacy {
-            t.translated("/home/attacker/bomb-legacy", ATTACKER_UID, &[&file], true);
-        }
+    }
+    if let Some(first) = payloads.first() {
+        let file = format!("/home/attacker/payload.{}", first.format.suffix());
+        t.translated("/home/attacker/bomb", ATTACKER_UID, &[&file], false);
     }
 }
 
@@ -244,6 +253,19 @@ mod tests {
     }
 
     #[test]
+    fn the_experiment_has_one_bomb_and_no_other_translator() {
+        let payload = Payload { format: Format::Gzip, compressed: b"x".to_vec() };
+        let tree = build(&Spec::experiment(1, Format::Gzip), &[], b"hello", b"true", &[payload]).unwrap();
+        let bound: Vec<_> = tree
+            .nodes
+            .iter()
+            .filter(|(_, n)| matches!(n.kind, Kind::Translated { .. }))
+            .map(|(p, _)| p)
+            .collect();
+        assert_eq!(bound, ["/home/attacker/bomb"]);
+    }
+
+    #[test]
     fn parents_exist_and_come_first() {
         let tree = sample();
         for path in tree.nodes.keys() {
@@ -261,10 +283,9 @@ mod tests {
         let bomb = &tree.nodes["/home/attacker/bomb"];
         assert_eq!(bomb.uid, ATTACKER_UID);
         assert_eq!(bomb.kind, Kind::Translated { argz: argz.clone(), legacy: false });
-        assert_eq!(tree.nodes["/home/attacker/bomb-legacy"].kind, Kind::Translated { argz, legacy: true });
-        assert!(
-            matches!(&tree.nodes["/home/attacker/bomb-gz"].kind, Kind::Translated { argz, .. } if argz == b"/home/attacker/payload.gz\0")
-        );
+        assert_eq!(tree.nodes["/tests/bombs/bz2-legacy"].kind, Kind::Translated { argz, legacy: true });
+        let gz = Kind::Translated { argz: b"/home/attacker/payload.gz\0".to_vec(), legacy: false };
+        assert_eq!(tree.nodes["/tests/bombs/gz"].kind, gz);
         assert_eq!(tree.nodes["/home/attacker/payload.gz"].uid, ATTACKER_UID);
     }
 }
