@@ -84,13 +84,12 @@ fn segment(bytes: &[u8; PROGRAM_HEADER], file: u64) -> Result<Option<Segment>, S
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Loads a boot module into a task, at the expense of the task's account. Returns the entry point.
+    /// Loads a boot module into a task. Returns the entry point.
     ///
     /// # Errors
     /// `KERN_INVALID_ARGUMENT`: no such module; `KERN_INVALID_VALUE`: not a static x86_64 ELF file, or a malformed one; `KERN_INVALID_ADDRESS`,
     /// `KERN_NO_SPACE`: segments that lie where nothing may be mapped, or on one another; `KERN_RESOURCE_SHORTAGE`. The caller ends the task.
-    pub fn load_first_task(&mut self, task: Ref<Task>, module: usize) -> Result<u64, Stop> {
-        let payer = Payer::account(self.get(task).account);
+    pub fn load_module(&mut self, task: Ref<Task>, payer: Payer, module: usize) -> Result<u64, Stop> {
         if module >= self.module_count {
             return Err(Stop::Error(KERN_INVALID_ARGUMENT));
         }
@@ -232,7 +231,7 @@ mod tests {
         let task = k.new_object::<Task>(payer).unwrap();
         let root = k.space_create(payer).unwrap();
         (k.get_mut(task).account, k.get_mut(task).root_table) = (account, root);
-        let result = k.load_first_task(task, 0);
+        let result = k.load_module(task, payer, 0);
         (k, task, result)
     }
 
