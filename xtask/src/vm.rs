@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// How many of the last lines are kept for error messages.
@@ -17,6 +17,12 @@ const TAIL: usize = 20;
 
 /// A serial line longer than this is cut in pieces, so that a guest gone wild cannot fill the host's memory.
 const MAX_LINE: usize = 1 << 20;
+
+/// Lines that may wait to be read; then the serial line waits.
+const QUEUE: usize = 4096;
+
+/// A serial log ends here, so that a guest gone wild cannot fill the host's disk.
+const MAX_LOG: usize = 256 << 20;
 
 /// What a machine does next.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +44,7 @@ pub struct Vm {
     lines: Receiver<String>,
     log: BufWriter<File>,
     log_path: PathBuf,
+    logged: usize,
     tail: VecDeque<String>,
     started: Instant,
     deadline: Instant,
@@ -62,7 +69,7 @@ impl Vm {
             .spawn()
             .context("cannot start QEMU")?;
         let stdout = child.stdout.take().context("QEMU has no standard output")?;
-        let (sender, lines) = channel();
+        let (sender, lines) = sync_channel(QUEUE);
         std::thread::spawn(move || pump(stdout, &sender));
         let started = Instant::now();
         Ok(Self {
@@ -70,6 +77,7 @@ impl Vm {
             lines,
             log: BufWriter::new(log),
             log_path: log_path.to_path_buf(),
+            logged: 0,
             tail: VecDeque::new(),
             started,
             deadline: started + limit,
@@ -89,7 +97,7 @@ impl Vm {
         }
         match self.lines.recv_timeout(self.quiet_every.min(self.deadline - now)) {
             Ok(line) => {
-                writeln!(self.log, "{line}").context("cannot write the serial log")?;
+                self.write_log(&line)?;
                 if self.tail.len() == TAIL {
                     self.tail.pop_front();
                 }
@@ -102,6 +110,19 @@ impl Vm {
                 Ok(Event::Exited(self.child.wait().context("cannot wait for QEMU")?.code()))
             }
         }
+    }
+
+    fn write_log(&mut self, line: &str) -> Result<()> {
+        if self.logged >= MAX_LOG {
+            return Ok(());
+        }
+        self.logged += line.len() + 1;
+        writeln!(self.log, "{line}").context("cannot write the serial log")?;
+        if self.logged >= MAX_LOG {
+            writeln!(self.log, "(the log ends here: it is too long)")
+                .context("cannot write the serial log")?;
+        }
+        Ok(())
     }
 
     /// Wall time since the start.
@@ -136,7 +157,7 @@ impl Drop for Vm {
 }
 
 /// Cuts a byte stream into lines; bytes that are no UTF-8 are shown as replacement characters, terminal sequences are dropped.
-fn pump(mut from: impl Read, to: &Sender<String>) {
+fn pump(mut from: impl Read, to: &SyncSender<String>) {
     let mut buffer = [0u8; 4096];
     let mut line = Vec::new();
     loop {
@@ -190,7 +211,7 @@ mod tests {
 
     #[test]
     fn bytes_become_lines_without_terminal_sequences() {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(QUEUE);
         pump(&b"\x1b[2J\x1b[01;37mGRUB\r\ntest a ... ok\r\n\xff last"[..], &sender);
         drop(sender);
         assert_eq!(receiver.iter().collect::<Vec<_>>(), ["GRUB", "test a ... ok", "\u{fffd} last"]);
