@@ -26,6 +26,7 @@ pub mod errno;
 pub mod file;
 mod heap;
 pub mod incoming;
+pub mod launch;
 mod local;
 pub mod lock;
 pub mod lookup;

@@ -7,7 +7,7 @@
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use drover_abi::returns::DROVER_CHANGED;
 use drover_abi::trap::WAIT_LEND;
@@ -20,15 +20,15 @@ use crate::wait::WaitError;
 
 /// Word of a free lock.
 const FREE: u32 = 0;
-/// Bit of the word: somebody waits. The others hold the owner's thread id.
+/// Bit of the word: somebody waits. The others hold the low half of the owner's thread id, which no other living thread shares.
 const WAITERS: u32 = 1 << 31;
 
-/// The lock alone.
-pub(crate) struct Raw(AtomicU32);
+/// The lock alone: its word, and the whole id of its owner, stored right after the word was taken.
+pub(crate) struct Raw(AtomicU32, AtomicU64);
 
 impl Raw {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(FREE))
+        Self(AtomicU32::new(FREE), AtomicU64::new(0))
     }
 
     /// Takes the lock and enters a critical section.
@@ -38,14 +38,17 @@ impl Raw {
 
     pub(crate) fn lock_by(&self, deadline: Deadline) -> Result<(), WaitError> {
         let local = Local::current();
-        // Thread ids are never reused; one that needs more than 31 bits would take centuries.
-        let me = (local.tid() as u32 & !WAITERS).max(1);
+        let tid = local.tid();
+        let me = low_half(tid);
         let mut mine = me;
         loop {
             // First the section, then the lock: an exit must not come between the two.
             local.critical_enter();
             let seen = match self.0.compare_exchange(FREE, mine, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.1.store(tid, Ordering::Relaxed);
+                    return Ok(());
+                }
                 Err(seen) => seen,
             };
             local.critical_leave();
@@ -60,7 +63,12 @@ impl Raw {
             }
             // From now on there may be other waiters too, and whoever gets the lock must remember them.
             mine = me | WAITERS;
-            let owner = u64::from(seen & !WAITERS);
+            let owner = self.1.load(Ordering::Relaxed);
+            if low_half(owner) != seen & !WAITERS {
+                // The holder has not come to say who it is; it will when it runs.
+                syscall::yield_now();
+                continue;
+            }
             match syscall::drover_wait(&self.0, waited, owner, WAIT_LEND, deadline.ns()) {
                 Ok(()) | Err(DROVER_CHANGED) => {}
                 Err(code) => return Err(WaitError::from_code(code)),
@@ -74,6 +82,14 @@ impl Raw {
             syscall::drover_wake(&self.0, 1);
         }
         Local::current().critical_leave();
+    }
+}
+
+/// The part of a thread id that a lock's word holds; not 0.
+const fn low_half(tid: u64) -> u32 {
+    match tid as u32 & !WAITERS {
+        0 => 1,
+        half => half,
     }
 }
 

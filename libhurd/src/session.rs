@@ -13,6 +13,7 @@ use mig_runtime::PortName;
 use crate::cleanup::{Held, hold};
 use crate::local::Local;
 use crate::lock::Mutex;
+use crate::ool::Pages;
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
 use crate::server::{Object, Server};
@@ -70,6 +71,16 @@ impl Session {
     /// The kernel's, when the session has been destroyed.
     pub fn pays<R>(&self, body: impl FnOnce() -> R) -> Result<R, i32> {
         payer::charged_to(self.account(), body)
+    }
+}
+
+impl Session {
+    /// Zeroed pages for `len` bytes at the session's expense. When the client destroys the session they fault.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pages(&self, len: usize) -> Result<Pages, i32> {
+        self.pays(|| Pages::new(len))?
     }
 }
 
