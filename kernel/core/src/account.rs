@@ -296,9 +296,15 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_ARGUMENT`: no such resource, or root; `KERN_RESOURCE_SHORTAGE`: the giver has not that much free.
-    pub fn account_transfer(&mut self, child: Ref<Account>, resource: usize, amount: i64) -> Result<(), Stop> {
+    pub fn account_transfer(
+        &mut self,
+        child: Ref<Account>,
+        resource: usize,
+        amount: i64,
+    ) -> Result<(), Stop> {
         let parent = self.get(child).parent;
-        if resource >= RESOURCES || parent.is_none() || self.get(child).resources[resource].limit == UNLIMITED {
+        if resource >= RESOURCES || parent.is_none() || self.get(child).resources[resource].limit == UNLIMITED
+        {
             return Err(Stop::Error(KERN_INVALID_ARGUMENT));
         }
         let n = amount.unsigned_abs();

@@ -245,13 +245,8 @@ impl<M: Machine> Kernel<M> {
         account.slabs_head = frame;
         account.frames_peak = 1;
         let stock = |limit, charged| Resource { limit, charged, given: 0, escrow: 0 };
-        account.resources = [
-            stock(total, 1),
-            stock(total * 64, 1),
-            stock(4096, 0),
-            stock(UNLIMITED, 0),
-            stock(UNLIMITED, 0),
-        ];
+        account.resources =
+            [stock(total, 1), stock(total * 64, 1), stock(4096, 0), stock(UNLIMITED, 0), stock(UNLIMITED, 0)];
         account.name[..4].copy_from_slice(b"root");
         account.slabs[3] = frame;
         *self.info_mut(frame) = FrameInfo {

@@ -12,20 +12,21 @@ pub mod kernel;
 pub mod machine;
 pub mod object;
 pub mod sched;
-pub mod thread;
 pub mod task;
+pub mod thread;
 pub mod tree;
 
 // calls, exits, scheduling
+pub mod boot;
 pub mod call;
-pub mod exit;
-pub mod wait;
-pub mod lifecycle;
+pub mod check;
 pub mod destroy;
+pub mod exit;
 pub mod fpu;
+pub mod lifecycle;
 pub mod state;
 pub mod trap;
-pub mod check;
+pub mod wait;
 
 // kernel RPC
 pub mod mach_msg;
@@ -58,18 +59,20 @@ pub mod ool;
 pub mod pagetable;
 pub mod user;
 pub mod vm;
-pub mod window;
 #[cfg(test)]
 mod vm_tests;
+pub mod window;
 
-#[cfg(any(test, feature = "host"))]
-pub mod host;
 #[cfg(test)]
 mod call_tests;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
 #[cfg(test)]
 mod sim;
 
 #[cfg(test)]
 mod ipc_testing;
+#[cfg(test)]
+mod message_tests;
 #[cfg(test)]
 mod rights_tests;

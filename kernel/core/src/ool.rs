@@ -10,7 +10,7 @@ use drover_abi::returns::{
     KERN_RESOURCE_SHORTAGE,
 };
 use drover_abi::vm::{VM_INHERIT_COPY, VM_PROT_ALL, VM_PROT_EXECUTE, VM_PROT_READ, VM_PROT_WRITE};
-use drover_abi::window::{ARENA, STACK_GUARD, STACK_TOP, WINDOW_SIZE};
+use drover_abi::window::WINDOW_SIZE;
 
 use crate::account::Payer;
 use crate::activation::Activation;
@@ -23,6 +23,7 @@ use crate::object::Ref;
 use crate::pagetable::{PAGE, in_windows};
 use crate::task::Task;
 use crate::user::COPY_MAX;
+use crate::window::is_valid;
 
 /// Pages that freeing the sender's range may visit beyond those of the data themselves.
 const RELEASE: u32 = 4096;
@@ -45,10 +46,7 @@ impl<M: Machine> Kernel<M> {
     fn source(&self, task: Ref<Task>, page: u64) -> Result<Source, Stop> {
         let Some(entry) = self.map_lookup(task, page) else {
             let act = self.window_owner(task, page).ok_or(Stop::Error(KERN_INVALID_ADDRESS))?;
-            let a = self.get(act);
-            let offset = page - a.window;
-            let below = offset < STACK_TOP && offset != STACK_GUARD;
-            if !below && !(offset >= ARENA && page < a.window_next) {
+            if !is_valid(self.get(act), page) {
                 return Err(Stop::Error(KERN_INVALID_ADDRESS));
             }
             let mapped = self.page_lookup(self.get(task).root_table, page);

@@ -416,10 +416,9 @@ impl<M: Machine> Kernel<M> {
         if size > COPY_MAX {
             return Err(ARGUMENT);
         }
-        let windows = in_windows(src_start) || in_windows(dst_start);
-        if !windows
-            && !(self.is_covered(task, src_start, src_end) && self.is_covered(task, dst_start, dst_end))
-        {
+        // Ranges in a window are found out page by page.
+        let hole = |start, end| !in_windows(start) && !self.is_covered(task, start, end);
+        if hole(src_start, src_end) || hole(dst_start, dst_end) {
             return Err(Stop::Error(KERN_INVALID_ADDRESS));
         }
         self.copy_user(task, src, task, dst, size)

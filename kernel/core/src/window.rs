@@ -32,6 +32,12 @@ const fn base_of(address: u64) -> u64 {
     address & !(WINDOW_SIZE - 1)
 }
 
+/// Whether a page of the activation's window may be touched: below the top of the stack but for the guard, the arena, what the kernel placed.
+pub(crate) const fn is_valid(act: &Activation, page: u64) -> bool {
+    let offset = page - act.window;
+    if offset < STACK_TOP { offset != STACK_GUARD } else { offset >= ARENA && page < act.window_next }
+}
+
 impl<M: Machine> Kernel<M> {
     /// Who pays for what lies in the window of an activation.
     pub(crate) fn window_payer(&self, act: Ref<Activation>) -> Payer {
@@ -250,9 +256,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn fault_window(&mut self, task: Ref<Task>, page: u64, access: Access) -> Result<Frame, Stop> {
         let act = self.window_owner(task, page).ok_or(Stop::Error(KERN_INVALID_ADDRESS))?;
         let a = *self.get(act);
-        let offset = page - a.window;
-        let below = offset < STACK_TOP && offset != STACK_GUARD;
-        if !below && !(offset >= ARENA && page < a.window_next) {
+        if !is_valid(&a, page) {
             return Err(Stop::Error(KERN_INVALID_ADDRESS));
         }
         if access == Access::Execute {

@@ -1,0 +1,210 @@
+//! Destroying an account: everything it pays for is given back, in preemptible steps charged to the destroyer.
+//!
+//! Children first. Then the objects in its slab frames, each by its kind; then nothing is left, and the account's limits return to its parent.
+//! Threads that are inside servers unwind on their own time; the destroyer waits for them (bounded by the unwind reserves).
+
+use drover_abi::account::ACCOUNT_CLOSING;
+use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_TERMINATED};
+
+use crate::account::Account;
+use crate::activation::{Activation, Exit};
+use crate::frame::NONE;
+use crate::kernel::{Kernel, Stop};
+use crate::machine::Machine;
+use crate::memory::Memory;
+use crate::object::{Kind, Ref};
+use crate::port::{KERNEL, Port};
+use crate::task::{TASK_ALIVE, TASK_DYING, Task};
+use crate::thread::{ON_END, RESUME_RESTART, Thread};
+
+impl<M: Machine> Kernel<M> {
+    /// One bounded step of destroying `account` and all below it.
+    ///
+    /// # Errors
+    /// `Stop::Again`: more to do; `Stop::Blocked`: waits for threads to unwind; `KERN_INVALID_ARGUMENT`: root, or an account that pays for the caller.
+    pub(crate) fn account_destroy(&mut self, account: Ref<Account>) -> Result<(), Stop> {
+        if account == self.root {
+            return Err(Stop::Error(KERN_INVALID_ARGUMENT));
+        }
+        if self.stands_on(account) {
+            return Err(Stop::Error(KERN_INVALID_ARGUMENT));
+        }
+        // The first leaf below it.
+        let mut leaf = account;
+        loop {
+            self.get_mut(leaf).head.state = ACCOUNT_CLOSING as u16;
+            let child = self.get(leaf).children;
+            if child.is_none() {
+                break;
+            }
+            leaf = child;
+        }
+        if self.empty_step(leaf)? {
+            let port = self.get(leaf).port;
+            if port.is_some() {
+                self.retire_port(port);
+            }
+        }
+        if self.get(leaf).slabs_head == NONE && self.get(leaf).frames_head == NONE {
+            self.account_free(leaf);
+            if leaf == account {
+                return Ok(());
+            }
+        }
+        Err(Stop::Again)
+    }
+
+    /// Whether the current thread, or a task that it visits, is paid by `account` or one below it.
+    fn stands_on(&self, account: Ref<Account>) -> bool {
+        let within = |mut a: Ref<Account>| {
+            while a.is_some() {
+                if a == account {
+                    return true;
+                }
+                a = self.get(a).parent;
+            }
+            false
+        };
+        if within(self.payer_of(self.current)) {
+            return true;
+        }
+        let mut act = self.here();
+        while act.is_some() {
+            let a = self.get(act);
+            if within(a.payer) || a.task.is_some() && within(self.get(a.task).account) {
+                return true;
+            }
+            act = a.lower;
+        }
+        false
+    }
+
+    /// Lets whoever waits for the end of `account` look again.
+    pub(crate) fn wake_destroyer(&mut self, account: Ref<Account>) {
+        let thread = core::mem::take(&mut self.get_mut(account).destroyer);
+        if thread.is_some() && self.is_object(thread.raw(), Kind::Thread, 3) {
+            let t = self.get(thread);
+            if t.waiting == ON_END && t.wait_on == account.raw() {
+                self.wake(thread, 0);
+            }
+        }
+    }
+
+    /// Destroys one thing that `account` pays for. True: there is nothing more but perhaps its port's frame.
+    fn empty_step(&mut self, account: Ref<Account>) -> Result<bool, Stop> {
+        let port = self.get(account).port;
+        let mut waits = false;
+        let mut frame = self.get(account).slabs_head;
+        while frame != NONE {
+            let next = self.info(frame).next;
+            for slot in 0..64 {
+                let Some((kind, raw)) = self.slab_object(frame, slot) else { continue };
+                if kind == Kind::Port as u8 && raw == port.raw() {
+                    continue;
+                }
+                match self.destroy_object(kind, raw)? {
+                    Destroyed::Yes => return Err(Stop::Again),
+                    Destroyed::Later => waits = true,
+                    Destroyed::ByItsOwner => {}
+                }
+            }
+            frame = next;
+        }
+        if waits {
+            let current = self.current;
+            self.get_mut(account).destroyer = current;
+            return Err(self.block(ON_END, account.raw(), RESUME_RESTART, u64::MAX));
+        }
+        Ok(true)
+    }
+
+    fn destroy_object(&mut self, kind: u8, raw: u32) -> Result<Destroyed, Stop> {
+        const TASK: u8 = Kind::Task as u8;
+        const THREAD: u8 = Kind::Thread as u8;
+        const ACTIVATION: u8 = Kind::Activation as u8;
+        const PORT: u8 = Kind::Port as u8;
+        const MESSAGE: u8 = Kind::Message as u8;
+        const MEMORY: u8 = Kind::Memory as u8;
+        const ENTRY: u8 = Kind::Entry as u8;
+        match kind {
+            TASK => {
+                let task = Ref::<Task>::from_raw(raw);
+                if self.get(task).head.state == TASK_ALIVE {
+                    self.get_mut(task).head.state = TASK_DYING;
+                } else {
+                    // It is taken apart here, at the destroyer's expense.
+                    self.unlink_reaping(task);
+                }
+                self.task_reap(task)?;
+                Ok(Destroyed::Yes)
+            }
+            THREAD => {
+                let thread = Ref::<Thread>::from_raw(raw);
+                let depth = self.get(thread).depth;
+                self.thread_terminate(thread);
+                Ok(if depth == 1 { Destroyed::Yes } else { Destroyed::Later })
+            }
+            ACTIVATION => {
+                let act = Ref::<Activation>::from_raw(raw);
+                if self.get(act).lower.is_none() {
+                    return Ok(Destroyed::ByItsOwner);
+                }
+                if self.get(act).exit == 0 {
+                    self.request_exit(act, Exit::ClientDied, KERN_TERMINATED);
+                }
+                Ok(Destroyed::Later)
+            }
+            PORT => {
+                let port = Ref::<Port>::from_raw(raw);
+                let p = self.get(port);
+                if p.head.flags == KERNEL && p.object_kind != 0 && p.object_kind != Kind::Memory as u32 {
+                    return Ok(Destroyed::ByItsOwner);
+                }
+                self.port_kill(port)?;
+                Ok(Destroyed::Yes)
+            }
+            MESSAGE => {
+                self.message_kill(Ref::from_raw(raw));
+                Ok(Destroyed::Yes)
+            }
+            MEMORY => {
+                self.memory_destroy(Ref::<Memory>::from_raw(raw))?;
+                Ok(Destroyed::Yes)
+            }
+            ENTRY => {
+                self.entry_destroy(Ref::from_raw(raw))?;
+                Ok(Destroyed::Yes)
+            }
+            // Accounts are gone with the children; FPU registers go with their activation.
+            _ => Ok(Destroyed::ByItsOwner),
+        }
+    }
+
+    /// Takes a task off the reaper's list, if it is there.
+    fn unlink_reaping(&mut self, task: Ref<Task>) {
+        let mut at = self.reaping;
+        if at == task {
+            self.reaping = self.get(task).reap_next;
+            return;
+        }
+        while at.is_some() {
+            let next = self.get(at).reap_next;
+            if next == task {
+                let after = self.get(task).reap_next;
+                self.get_mut(at).reap_next = after;
+                return;
+            }
+            at = next;
+        }
+    }
+}
+
+/// What became of an object.
+enum Destroyed {
+    /// Gone.
+    Yes,
+    /// It goes by itself; wait.
+    Later,
+    /// It goes with another object.
+    ByItsOwner,
+}
