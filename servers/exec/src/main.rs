@@ -1,2 +1,8 @@
-//! To be written.
-fn main() {}
+//! The exec server.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+extern crate alloc;
+
+mod server;
+
+libhurd::entry!(server::run);
