@@ -4,9 +4,11 @@
 
 use drover_abi::startup::{STARTUP_MAGIC, StartupBlock};
 
-use crate::env::{self, Env};
+use crate::env::Env;
 use crate::local::Local;
-use crate::{print, syscall, task, world};
+#[cfg(target_os = "none")]
+use crate::{env, print, world};
+use crate::{syscall, task};
 
 /// Makes `$program` (`fn(&'static Env) -> i32`) the program's main function. The crate starts with
 /// `#![cfg_attr(target_os = "none", no_std, no_main)]`; on the host the program only says where it runs.

@@ -169,7 +169,7 @@ impl fsys::FsysServer for Call {
         if request.target() != CONTROL {
             return Err(EOPNOTSUPP);
         }
-        if flags & FSYS_GOAWAY_FORCE == 0 && current()?.opens.len() > 0 {
+        if flags & FSYS_GOAWAY_FORCE == 0 && !current()?.opens.is_empty() {
             return Err(EBUSY);
         }
         crate::start::exit(0)
