@@ -1007,7 +1007,7 @@ impl World {
                 let k = &mut self.k;
                 let r = again(|| k.vm_deallocate(task, address(at), n * PAGE));
                 if Self::took(r, Ok(())) {
-                    (at..at + n).for_each(|i| drop(self.spaces[t].remove(&i)));
+                    self.spaces[t].retain(|&i, _| i < at || i >= at + n);
                 }
             }
             Op::Protect(t, at, n, prot) => {
@@ -1056,7 +1056,9 @@ impl World {
                         let mut space = Space::new();
                         for (&page, &m) in &self.spaces[from].clone() {
                             match m.inheritance {
-                                VM_INHERIT_SHARE => drop(space.insert(page, m)),
+                                VM_INHERIT_SHARE => {
+                                    space.insert(page, m);
+                                }
                                 VM_INHERIT_COPY => {
                                     let cell = self.cell(self.cells[m.cell]);
                                     space.insert(page, Modelled { cell, ..m });
@@ -1119,7 +1121,7 @@ impl World {
                 let values: Vec<u64> =
                     (from..from + n).map(|i| self.cells[self.spaces[t][&i].cell]).collect();
                 if dealloc {
-                    (from..from + n).for_each(|i| drop(self.spaces[t].remove(&i)));
+                    self.spaces[t].retain(|&i, _| i < from || i >= from + n);
                 }
                 let object = taken.unwrap();
                 match self.k.ool_place(object, receiver, q, None) {
