@@ -26,7 +26,7 @@ pub(crate) fn kernel(info: &'static BootInfo, hardware: Hardware) -> Kernel<Hard
         .map(|module| (module.string.as_bytes(), module.frames.start, module.bytes))
         .collect();
     let reserve = info.reserve_frames + lost;
-    Kernel::new(
+    let mut kernel = Kernel::new(
         hardware,
         &Boot {
             ranges: &ranges,
@@ -34,5 +34,14 @@ pub(crate) fn kernel(info: &'static BootInfo, hardware: Hardware) -> Kernel<Hard
             command_line: info.command_line.as_bytes(),
             kernel_frames: u32::try_from(reserve).unwrap_or(u32::MAX),
         },
-    )
+    );
+    log::info!(
+        "boot reserve {} frames (constant), {} frames are the root account's",
+        kernel.kernel_frames + kernel.table_frames,
+        kernel.total_frames
+    );
+    if let Err(what) = kernel.start() {
+        panic!("boot: {what}");
+    }
+    kernel
 }

@@ -100,7 +100,8 @@ pub struct Activation {
     pub window_frames: u32,
     /// The account that pays (in payer mode CALL).
     pub payer: Ref<Account>,
-    pad1: u32,
+    /// Ports made on behalf of the call; they die with it.
+    pub ports: Ref<Port>,
     /// Id of `payer_account`, by which a dead one is recognised.
     pub payer_id: u64,
     /// Hard end of an exit that overran its reserve.

@@ -328,6 +328,7 @@ impl<M: Machine> Kernel<M> {
     /// `Stop::Again`: the window is large; call again.
     pub(crate) fn pop(&mut self, thread: Ref<Thread>, code: i32) -> Result<(), Stop> {
         let act = self.get(thread).top;
+        self.call_ports_kill(act)?;
         self.window_close(act)?;
         let a = *self.get(act);
         let lower = a.lower;

@@ -111,7 +111,13 @@ pub struct Port {
     pub(crate) ready_prev: Ref<Port>,
     /// 1: on its set's list of members that have something to receive.
     pub(crate) in_ready: u32,
-    pad: [u8; 76],
+    /// The call on whose behalf it was made (payer mode CALL), none otherwise: it dies with the call.
+    pub call: Ref<Activation>,
+    /// List of that call's ports.
+    pub call_next: Ref<Port>,
+    /// List of that call's ports.
+    pub call_prev: Ref<Port>,
+    pad: [u8; 64],
 }
 
 impl Object for Port {
@@ -136,7 +142,44 @@ impl<M: Machine> Kernel<M> {
         let p = self.get_mut(port);
         p.head.flags = flags;
         p.queue_limit = QLIMIT_DEFAULT;
+        if payer.call.is_some() && flags != KERNEL && self.get(payer.call).lower.is_some() {
+            let next = self.get(payer.call).ports;
+            let p = self.get_mut(port);
+            (p.call, p.call_next) = (payer.call, next);
+            if next.is_some() {
+                self.get_mut(next).call_prev = port;
+            }
+            self.get_mut(payer.call).ports = port;
+        }
         Ok(port)
+    }
+
+    /// Takes a port off the list of the call that it was made in.
+    fn port_leave_call(&mut self, port: Ref<Port>) {
+        let p = *self.get(port);
+        if p.call.is_none() {
+            return;
+        }
+        if p.call_prev.is_some() {
+            self.get_mut(p.call_prev).call_next = p.call_next;
+        } else {
+            self.get_mut(p.call).ports = p.call_next;
+        }
+        if p.call_next.is_some() {
+            self.get_mut(p.call_next).call_prev = p.call_prev;
+        }
+        self.get_mut(port).call = Ref::NONE;
+    }
+
+    /// Ends the ports that were made on behalf of a call: nothing stays charged to the caller after the reply.
+    ///
+    /// # Errors
+    /// `Stop::Again`: there are more.
+    pub(crate) fn call_ports_kill(&mut self, act: Ref<Activation>) -> Result<(), Stop> {
+        while self.get(act).ports.is_some() {
+            self.port_kill(self.get(act).ports)?;
+        }
+        Ok(())
     }
 
     /// A kernel object's port. `object`: its raw reference.
@@ -272,6 +315,7 @@ impl<M: Machine> Kernel<M> {
             if p.dying_next.is_some() {
                 self.get_mut(p.dying_next).dying_prev = p.dying_prev;
             }
+            self.port_leave_call(port);
             self.free_object(port);
             return true;
         }

@@ -602,6 +602,7 @@ impl<M: Machine> Kernel<M> {
             }
             at = next;
             if let Some(table) = crate::pagetable::target(self.words(root)[at]) {
+                debug_assert_eq!(self.info(table).flags, 0, "something is still mapped");
                 self.free_frame(table);
             }
             self.set_word(root, at, 0);
