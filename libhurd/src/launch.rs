@@ -5,18 +5,19 @@
 use alloc::vec::Vec;
 
 use drover_abi::PAGE_SIZE;
-use drover_abi::port::TASK_BOOTSTRAP_PORT;
-use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_NAME_EXISTS, KERN_NO_SPACE};
+use drover_abi::message::msgt;
+use drover_abi::port::{RIGHT_SEND, TASK_BOOTSTRAP_PORT, type_bit};
+use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_NAME_EXISTS, KERN_NO_SPACE, KERN_RIGHT_EXISTS};
 use drover_abi::startup::{INIT_PORT_BOOTSTRAP, STARTUP_BASE, STARTUP_MAGIC, StartupBlock};
 use drover_abi::window::HOME_BASE;
 use hurd_stubs::{account, mach, mach_port};
-use mig_runtime::{Port, PortName};
+use mig_runtime::{OutData, Port, PortName};
 use zerocopy::IntoBytes;
 
 use crate::errno::E2BIG;
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
-use crate::thread;
+use crate::{ool, thread};
 
 /// Longest arguments and environment together.
 pub const MAX_ARGUMENTS: usize = 1 << 20;
@@ -103,10 +104,36 @@ impl Given {
                     return Ok(there);
                 }
                 Err(KERN_NAME_EXISTS) => {}
+                // An old task that gets a new program may have it from before.
+                Err(KERN_RIGHT_EXISTS) => {
+                    let there = self.known_as(name)?.ok_or(KERN_RIGHT_EXISTS)?;
+                    self.names.push((name, there));
+                    return Ok(there);
+                }
                 Err(code) => return Err(code),
             }
         }
         Err(KERN_NO_SPACE)
+    }
+
+    /// The name under which the task has our port `name` already. One call per name of the task: their number is its own account's matter.
+    fn known_as(&self, name: PortName) -> Result<Option<u32>, i32> {
+        let reply = mach_port::mach_port_names(&Mach, self.task, ALL)?;
+        let names: Vec<PortName> = ool::take_values(OutData::<PortName, 1>::Ool(reply.names));
+        let types: Vec<u32> = ool::take_values(OutData::<u32, 1>::Ool(reply.types));
+        for (there, kind) in names.into_iter().zip(types) {
+            if kind & type_bit(RIGHT_SEND) == 0 {
+                continue;
+            }
+            let extracted =
+                mach_port::mach_port_extract_right(&Mach, self.task, there, msgt::COPY_SEND, ALL);
+            // A right that died meanwhile is none.
+            let Ok(reply) = extracted else { continue };
+            if SendRight::received(reply.poly)?.name() == name {
+                return Ok(Some(there.0));
+            }
+        }
+        Ok(None)
     }
 
     fn give_all(&mut self, names: &[PortName]) -> Result<Vec<u32>, i32> {

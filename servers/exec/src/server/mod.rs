@@ -1,11 +1,10 @@
 //! The exec server: `exec.defs` on top of the library, as a translator on `/servers/exec`.
 //!
 //! Who pays: a call is its caller's. The new program's memory is its task's account's. This server retains nothing: what a program inherits lies in its own
-//! memory when it starts ([`block`]), so `exec_startup_get_info` is not needed and nobody is served it. (On the Hurd exec keeps it until the program asks.)
+//! memory when it starts ([`launch`](libhurd::launch)), so `exec_startup_get_info` is not needed and nobody is served it. (On the Hurd exec keeps it until the program asks.)
 //!
 //! Deliberately absent: dynamic linking, `EXEC_SECURE` reauthentication, the traced start of `EXEC_SIGTRAP`.
 
-mod block;
 mod growing;
 mod load;
 mod policy;
@@ -21,13 +20,11 @@ use exec_image::hashbang;
 use exec_image::limits::HASHBANG_BYTES;
 use libhurd::abi::message::msgt;
 use libhurd::abi::returns::{KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_INVALID_RIGHT};
-use libhurd::abi::startup::{
-    INIT_INT_MAX, INIT_PORT_AUTH, INIT_PORT_BOOTSTRAP, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX,
-    STARTUP_BASE,
-};
+use libhurd::abi::startup::{INIT_INT_MAX, INIT_PORT_AUTH, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX};
 use libhurd::errno::{E2BIG, EBUSY, ELOOP, ENOEXEC, EOPNOTSUPP, EPERM, describe};
 use libhurd::file::{Context, File, O_EXEC, O_READ};
 use libhurd::incoming::Incoming;
+use libhurd::launch::{Inheritance, MAX_ARGUMENTS, MAX_PORTS};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
 use libhurd::mig::{Data, Donation, FixedStr, Outcome, Port, PortName, Request};
@@ -40,7 +37,6 @@ use libhurd::stubs::fsys::{self, FsysGetrootReply, FsysServer};
 use libhurd::stubs::io::{self, IoServer, IoStatReply};
 use libhurd::{ALL, Env, Mach, ool, own, syscall, world};
 
-use block::Inheritance;
 use load::FilePort;
 use policy::Policy;
 use target::{Contents, Target};
@@ -54,8 +50,8 @@ const EXEC_ROOT: u64 = 3;
 
 /// There is no critical section longer than copying a few names; cleanups release the rights that came with a request.
 const RESERVE: UnwindReserve = UnwindReserve { cpu: Duration::from_millis(1), frames: 16 };
-/// Most descriptors of a program.
-const MAX_DESCRIPTORS: usize = 1024;
+/// Most names of an old program that can be given up.
+const MAX_NAMES: usize = 1024;
 
 /// The server.
 struct Exec {
@@ -229,22 +225,15 @@ impl Exec {
         };
         target.protect(&plan)?;
         target.drop_names(&a.deallocnames, &a.destroynames);
-        let give = |target: &mut Target, ports: &[PortName]| -> Result<Vec<u32>, i32> {
-            ports.iter().map(|&port| target.give(port)).collect()
-        };
-        let dtable = give(target, &a.dtable)?;
-        let ports = give(target, &a.ports)?;
         let inheritance = Inheritance {
-            flags: a.flags as u32,
             argv: &argv,
             envp: a.envp,
-            dtable: &dtable,
-            ports: &ports,
+            dtable: &a.dtable,
+            ports: &a.ports,
             ints: &a.ints,
+            flags: u64::from(a.flags as u32),
         };
-        target.put_block(&block::build(STARTUP_BASE, &inheritance)?)?;
-        let bootstrap = a.ports.get(INIT_PORT_BOOTSTRAP).copied().unwrap_or(PortName::NULL);
-        target.start(plan.entry, bootstrap)
+        target.start(plan.entry, &inheritance)
     }
 }
 
@@ -309,11 +298,11 @@ impl ExecServer for Call {
         destroynames: Data<'_, PortName>,
     ) -> Result<(), i32> {
         Self::exec(request)?;
-        if argv.len().saturating_add(envp.len()) > block::MAX_ARGUMENTS {
+        if argv.len().saturating_add(envp.len()) > MAX_ARGUMENTS {
             return Err(E2BIG);
         }
-        let (dtable, ports) = (rights(&dtable, MAX_DESCRIPTORS)?, rights(&portarray, INIT_PORT_MAX)?);
-        if intarray.len() > INIT_INT_MAX || deallocnames.len().max(destroynames.len()) > MAX_DESCRIPTORS {
+        let (dtable, ports) = (rights(&dtable, MAX_PORTS)?, rights(&portarray, INIT_PORT_MAX)?);
+        if intarray.len() > INIT_INT_MAX || deallocnames.len().max(destroynames.len()) > MAX_NAMES {
             return Err(E2BIG);
         }
         let ints = ool::values(&intarray);

@@ -8,21 +8,14 @@ use alloc::vec::Vec;
 use exec_image::elf::Plan;
 use exec_image::stream::Sink;
 use libhurd::abi::PAGE_SIZE;
-use libhurd::abi::message::msgt;
-use libhurd::abi::port::{RIGHT_SEND, TASK_BOOTSTRAP_PORT, type_bit};
-use libhurd::abi::returns::{KERN_NAME_EXISTS, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE, KERN_RIGHT_EXISTS};
-use libhurd::abi::startup::STARTUP_BASE;
-use libhurd::abi::vm::{VM_PROT_READ, VM_PROT_WRITE};
-use libhurd::abi::window::HOME_BASE;
-use libhurd::mig::{OutData, Port, PortName};
+use libhurd::abi::vm::{VM_MAX_ADDRESS, VM_PROT_READ, VM_PROT_WRITE};
+use libhurd::abi::window::{WINDOWS_BASE, WINDOWS_END};
+use libhurd::launch::{Inheritance, launch};
+use libhurd::mig::{OutData, PortName};
 use libhurd::port::SendRight;
 use libhurd::stubs::{mach, mach_port};
-use libhurd::{ALL, Mach, ool, syscall, task, thread};
+use libhurd::{ALL, Mach, ool, syscall, task};
 
-/// Names tried for a port in the new task before giving up.
-const NAMES_TRIED: u32 = 4096;
-/// First name tried: in the first piece of a name table, above those that the kernel gives out first.
-const FIRST_NAME: u32 = 48;
 /// Everything that a program can have mapped: user space without page 0 and the call windows.
 const USER_START: u64 = PAGE_SIZE as u64;
 
@@ -41,15 +34,12 @@ pub(super) struct Target {
     contents: Contents,
     /// The old contents are gone.
     committed: bool,
-    next_name: u32,
-    /// Ports given to the task already: our names and its.
-    given: Vec<(PortName, u32)>,
 }
 
 impl Target {
     /// The task of that name, of which the caller has a right for as long as this is used.
     pub(super) const fn new(task: PortName, contents: Contents) -> Self {
-        Self { task, contents, committed: false, next_name: FIRST_NAME, given: Vec::new() }
+        Self { task, contents, committed: false }
     }
 
     /// The task can only be ended: its old program is gone, and the new one did not come.
@@ -72,15 +62,8 @@ impl Target {
             }
         }
         // In two parts: the call windows between them are not the program's.
-        use libhurd::abi::window::{WINDOWS_BASE, WINDOWS_END};
         mach::vm_deallocate(&Mach, self.task, USER_START, WINDOWS_BASE - USER_START, ALL)?;
-        mach::vm_deallocate(
-            &Mach,
-            self.task,
-            WINDOWS_END,
-            libhurd::abi::vm::VM_MAX_ADDRESS - WINDOWS_END,
-            ALL,
-        )?;
+        mach::vm_deallocate(&Mach, self.task, WINDOWS_END, VM_MAX_ADDRESS - WINDOWS_END, ALL)?;
         Ok(())
     }
 
@@ -100,64 +83,6 @@ impl Target {
         Ok(())
     }
 
-    /// Gives the task a send right to a port of ours; its name there, 0 for none or a dead one.
-    pub(super) fn give(&mut self, port: PortName) -> Result<u32, i32> {
-        if !port.is_valid() {
-            return Ok(0);
-        }
-        if let Some(&(_, name)) = self.given.iter().find(|(ours, _)| *ours == port) {
-            mach_port::mach_port_insert_right(&Mach, self.task, PortName(name), Port::copy_send(port), ALL)?;
-            return Ok(name);
-        }
-        for _ in 0..NAMES_TRIED {
-            let name = self.next_name;
-            self.next_name += 1;
-            let inserted = mach_port::mach_port_insert_right(
-                &Mach,
-                self.task,
-                PortName(name),
-                Port::copy_send(port),
-                ALL,
-            );
-            let name = match inserted.map_err(|error| error.code()) {
-                Ok(()) => name,
-                Err(KERN_NAME_EXISTS) => continue,
-                Err(KERN_RIGHT_EXISTS) => {
-                    let Some(name) = self.name_of(port)? else { continue };
-                    name
-                }
-                Err(code @ (KERN_RESOURCE_SHORTAGE | KERN_NO_SPACE)) => return Err(code),
-                // It has died meanwhile.
-                Err(_) => return Ok(0),
-            };
-            self.given.try_reserve(1).map_err(|_| KERN_RESOURCE_SHORTAGE)?;
-            self.given.push((port, name));
-            return Ok(name);
-        }
-        Err(KERN_NO_SPACE)
-    }
-
-    /// The name that the task has for our port already, with one more user reference.
-    fn name_of(&self, port: PortName) -> Result<Option<u32>, i32> {
-        let reply = mach_port::mach_port_names(&Mach, self.task, ALL)?;
-        let names: Vec<PortName> = ool::take_values(OutData::<PortName, 1>::Ool(reply.names));
-        let types: Vec<u32> = ool::take_values(OutData::<u32, 1>::Ool(reply.types));
-        for (name, kind) in names.into_iter().zip(types) {
-            if kind & type_bit(RIGHT_SEND) == 0 {
-                continue;
-            }
-            let extracted = mach_port::mach_port_extract_right(&Mach, self.task, name, msgt::COPY_SEND, ALL);
-            // One port has one name among our send rights.
-            let Ok(reply) = extracted else { continue };
-            let ours = SendRight::received(reply.poly)?;
-            if ours.name() == port {
-                mach_port::mach_port_insert_right(&Mach, self.task, name, ours.copy(), ALL)?;
-                return Ok(Some(name.0));
-            }
-        }
-        Ok(None)
-    }
-
     /// Drops names of the old program that the new one is not to have.
     pub(super) fn drop_names(&self, deallocate: &[PortName], destroy: &[PortName]) {
         // Names that do not exist are the caller's mistake, and harm nobody.
@@ -169,32 +94,12 @@ impl Target {
         }
     }
 
-    /// Puts the startup block and its arrays into the task.
-    pub(super) fn put_block(&self, bytes: &[u8]) -> Result<(), i32> {
-        let size = (bytes.len() as u64).next_multiple_of(PAGE_SIZE as u64);
-        mach::vm_allocate(&Mach, self.task, STARTUP_BASE, size, false, ALL)?;
-        mach::vm_write(&Mach, self.task, STARTUP_BASE, bytes, ALL)?;
-        Ok(())
-    }
-
-    /// Lets the program run at `entry`, with `bootstrap` (a port of ours) as its bootstrap port.
-    pub(super) fn start(&mut self, entry: u64, bootstrap: PortName) -> Result<(), i32> {
-        thread::map_home(self.task, HOME_BASE)?;
-        if bootstrap.is_valid() {
-            mach::task_set_special_port(&Mach, self.task, TASK_BOOTSTRAP_PORT, bootstrap, ALL)?;
-        }
+    /// Lets the program run at `entry` with what it inherits; its account pays for it.
+    pub(super) fn start(&mut self, entry: u64, inheritance: &Inheritance<'_>) -> Result<(), i32> {
         let old = if self.contents == Contents::Old { self.threads()? } else { Vec::new() };
-        let thread = SendRight::from_name(mach::thread_create(&Mach, self.task, ALL)?.child_thread);
-        let started = thread::set_start(thread.name(), entry, thread::initial_stack(HOME_BASE), STARTUP_BASE)
-            .and_then(|()| Ok(mach::thread_resume(&Mach, thread.name(), ALL)?));
-        if started.is_err() {
-            // It has run nothing.
-            let _ = mach::thread_terminate(&Mach, thread.name(), ALL);
-            return started;
-        }
+        drop(launch(self.task, entry, PortName::NULL, inheritance)?);
         // The program is on its own now.
         self.committed = false;
-        drop(thread);
         for thread in old {
             // If this is the thread we run on, that was the last we did.
             let _ = mach::thread_terminate(&Mach, thread.name(), ALL);
