@@ -62,7 +62,10 @@ impl<M: Machine> Kernel<M> {
         }
         let receive = Receive {
             address: args.msg,
-            deadline: self.deadline(args.option & option::RCV_TIMEOUT != 0, args.timeout),
+            // A call to a message port has only its deadline to bound it: the server pays for its own work.
+            deadline: self
+                .deadline(args.option & option::RCV_TIMEOUT != 0, args.timeout)
+                .min(donation.map_or(u64::MAX, |d| d.deadline_ns)),
             size: args.rcv_size,
             name: args.rcv_name,
             option: args.option,
