@@ -125,8 +125,7 @@ impl Given {
             if kind & type_bit(RIGHT_SEND) == 0 {
                 continue;
             }
-            let extracted =
-                mach_port::mach_port_extract_right(&Mach, self.task, there, msgt::COPY_SEND, ALL);
+            let extracted = mach_port::mach_port_extract_right(&Mach, self.task, there, msgt::COPY_SEND, ALL);
             // A right that died meanwhile is none.
             let Ok(reply) = extracted else { continue };
             if SendRight::received(reply.poly)?.name() == name {

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use ext2::Inode;
+use ext2::{Inode, S_IFDIR, S_IFMT};
 use libhurd::errno::EACCES;
 use libhurd::file::{O_EXEC, O_READ, O_WRITE};
 
@@ -17,6 +17,20 @@ pub(super) const MAX_IDS: usize = 16;
 const S_IUSEUNK: u32 = 0o400_000;
 /// Where the bits for unknown users are.
 const UNKNOWN_SHIFT: u32 = 12;
+
+/// What of a node decides about permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attributes {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl From<&Inode> for Attributes {
+    fn from(inode: &Inode) -> Self {
+        Self { mode: inode.mode, uid: inode.uid, gid: inode.gid }
+    }
+}
 
 /// The effective ids of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +54,8 @@ impl Ids {
     }
 
     /// May do what only the owner may.
-    pub(super) fn is_owner(&self, inode: &Inode) -> bool {
-        self.is_root() || self.uids.contains(&inode.uid)
+    pub(super) fn is_owner(&self, node: impl Into<Attributes>) -> bool {
+        self.is_root() || self.uids.contains(&node.into().uid)
     }
 
     /// What remains of these rights for somebody who asks to be `wanted`: root may be anybody, others only what they are.
@@ -55,21 +69,22 @@ impl Ids {
     }
 
     /// `O_READ`, `O_WRITE` and `O_EXEC` as far as they are allowed.
-    pub(super) fn allowed(&self, inode: &Inode) -> i32 {
+    pub(super) fn allowed(&self, node: impl Into<Attributes>) -> i32 {
+        let Attributes { mode, uid, gid } = node.into();
         if self.is_root() {
-            let executable = inode.is_dir() || inode.mode & 0o111 != 0;
+            let executable = mode & S_IFMT == S_IFDIR || mode & 0o111 != 0;
             return O_READ | O_WRITE | if executable { O_EXEC } else { 0 };
         }
-        let shift = if self.uids.contains(&inode.uid) {
+        let shift = if self.uids.contains(&uid) {
             6
-        } else if self.gids.contains(&inode.gid) {
+        } else if self.gids.contains(&gid) {
             3
-        } else if self.uids.is_empty() && self.gids.is_empty() && inode.mode & S_IUSEUNK != 0 {
+        } else if self.uids.is_empty() && self.gids.is_empty() && mode & S_IUSEUNK != 0 {
             UNKNOWN_SHIFT
         } else {
             0
         };
-        let bits = inode.mode >> shift;
+        let bits = mode >> shift;
         let bit = |bit: u32, flag: i32| if bits & bit != 0 { flag } else { 0 };
         bit(4, O_READ) | bit(2, O_WRITE) | bit(1, O_EXEC)
     }
@@ -78,8 +93,12 @@ impl Ids {
     ///
     /// # Errors
     /// `EACCES`.
-    pub(super) fn check(&self, inode: &Inode, wanted: i32) -> Result<(), i32> {
+    pub(super) fn check(&self, node: impl Into<Attributes>, wanted: i32) -> Result<(), i32> {
         let wanted = wanted & (O_READ | O_WRITE | O_EXEC);
-        if wanted & !self.allowed(inode) == 0 { Ok(()) } else { Err(EACCES) }
+        if wanted & !self.allowed(node) == 0 { Ok(()) } else { Err(EACCES) }
     }
 }
+
+#[cfg(test)]
+#[path = "perm_tests.rs"]
+mod tests;
