@@ -43,7 +43,7 @@ impl Machine for Hardware {
     }
 
     fn kernel_half(&self, index: usize) -> u64 {
-        Hardware::kernel_half(self)[index]
+        Hardware::kernel_half(self)[index - 256]
     }
 
     #[inline]
