@@ -20,6 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("libhurd", &["drover-abi", "mig-runtime", "hurd-stubs"]),
     ("mig-rs", &[]),
     ("xtask", &["drover-abi", "drover-machine", "mig-rs"]),
+    // The first task loads programs before there is an exec server.
+    ("startup", &["drover-abi", "mig-runtime", "hurd-stubs", "libhurd", "exec"]),
     ("drover-tests", &["xtask"]),
 ];
 
