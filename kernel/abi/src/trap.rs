@@ -43,7 +43,8 @@ pub const DROVER_CALL_INFO: i32 = -167;
 pub const DROVER_THREAD_EXIT: i32 = -168;
 /// `drover_charge_io(units) -> kern_return`: charges I/O done on behalf of the current payer.
 pub const DROVER_CHARGE_IO: i32 = -169;
-/// `drover_account_self() -> name`: a send right to the account that pays for the calling thread's home task.
+/// `drover_account_self() -> name`: at home a send right to the account that pays for the thread; in a call one to the account that pays for the
+/// call, good for sessions and for looking only.
 pub const DROVER_ACCOUNT_SELF: i32 = -170;
 
 /// Payer mode: the caller's account, under the donation's ceilings; freed with the window.

@@ -50,7 +50,8 @@ pub struct Account {
     pub holder: Ref<Task>,
     /// Threads that this account pays for and that have not ended.
     pub threads: u32,
-    pad0: u32,
+    /// The port that servers get of an account that calls them: for sessions only.
+    pub patron_port: Ref<Port>,
     /// Place in the tree of runnable accounts; the key is the virtual time.
     pub run: Links,
     /// Ready threads, first.

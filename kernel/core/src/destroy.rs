@@ -40,8 +40,9 @@ impl<M: Machine> Kernel<M> {
             leaf = child;
         }
         if self.empty_step(leaf)? {
-            let port = self.get(leaf).port;
-            if port.is_some() {
+            let a = self.get_mut(leaf);
+            let ports = [core::mem::take(&mut a.port), core::mem::take(&mut a.patron_port)];
+            for port in ports {
                 self.retire_port(port);
             }
         }
@@ -92,14 +93,15 @@ impl<M: Machine> Kernel<M> {
 
     /// Destroys one thing that `account` pays for. True: there is nothing more but perhaps its port's frame.
     fn empty_step(&mut self, account: Ref<Account>) -> Result<bool, Stop> {
-        let port = self.get(account).port;
+        let a = self.get(account);
+        let ports = [a.port.raw(), a.patron_port.raw()];
         let mut waits = false;
         let mut frame = self.get(account).slabs_head;
         while frame != NONE {
             let next = self.info(frame).next;
             for slot in 0..64 {
                 let Some((kind, raw)) = self.slab_object(frame, slot) else { continue };
-                if kind == Kind::Port as u8 && raw == port.raw() {
+                if kind == Kind::Port as u8 && ports.contains(&raw) {
                     continue;
                 }
                 match self.destroy_object(kind, raw)? {

@@ -42,6 +42,8 @@ pub enum Kind {
     HostPriv = 11,
     /// The console device (only the port exists).
     Console = 12,
+    /// An account as a server that it calls may use it: to make a session, to look at it, no more.
+    Patron = 13,
 }
 
 /// First four bytes of every object.

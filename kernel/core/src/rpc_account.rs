@@ -57,6 +57,20 @@ impl<M: Machine> Kernel<M> {
         Ok(port)
     }
 
+    /// The port by which a server may make sessions of an account that calls it, made when first asked for (paid by the account).
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE`, `KERN_TERMINATED`.
+    pub(crate) fn patron_port(&mut self, account: Ref<Account>) -> Result<Ref<Port>, Stop> {
+        let port = self.get(account).patron_port;
+        if port.is_some() {
+            return Ok(port);
+        }
+        let port = self.kernel_port(Payer::account(account), Kind::Patron, account.raw())?;
+        self.get_mut(account).patron_port = port;
+        Ok(port)
+    }
+
     /// Threads at home that waited for CPU budget run again. Walks the account's slabs: their number is bounded by its own charge.
     fn budget_wake(&mut self, account: Ref<Account>) {
         let mut frame = self.get(account).slabs_head;
@@ -80,6 +94,11 @@ impl<M: Machine> Kernel<M> {
 impl<M: Machine> Rpc<'_, M> {
     fn account(&self) -> Result<Ref<Account>, i32> {
         self.target(Kind::Account, KERN_INVALID_ARGUMENT)
+    }
+
+    /// The destination as an account that may be looked at and have sessions made.
+    fn patron(&self) -> Result<Ref<Account>, i32> {
+        self.account().or_else(|_| self.target(Kind::Patron, KERN_INVALID_ARGUMENT))
     }
 
     fn account_name(&mut self, account: Ref<Account>) -> Result<PortName, i32> {
@@ -142,7 +161,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
     }
 
     fn account_info(&mut self, _: &Request<'_>) -> Result<AccountInfoReply, i32> {
-        let account = self.account()?;
+        let account = self.patron()?;
         self.k.charge_time();
         let info: [u64; INFO_WORDS] = transmute!(self.k.account_row(account));
         Ok(AccountInfoReply { info })
@@ -264,7 +283,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         frames: u64,
         objects: u64,
     ) -> Result<AccountSessionCreateReply, i32> {
-        let parent = self.account()?;
+        let parent = self.patron()?;
         // In a call the offer's `retain` bounds what sessions may keep of the caller's.
         let act = self.k.here();
         let mine = self.k.get(act).lower.is_some() && self.k.get(act).payer == parent;

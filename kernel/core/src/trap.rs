@@ -119,9 +119,14 @@ impl<M: Machine> Kernel<M> {
             trap::DROVER_THREAD_EXIT => self.trap_thread_exit(),
             trap::DROVER_CHARGE_IO => self.charge_io(r.rdi),
             trap::DROVER_ACCOUNT_SELF => {
-                let home = self.get(self.current).home;
-                let account = self.get(home).account;
-                let port = self.account_port(account)?;
+                // At home: the account itself. In a call: the caller's, for sessions only.
+                let act = self.here();
+                let account = self.get(act).payer;
+                let port = if self.get(act).lower.is_none() {
+                    self.account_port(account)?
+                } else {
+                    self.patron_port(account)?
+                };
                 self.insert_send(task, port, self.payer_in(task)).map(|name| name as i32)
             }
             trap::MACH_REPLY_PORT => {
