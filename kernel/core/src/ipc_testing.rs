@@ -50,7 +50,7 @@ pub(crate) fn thread(k: &mut Core, task: Ref<Task>) -> Ref<Thread> {
     let t = k.get_mut(thread);
     (t.home, t.top, t.bottom, t.depth) = (task, act, act, 1);
     t.head.state = READY;
-    k.current = thread;
+    (k.current, k.turn) = (thread, account);
     thread
 }
 

@@ -116,13 +116,7 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// `KERN_INVALID_VALUE` (new name null or dead), `KERN_INVALID_NAME`, `KERN_NAME_EXISTS`, `KERN_NO_SPACE`, `KERN_RESOURCE_SHORTAGE`.
-    pub fn mach_port_rename(
-        &mut self,
-        task: Ref<Task>,
-        old: u32,
-        new: u32,
-        payer: Payer,
-    ) -> Result<(), Stop> {
+    pub fn mach_port_rename(&mut self, task: Ref<Task>, old: u32, new: u32, _: Payer) -> Result<(), Stop> {
         check_new_name(new)?;
         self.named(task, old)?;
         let to = self.name_choose(task, new)?;

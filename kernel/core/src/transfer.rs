@@ -14,11 +14,11 @@ use drover_abi::message::{
 };
 use drover_abi::port::{MACH_PORT_DEAD, MACH_PORT_NULL};
 use drover_abi::returns::{
-    KERN_INVALID_ARGUMENT, KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE, MACH_MSG_IPC_KERNEL, MACH_MSG_IPC_SPACE,
-    MACH_MSG_VM_KERNEL, MACH_MSG_VM_SPACE, MACH_RCV_BODY_ERROR, MACH_RCV_INVALID_DATA, MACH_RCV_PORT_DIED,
-    MACH_RCV_TOO_LARGE, MACH_SEND_INVALID_DATA, MACH_SEND_INVALID_DEST, MACH_SEND_INVALID_HEADER,
-    MACH_SEND_INVALID_MEMORY, MACH_SEND_INVALID_REPLY, MACH_SEND_INVALID_RIGHT, MACH_SEND_INVALID_TYPE,
-    MACH_SEND_MSG_TOO_SMALL, MACH_SEND_NO_BUFFER,
+    KERN_NO_SPACE, KERN_RESOURCE_SHORTAGE, MACH_MSG_IPC_KERNEL, MACH_MSG_IPC_SPACE, MACH_MSG_VM_KERNEL,
+    MACH_MSG_VM_SPACE, MACH_RCV_BODY_ERROR, MACH_RCV_INVALID_DATA, MACH_RCV_PORT_DIED, MACH_RCV_TOO_LARGE,
+    MACH_SEND_INVALID_DATA, MACH_SEND_INVALID_DEST, MACH_SEND_INVALID_HEADER, MACH_SEND_INVALID_MEMORY,
+    MACH_SEND_INVALID_REPLY, MACH_SEND_INVALID_RIGHT, MACH_SEND_INVALID_TYPE, MACH_SEND_MSG_TOO_SMALL,
+    MACH_SEND_NO_BUFFER,
 };
 use drover_abi::window::{REQUEST, REQUEST_MAX};
 use zerocopy::{FromBytes, IntoBytes};
@@ -33,6 +33,7 @@ use crate::object::Ref;
 use crate::port::{MESSAGE, Port};
 use crate::right::{DEAD, PLACE_MESSAGE, RECEIVE, Right, SEND_ONCE, received_disposition};
 use crate::task::Task;
+use crate::user::COPY_MAX;
 
 /// Most bytes of out-of-line data in one message.
 pub const OOL_BYTES_MAX: u64 = 16 << 20;
@@ -133,7 +134,7 @@ fn vm_failure(stop: Stop) -> i32 {
 /// The send error for out-of-line data that could not be taken.
 fn take_failure(stop: Stop) -> Stop {
     match stop {
-        Stop::Error(KERN_RESOURCE_SHORTAGE | KERN_INVALID_ARGUMENT) => Stop::Error(MACH_SEND_NO_BUFFER),
+        Stop::Error(KERN_RESOURCE_SHORTAGE) => Stop::Error(MACH_SEND_NO_BUFFER),
         Stop::Error(_) => Stop::Error(MACH_SEND_INVALID_MEMORY),
         other => other,
     }
@@ -337,7 +338,7 @@ impl<M: Machine> Kernel<M> {
         if item.has_memory() {
             totals.memories += 1;
             *bytes = bytes.saturating_add(item.bytes);
-            if totals.memories > OOL_MAX || *bytes > OOL_BYTES_MAX {
+            if totals.memories > OOL_MAX || item.bytes > COPY_MAX || *bytes > OOL_BYTES_MAX {
                 return full;
             }
         }
