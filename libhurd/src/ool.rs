@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use drover_abi::PAGE_SIZE;
+use drover_abi::vm::{VM_PROT_READ, VM_PROT_WRITE};
 use mig_runtime::{Data, Ool, OutData, PortName, Value};
 
 use crate::vm;
@@ -99,6 +100,17 @@ impl SharedMapping {
     pub fn new(object: PortName, len: u64, protection: i32) -> Result<Self, i32> {
         let size = rounded(len);
         let address = vm::map(object, vm::Mapping { size, offset: 0, copy: false, protection })?;
+        Ok(Self { address, len })
+    }
+
+    /// Maps the first `len` bytes of `object` for reading and writing, copied on write: the object itself stays as it is, and pages that are
+    /// written become the current payer's.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn private(object: PortName, len: u64) -> Result<Self, i32> {
+        let protection = VM_PROT_READ | VM_PROT_WRITE;
+        let address = vm::map(object, vm::Mapping { size: rounded(len), offset: 0, copy: true, protection })?;
         Ok(Self { address, len })
     }
 

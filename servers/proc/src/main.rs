@@ -415,7 +415,7 @@ fn program(env: &'static Env) -> i32 {
     match start(env) {
         Ok(server) => server.run(),
         Err(code) => {
-            kernel_print(format_args!("proc: cannot start: {}\n", describe(code)));
+            kernel_print(format_args!("proc: cannot start: {} ({code:#x})\n", describe(code)));
             1
         }
     }

@@ -4,11 +4,11 @@
 //! `fsys_startup` at the bootstrap port; `device_open` of NAME there gives the device.
 //!
 //! Who pays: the object's pages are paid by whoever made it. A reader pays for the pages its data come in, and for I/O in units of 512 bytes,
-//! as if there were a disk below. The server keeps nothing per client: all opens share one port.
+//! as if there were a disk below. What is written stays in this program: a written page is its own, so at most as much as the disk holds. The server keeps
+//! nothing per client: all opens share one port.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use libhurd::abi::returns::KERN_INVALID_ARGUMENT;
-use libhurd::abi::vm::{VM_PROT_READ, VM_PROT_WRITE};
 use libhurd::errno::{EINVAL, EIO, ENODEV, ENXIO, EOPNOTSUPP, describe};
 use libhurd::mig::{Array, Bounded, Data, Ool, Outcome, Port, Request};
 use libhurd::once::Once;
@@ -182,7 +182,7 @@ fn demux(request: &[u8], reply: &mut [u8]) -> Outcome {
 fn start(env: &Env) -> Result<&'static Server, i32> {
     let size =
         env.args().nth(2).and_then(|word| core::str::from_utf8(word).ok()?.parse().ok()).ok_or(EINVAL)?;
-    let memory = SharedMapping::new(env.fd(3), size, VM_PROT_READ | VM_PROT_WRITE)?;
+    let memory = SharedMapping::private(env.fd(3), size)?;
     let server = Server::new(demux, UnwindReserve::SMALL, |_| ())?;
     let (disk, master) = (server.object(DISK)?, server.object(MASTER)?);
     let control = master.send();
@@ -196,7 +196,7 @@ fn program(env: &'static Env) -> i32 {
     match start(env) {
         Ok(server) => server.run(),
         Err(code) => {
-            kernel_print(format_args!("storage: cannot start: {}\n", describe(code)));
+            kernel_print(format_args!("storage: cannot start: {} ({code:#x})\n", describe(code)));
             1
         }
     }
