@@ -34,6 +34,17 @@ pub fn publish(env: &'static Env) {
 }
 
 impl Env {
+    /// An inheritance made by the program itself: the first task, which was given none.
+    #[must_use]
+    pub const fn made(
+        argv: &'static [u8],
+        envp: &'static [u8],
+        dtable: &'static [u32],
+        ports: &'static [u32],
+    ) -> Self {
+        Self { argv, envp, dtable, ports, ints: &[], flags: 0 }
+    }
+
     /// All arguments; the first is the program's name.
     #[must_use]
     pub const fn argv(&self) -> &'static [u8] {

@@ -175,6 +175,14 @@ pub struct Child {
 }
 
 impl Child {
+    /// A program whose task was made in another way. Its process id is found out, if there is a proc server that knows the task.
+    #[must_use]
+    pub fn of(task: SendRight) -> Self {
+        let proc = env::current().port(INIT_PORT_PROC);
+        let known = proc.is_valid().then(|| process::proc_task2pid(&Mach, proc, task.name(), ALL));
+        Self { pid: known.and_then(Result::ok).map(|reply| reply.pid), task }
+    }
+
     /// Its task.
     #[must_use]
     pub const fn task(&self) -> PortName {
