@@ -427,7 +427,7 @@ fn ops() -> impl Strategy<Value = Op> {
         5 => (task.clone(), pick.clone(), prop_oneof![Just(70), Just(72)], 0..2u32, pick.clone())
             .prop_map(|(a, b, c, d, e)| Op::Request(a, b, c, d, e)),
         1 => (task, pick.clone(), 300..310u32).prop_map(|(a, b, c)| Op::Rename(a, b, c)),
-        1 => pick.prop_map(Op::Kill),
+        2 => pick.prop_map(Op::Kill),
     ]
 }
 
@@ -551,7 +551,12 @@ impl World {
     }
 
     fn pick(&self, task: usize, index: usize) -> u32 {
-        self.m.names[task].keys().nth(index).copied().unwrap_or(4000)
+        // Mostly a name in use, at times one that is not.
+        let n = self.m.names[task].len();
+        if n == 0 || index == 11 {
+            return 4000;
+        }
+        self.m.names[task].keys().nth(index % n).copied().unwrap_or(4000)
     }
 
     fn model_port(&self, real: Ref<Port>) -> usize {
