@@ -3,8 +3,8 @@
 use core::mem::ManuallyDrop;
 
 use drover_abi::message::msgt;
-use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND};
-use drover_abi::returns::KERN_INVALID_NAME;
+use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS, RIGHT_DEAD_NAME, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND, type_bit};
+use drover_abi::returns::{KERN_INVALID_NAME, KERN_INVALID_RIGHT};
 use hurd_stubs::{drover_port, mach_port};
 use mig_runtime::{Port, PortName};
 
@@ -256,9 +256,19 @@ pub(crate) fn request_dead_name(name: PortName, notify: PortName) -> Result<(), 
     Ok(())
 }
 
-/// Destroys the port of which the task has the receive right of that name.
+/// Destroys the port of which the task has the receive right of that name. If the account that paid for the port is gone, and the port with it, a dead
+/// name is left, and that is given back.
 pub(crate) fn destroy_receive(name: PortName) -> Result<(), i32> {
-    Ok(mach_port::mach_port_mod_refs(&Mach, task::this(), name, RIGHT_RECEIVE, -1, ALL)?)
+    match mach_port::mach_port_mod_refs(&Mach, task::this(), name, RIGHT_RECEIVE, -1, ALL) {
+        Err(error) if error.code() == KERN_INVALID_RIGHT => {
+            let kind = mach_port::mach_port_type(&Mach, task::this(), name, ALL)?.ptype;
+            if kind & type_bit(RIGHT_DEAD_NAME) == 0 {
+                return Err(error.code());
+            }
+            Ok(mach_port::mach_port_destroy(&Mach, task::this(), name, ALL)?)
+        }
+        result => Ok(result?),
+    }
 }
 
 /// Gives back a right that came in a message, by what the message said of it. Failing means that it is gone already.

@@ -34,6 +34,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use ext2::{Corrupt, Error, FileSystem, Inode, ROOT_INODE};
+use libhurd::abi::message::msgt;
 use libhurd::abi::startup::{INIT_PORT_AUTH, INIT_PORT_PROC};
 use libhurd::errno::{
     EBADF, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EOPNOTSUPP, EROFS, describe,
@@ -41,7 +42,7 @@ use libhurd::errno::{
 use libhurd::incoming::Incoming;
 use libhurd::mig::{Donation, Outcome, PortName, Request};
 use libhurd::once::Once;
-use libhurd::port::SendRight;
+use libhurd::port::{SendRight, release};
 use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::stubs::fsys;
 use libhurd::{ALL, Env, Mach, clock, syscall, world};
@@ -233,7 +234,12 @@ fn notified(notification: Notification) {
     let Ok(ext2) = current() else { return };
     match notification {
         Notification::NoSenders(payload) => ext2.opens.closed(payload),
-        Notification::Died(name) => ext2.translators.died(name),
+        Notification::Died(name) => {
+            ext2.translators.died(name);
+            ext2.opens.died(name);
+            // The notification came with a reference of its own to the dead name.
+            release(name, msgt::PORT_SEND);
+        }
     }
 }
 

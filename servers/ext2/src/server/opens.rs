@@ -1,17 +1,19 @@
 //! Open files: what the Hurd calls protids. Each is a port with an inode, open flags, a file pointer that duplicates share, and the ids of its user.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
+use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
 use libhurd::cleanup::{Held, hold};
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
-use libhurd::mig::Port;
-use libhurd::own;
+use libhurd::mig::{Port, PortName};
 use libhurd::port::SendRight;
 use libhurd::server::{Object, Server};
-use libhurd::session::{Limits, Sessions};
+use libhurd::session::{Limits, Session, Sessions};
 use libhurd::table::Table;
+use libhurd::{Local, own};
 
 use super::Ext2;
 use super::perm::Ids;
@@ -41,6 +43,8 @@ pub(super) struct Protid {
     /// See [`Shared`].
     pub(super) shared: Arc<Shared>,
     ids: Mutex<Arc<Ids>>,
+    /// Id of the account whose session pays; 0 = the server does.
+    client: u64,
 }
 
 /// An open file, held for the length of a call.
@@ -72,16 +76,58 @@ impl Protid {
     }
 }
 
+/// A client whose session's end will be reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Watched {
+    account: PortName,
+    client: u64,
+}
+
 /// The open files.
 pub(super) struct Opens {
     table: Table<Protid, MAX_OPEN>,
     sessions: Sessions<MAX_CLIENTS>,
+    watched: Mutex<Vec<Watched>>,
 }
 
 impl Opens {
     /// None.
-    pub(super) const fn new() -> Self {
-        Self { table: Table::new(), sessions: Sessions::new(SESSION) }
+    pub(super) fn new() -> Self {
+        let watched = Mutex::new(Vec::with_capacity(MAX_CLIENTS));
+        Self { table: Table::new(), sessions: Sessions::new(SESSION), watched }
+    }
+
+    /// The caller's session, whose end will be reported.
+    fn session(&self, server: &Server) -> Result<Held<Session>, i32> {
+        let session = self.sessions.of_caller()?;
+        let this = Watched { account: session.account(), client: session.client() };
+        if self.watched.lock()?.contains(&this) {
+            return Ok(session);
+        }
+        if let Err(code) = server.watch(this.account) {
+            // It has been destroyed: the next call gets a new one.
+            self.sessions.remove(this.client);
+            return Err(code);
+        }
+        let mut watched = self.watched.lock()?;
+        if watched.len() >= MAX_CLIENTS {
+            return Err(KERN_RESOURCE_SHORTAGE);
+        }
+        watched.push(this);
+        Ok(session)
+    }
+
+    /// The port of that name has died: if it was a session, its open files' ports have died with it.
+    pub(super) fn died(&self, name: PortName) {
+        let ended = self.watched.lock().ok().and_then(|mut watched| {
+            let at = watched.iter().position(|watched| watched.account == name)?;
+            Some(watched.swap_remove(at))
+        });
+        let Some(Watched { client, .. }) = ended else { return };
+        self.sessions.remove(client);
+        for key in self.table.keys() {
+            self.table.remove_if(key, |protid| protid.client == client);
+        }
     }
 
     /// The open file with that payload.
@@ -127,12 +173,13 @@ impl Ext2 {
         let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
         let key = own(|| {
             self.opens.table.insert_with(|key| {
-                let object = if self.policy.uses_sessions() {
-                    self.opens.sessions.object(self.server, key)?
+                let (object, client) = if self.policy.uses_sessions() && Local::current().in_call() {
+                    let session = self.opens.session(self.server)?;
+                    (session.pays(|| self.server.counted_object(key))??, session.client())
                 } else {
-                    self.server.counted_object(key)?
+                    (self.server.counted_object(key)?, 0)
                 };
-                Ok(Protid { object, shared, ids: Mutex::new(ids) })
+                Ok(Protid { object, shared, ids: Mutex::new(ids), client })
             })
         })?;
         self.opens.get(key).ok_or(EIO)
