@@ -11,7 +11,7 @@ use crate::activation::{Activation, Exit};
 use crate::frame::NONE;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
-use crate::memory::Memory;
+use crate::memory::{HELD, Memory};
 use crate::object::{Kind, Ref};
 use crate::port::{KERNEL, Port};
 use crate::task::{TASK_ALIVE, TASK_DYING, Task};
@@ -170,7 +170,12 @@ impl<M: Machine> Kernel<M> {
                 Ok(Destroyed::Yes)
             }
             MEMORY => {
-                self.memory_destroy(Ref::<Memory>::from_raw(raw))?;
+                let object = Ref::<Memory>::from_raw(raw);
+                if self.get(object).head.flags & HELD != 0 {
+                    // A message has it.
+                    return Ok(Destroyed::ByItsOwner);
+                }
+                self.memory_destroy(object)?;
                 Ok(Destroyed::Yes)
             }
             ENTRY => {
