@@ -230,6 +230,8 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn thread_end(&mut self, thread: Ref<Thread>) {
         if self.get(thread).head.state == BLOCKED {
             self.wake(thread, KERN_TERMINATED);
+        } else {
+            self.pass_wake(thread);
         }
         self.dequeue(thread);
         if thread == self.current {

@@ -152,7 +152,7 @@ impl<M: Machine> Kernel<M> {
             let current = self.current;
             let t = self.get_mut(current);
             t.restarting = 1;
-            t.receive.deadline = deadline;
+            (t.receive.deadline, t.receive.name) = (deadline, header.remote as u32);
             self.wait_link(port, ON_SEND);
             return Err(self.block(ON_SEND, port.raw(), RESUME_RESTART, deadline));
         }

@@ -587,6 +587,35 @@ fn receiving() {
 }
 
 #[test]
+fn a_wake_up_that_nobody_takes_is_passed_on() {
+    let mut w = pair();
+    let second = Side { thread: thread(&mut w.k, w.b.task), ..w.b };
+    for side in [w.b, second] {
+        assert_eq!(w.try_receive(side, w.at_b, 64, 0), Err(Stop::Blocked));
+    }
+    w.send(&Msg::new(bits(msgt::COPY_SEND, 0), w.to_b, 0, 1));
+    let state = |w: &Pair, side: Side| w.k.get(side.thread).head.state;
+    assert!(state(&w, w.b) != BLOCKED && state(&w, second) == BLOCKED);
+    // The first thread ends before it runs.
+    w.k.pass_wake(w.b.thread);
+    assert_ne!(state(&w, second), BLOCKED);
+    w.become_(second);
+    assert_eq!(w.k.resume_receive(), Ok(0));
+    // Likewise for room in a queue.
+    let hello = Msg::new(bits(msgt::COPY_SEND, 0), w.to_b, 0, 1);
+    let other = Side { thread: thread(&mut w.k, w.a.task), ..w.a };
+    w.k.mach_port_set_qlimit(w.b.task, w.at_b, 1).unwrap();
+    w.send(&hello);
+    for side in [w.a, other] {
+        assert_eq!(w.try_send(side, &hello, 0), Err(Stop::Blocked));
+    }
+    w.receive();
+    assert!(state(&w, w.a) != BLOCKED && state(&w, other) == BLOCKED);
+    w.k.pass_wake(w.a.thread);
+    assert_ne!(state(&w, other), BLOCKED);
+}
+
+#[test]
 fn receive_rights_do_not_go_into_their_own_queue() {
     let mut w = pair();
     // b sends at_b's receive right to itself, directly and by way of another port.

@@ -9,7 +9,7 @@ use crate::message::{IN_HAND, Message, QUEUED};
 use crate::object::Ref;
 use crate::port::{PORT_ALIVE, Port, SET};
 use crate::right::SEND_ONCE;
-use crate::thread::{ON_RECEIVE, Thread};
+use crate::thread::{ON_RECEIVE, RESUME_USER, Thread};
 
 impl<M: Machine> Kernel<M> {
     /// Puts a message into the queue of a live message port (whatever its limit) and wakes a receiver.
@@ -141,17 +141,24 @@ impl<M: Machine> Kernel<M> {
         (t.wait_next, t.wait_prev) = (Ref::NONE, Ref::NONE);
     }
 
-    /// Passes on the chance that a thread was woken for at `port` (a port or set that may have died since) but does not take: if there is something to
-    /// receive or room to send, the next waiter is woken.
-    pub(crate) fn pass_wake(&mut self, port: Ref<Port>) {
-        let p = self.get(port);
-        if p.head.state != PORT_ALIVE {
+    /// Passes on the chance that a thread was woken for but does not take, because it ends: if there is something to receive or room to send where it
+    /// waited, the next waiter is woken. At home only; its bottom activation is still there.
+    pub(crate) fn pass_wake(&mut self, thread: Ref<Thread>) {
+        let t = *self.get(thread);
+        let task = self.get(t.bottom).task;
+        if t.resume == RESUME_USER || task.is_none() {
             return;
         }
-        let receivers = p.receivers;
-        let something = if p.head.flags == SET { p.ready.is_some() } else { self.port_has_news(port) };
+        let Some(s) = self.name_slot(task, t.receive.name) else { return };
+        let port = self.slot(s).port;
+        if port.is_none() || self.get(port).head.state != PORT_ALIVE {
+            return;
+        }
+        let p = self.get(port);
+        let (receivers, set) = (p.receivers, p.head.flags == SET);
+        let something = if set { p.ready.is_some() } else { self.port_has_news(port) };
         if something {
-            if receivers.is_some() {
+            if set && receivers.is_some() {
                 self.wake(receivers, 0);
             } else {
                 self.wake_receiver(port);
