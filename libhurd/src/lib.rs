@@ -18,6 +18,7 @@
 extern crate alloc;
 
 pub mod argz;
+pub mod bootstrap;
 pub mod cleanup;
 pub mod clock;
 pub mod donate;

@@ -3,7 +3,9 @@
 use core::mem::ManuallyDrop;
 
 use drover_abi::message::msgt;
-use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS, RIGHT_DEAD_NAME, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND, type_bit};
+use drover_abi::port::{
+    NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS, RIGHT_DEAD_NAME, RIGHT_PORT_SET, RIGHT_RECEIVE, RIGHT_SEND, type_bit,
+};
 use drover_abi::returns::{KERN_INVALID_NAME, KERN_INVALID_RIGHT};
 use hurd_stubs::{drover_port, mach_port};
 use mig_runtime::{Port, PortName};

@@ -15,7 +15,10 @@ use core::time::Duration;
 
 use drover_abi::message::{HEADER_SIZE, Header, option, remote_disposition};
 use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS};
-use drover_abi::returns::{KERN_FAILURE, KERN_RESOURCE_SHORTAGE, MIG_NO_REPLY};
+use drover_abi::returns::{
+    KERN_FAILURE, KERN_RESOURCE_SHORTAGE, MACH_RCV_BODY_ERROR, MACH_RCV_HEADER_ERROR, MACH_RCV_INTERRUPTED,
+    MACH_RCV_TOO_LARGE,
+};
 use drover_abi::window::{REPLY, REPLY_MAX, REQUEST, REQUEST_MAX};
 use mig_runtime::{ERROR_REPLY_SIZE, Mode, Outcome, PortName, Request, Value};
 use zerocopy::{FromBytes, IntoBytes};
@@ -174,22 +177,30 @@ impl Server {
     pub fn run(&'static self) -> ! {
         loop {
             self.idle.fetch_add(1, Ordering::AcqRel);
-            self.serve_queue();
-            // The receive was refused: no memory for the message, or aborted. Others may do better later.
-            let _ = crate::clock::sleep(Duration::from_millis(10));
+            if !self.serve_queue() {
+                // The receive was refused, and nothing was taken from the queue. Not to be tried in a hurry.
+                let _ = crate::clock::sleep(Duration::from_millis(10));
+            }
         }
     }
 
-    /// Receives and serves until a receive fails.
-    fn serve_queue(&'static self) {
-        let Some((request, reply)) = thread::message_buffers() else { return };
+    /// Receives and serves until a receive fails; whether it failed because of the message, which is gone then.
+    fn serve_queue(&'static self) -> bool {
+        let Some((request, reply)) = thread::message_buffers() else { return false };
         loop {
             let args =
                 MsgArgs { option: option::RCV_MSG, send_size: 0, rcv_name: self.set.name(), timeout: 0 };
+            // What a failed receive leaves in the buffer must not be an older message's.
+            request[..HEADER_SIZE].fill(0);
             let received = syscall::mach_msg(request, args);
             let was_idle = self.idle.fetch_sub(1, Ordering::AcqRel);
-            if received.is_err() {
-                return;
+            if let Err(code) = received {
+                let consumed = message_was_bad(code);
+                if consumed {
+                    // What is left of it is the header, with the reply right.
+                    release_reply_right(request);
+                }
+                return consumed || code == MACH_RCV_INTERRUPTED;
             }
             if was_idle == 1 && !world::current().migrates() {
                 self.add_worker();
@@ -200,6 +211,8 @@ impl Server {
                     (self.notified)(notification);
                 } else if let Some(size) = self.serve(&request[..size], reply) {
                     answer(&mut reply[..size]);
+                } else {
+                    release_reply_right(request);
                 }
             }
             self.idle.fetch_add(1, Ordering::AcqRel);
@@ -286,6 +299,20 @@ fn notification(header: &Header, message: &[u8]) -> Option<Notification> {
 /// The return code of a reply.
 fn return_code(reply: &[u8]) -> Option<i32> {
     reply.get(ERROR_REPLY_SIZE - 8..).map(i32::load)
+}
+
+/// A receive failed because of the message: it was too large, or there was no room for what it carried. It is off the queue.
+fn message_was_bad(code: i32) -> bool {
+    /// Bits that say what there was no room for.
+    const WHAT: i32 = 0x3c00;
+    matches!(code & !WHAT, MACH_RCV_TOO_LARGE | MACH_RCV_BODY_ERROR | MACH_RCV_HEADER_ERROR)
+}
+
+/// Gives the reply right of a received message back unused: whoever waits for the reply learns that there is none.
+fn release_reply_right(message: &[u8]) {
+    if let Ok((header, _)) = Header::read_from_prefix(message) {
+        port::release(PortName(header.remote as u32), remote_disposition(header.bits));
+    }
 }
 
 /// Sends the reply in `reply` to the port in its header. A reply goes to a send-once right and never blocks; if it cannot be
@@ -409,13 +436,25 @@ macro_rules! dispatch {
     };
 }
 
-/// A handler's answer for "I shall answer later myself", which only the classic world can do.
-pub const NO_REPLY: i32 = MIG_NO_REPLY;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use drover_abi::message::bits;
+
+    #[test]
+    fn bad_messages_are_told_from_bad_queues() {
+        use drover_abi::returns as r;
+        for code in
+            [r::MACH_RCV_TOO_LARGE, r::MACH_RCV_BODY_ERROR | r::MACH_MSG_VM_SPACE, r::MACH_RCV_HEADER_ERROR]
+        {
+            assert!(message_was_bad(code));
+        }
+        for code in
+            [r::MACH_RCV_INVALID_NAME, r::MACH_RCV_PORT_DIED, r::MACH_RCV_INTERRUPTED, r::MACH_RCV_TIMED_OUT]
+        {
+            assert!(!message_was_bad(code));
+        }
+    }
 
     #[test]
     fn the_code_is_where_mig_puts_it() {

@@ -123,7 +123,18 @@ impl Event {
     /// # Errors
     /// [`WaitError`].
     pub fn wait(&self, deadline: Deadline) -> Result<u32, WaitError> {
-        let owned = world::current().owns_waits();
+        self.wait_as(deadline, world::current().owns_waits())
+    }
+
+    /// As [`Event::wait`], but timed in every world: for waits that had a time limit in 2013 too.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_until(&self, deadline: Deadline) -> Result<u32, WaitError> {
+        self.wait_as(deadline, true)
+    }
+
+    fn wait_as(&self, deadline: Deadline, owned: bool) -> Result<u32, WaitError> {
         loop {
             if let Some(result) = self.value() {
                 return result;

@@ -140,7 +140,7 @@ fn wait<R>(
         if !open {
             return Err(KERN_TIMEDOUT);
         }
-        match ARRIVALS[visit.place].wait(deadline) {
+        match ARRIVALS[visit.place].wait_until(deadline) {
             Ok(_) | Err(WaitError::OwnerDied) => {}
             Err(error) => return Err(error.into()),
         }
