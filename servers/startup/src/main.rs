@@ -11,7 +11,6 @@ extern crate alloc;
 
 mod accounts;
 mod bootline;
-mod bootstrap;
 mod budget;
 mod load;
 mod system;

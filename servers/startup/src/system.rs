@@ -9,29 +9,32 @@
 //! | auth | nothing | the superuser's authority |
 //! | proc | auth, the privileged ports | this task's process, and where accounts of users are registered |
 //!
-//! Each reports at a bootstrap port of its own, within [`PATIENCE`](crate::bootstrap::PATIENCE).
+//! Each reports at a bootstrap port of its own, within [`PATIENCE`].
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use libhurd::abi::startup::{
     INIT_PORT_AUTH, INIT_PORT_BOOTSTRAP, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX, INIT_PORT_PROC,
 };
+use libhurd::bootstrap::{await_report, await_translator};
 use libhurd::errno::ENOENT;
 use libhurd::file::{NO_RESULT, O_EXEC, O_READ};
 use libhurd::launch::Inheritance;
 use libhurd::mig::{Outcome, Port, PortName, Request};
 use libhurd::port::{ReceiveRight, SendRight};
-use libhurd::stubs::fsys::{self, FsysServer, FsysStartupReply, fsys_getroot, fsys_init};
+use libhurd::stubs::fsys::{fsys_getroot, fsys_init};
 use libhurd::stubs::startup::{self, StartupAuthinitReply, StartupProcinitReply, StartupServer};
 use libhurd::stubs::{exec, payer, process};
 use libhurd::{ALL, Mach, argz, task};
 
 use crate::accounts::Account;
-use crate::bootstrap::await_report;
 use crate::budget::User;
 use crate::load::{self, Modules, Named};
 
+/// How long a server may take to report.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The module with the root file system.
 const ROOT_IMAGE: &str = "root.img";
 /// The device that it becomes.
@@ -122,27 +125,8 @@ impl Parts<'_> {
         rights: &[Named],
     ) -> Result<(SendRight, SendRight), i32> {
         let started = self.start(name, arguments, descriptor, rights)?;
-        let control = await_report(&started.bootstrap, |request, reply| {
-            let mut report = Control(None);
-            (fsys::dispatch(&mut report, request, reply), report.0)
-        })?;
+        let control = await_translator(&started.bootstrap, PATIENCE)?;
         Ok((started.task, control))
-    }
-}
-
-/// Takes `fsys_startup`.
-struct Control(Option<SendRight>);
-
-impl FsysServer for Control {
-    fn fsys_startup(
-        &mut self,
-        _: &Request<'_>,
-        _openflags: i32,
-        control_port: Port,
-    ) -> Result<FsysStartupReply, i32> {
-        self.0 = Some(SendRight::received(control_port)?);
-        // There is nothing underneath.
-        Ok(FsysStartupReply { realnode: NO_RESULT })
     }
 }
 
@@ -239,7 +223,7 @@ impl System {
     }
 
     fn report(&self, parts: &Parts<'_>, started: &Started) -> Result<SendRight, i32> {
-        await_report(&started.bootstrap, |request, reply| -> (Outcome, Option<SendRight>) {
+        await_report(&started.bootstrap, PATIENCE, |request, reply| -> (Outcome, Option<SendRight>) {
             let mut reports = Reports { host: parts.host, auth: &self.auth, found: None };
             (startup::dispatch(&mut reports, request, reply), reports.found)
         })
