@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use drover_abi::message::msgt;
 use drover_abi::returns::MIG_BAD_ID;
 use drover_abi::startup::{INIT_PORT_AUTH, INIT_PORT_CRDIR, INIT_PORT_CWDIR};
 use hurd_stubs::types::IoStatbuf;
@@ -302,7 +301,8 @@ fn ask(dir: PortName, name: &[u8], flags: i32, offer: &Donation) -> Result<fs::D
 }
 
 /// A null result of a lookup, for servers that answer with a retry alone.
-pub const NO_RESULT: mig_runtime::Port = mig_runtime::Port::new(PortName::NULL, msgt::COPY_SEND);
+pub const NO_RESULT: mig_runtime::Port =
+    mig_runtime::Port::new(PortName::NULL, drover_abi::message::msgt::COPY_SEND);
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicI64, Ordering};
 use drover_abi::returns::KERN_RESOURCE_SHORTAGE;
 use hurd_stubs::types::IoStatbuf;
 use hurd_stubs::{fs, fsys, io};
-use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, PortName, Request, Value};
+use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, Request, Value};
 
 use crate::cleanup::Held;
 use crate::errno::{EBADF, EBUSY, EINVAL, EOPNOTSUPP, EROFS, ESPIPE};
@@ -304,6 +304,3 @@ pub fn read_into<const N: usize>(
     let len = read(pages.bytes_mut())?;
     Ok(OutData::Ool(pages.into_ool(len)))
 }
-
-/// A port name that means "nothing", for replies without a right.
-pub const NOTHING: PortName = PortName::NULL;
