@@ -19,7 +19,6 @@ use crate::kernel::Stop;
 use crate::machine::Machine;
 use crate::object::Kind;
 use crate::rpc::{Rpc, bytes_of};
-use crate::rpc_account::INFO_WORDS;
 use crate::thread::{ON_CONSOLE, RESUME_RESTART};
 
 /// `D_INVALID_OPERATION`, `D_NO_SUCH_DEVICE`, `D_WOULD_BLOCK`.
@@ -69,7 +68,7 @@ impl<M: Machine> DroverHostServer for Rpc<'_, M> {
             self.end(written)?;
             account = self.k.next_account(account);
         }
-        Ok(HostAccountSnapshotReply { accounts: Ool::moved(address, (count * INFO_WORDS as u64) as u32) })
+        Ok(HostAccountSnapshotReply { accounts: Ool::moved(address, count as u32) })
     }
 
     fn host_check_conservation(&mut self, _: &Request<'_>) -> Result<HostCheckConservationReply, i32> {
