@@ -169,9 +169,9 @@ pub fn account_self() -> PortName {
     name_trap(trap::DROVER_ACCOUNT_SELF)
 }
 
-/// Writes to the kernel's console: `text` up to its first NUL, in pieces.
+/// Writes to the kernel's console: `text` up to its first NUL, in pieces of 255 bytes, each of which is written as a whole.
 pub fn mach_print(text: &[u8]) {
-    let mut piece = [0u8; 128];
+    let mut piece = [0u8; 256];
     for chunk in text.chunks(piece.len() - 1) {
         piece[..chunk.len()].copy_from_slice(chunk);
         piece[chunk.len()] = 0;
