@@ -1,0 +1,17 @@
+//! What the programs that run inside Drover to test it have in common.
+//!
+//! | program | what |
+//! |---|---|
+//! | `guest-tests` | the in-guest tests of one group |
+//! | `bench` | figures: instructions per call, frames per object |
+//! | `dos` | the experiment's driver: accounts, phases, records |
+//! | `victim`, `attacker` | what it runs |
+//! | `find`, `true` | what the victims run; also for people |
+#![cfg_attr(target_os = "none", no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod board;
+pub mod machine;
+pub mod walk;
