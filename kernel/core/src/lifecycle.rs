@@ -5,8 +5,7 @@
 
 use drover_abi::donation::Donation;
 use drover_abi::returns::{
-    KERN_ABORTED, KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_TERMINATED, MACH_RCV_INTERRUPTED,
-    MACH_SEND_INTERRUPTED, MIG_SERVER_DIED,
+    KERN_ABORTED, KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_TERMINATED, MIG_SERVER_DIED,
 };
 
 use crate::account::{Account, Payer};
@@ -16,10 +15,9 @@ use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::object::{Kind, Ref};
 use crate::right::SlotRef;
+use crate::sched::interrupted_code;
 use crate::task::{TASK_ALIVE, TASK_DYING, Task};
-use crate::thread::{
-    BLOCKED, ENDED, ENDING, ON_BUDGET, ON_RECEIVE, ON_SEND, READY, RESUME_USER, STOPPED, Thread,
-};
+use crate::thread::{BLOCKED, ENDED, ENDING, ON_BUDGET, READY, RESUME_USER, STOPPED, Thread};
 
 /// The slot of a task's bootstrap port.
 pub(crate) fn bootstrap_slot(task: Ref<Task>) -> SlotRef {
@@ -202,12 +200,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         if t.head.state == BLOCKED && t.waiting != ON_BUDGET {
-            let code = match t.waiting {
-                ON_RECEIVE => MACH_RCV_INTERRUPTED,
-                ON_SEND => MACH_SEND_INTERRUPTED,
-                _ => KERN_ABORTED,
-            };
-            self.wake(thread, code);
+            self.wake(thread, interrupted_code(t.waiting));
         }
     }
 
@@ -306,24 +299,16 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         self.charge_time();
-        let before = self.charged_until;
         let t = self.get(task);
-        let (payer, id, next, account) = (t.reap_payer, t.reap_payer_id, t.reap_next, t.account);
-        let payer = if self.account_is(payer, id) { payer } else { account };
-        let account_id = self.get(account).id;
-        if self.task_reap(task).is_ok() && self.reaping == task {
-            self.reaping = next;
-        }
+        let (payer, id, account) = (t.reap_payer, t.reap_payer_id, t.account);
+        // `Again`: the rest comes with the next step.
+        let _ = self.task_reap(task);
         let now = self.machine.now();
-        let ns = now.saturating_sub(before);
+        // A part of it may have been charged with the end of a thread.
+        let ns = now.saturating_sub(self.charged_until);
         self.charged_until = now;
-        let payer = if self.account_is(payer, id) {
-            payer
-        } else if self.account_is(account, account_id) {
-            account
-        } else {
-            self.root
-        };
+        // No account is freed by reaping.
+        let payer = if self.account_is(payer, id) { payer } else { account };
         self.charged_ns += ns;
         self.get_mut(payer).resources[drover_abi::account::CPU].charged += ns;
     }
@@ -364,9 +349,28 @@ impl<M: Machine> Kernel<M> {
             self.retire_port(port);
         }
         let account = self.get(task).account;
+        self.unlink_reaping(task);
         self.free_object(task);
         self.wake_destroyer(account);
         Ok(())
+    }
+
+    /// Takes a task off the reaper's list, if it is there.
+    fn unlink_reaping(&mut self, task: Ref<Task>) {
+        let after = self.get(task).reap_next;
+        let mut at = self.reaping;
+        if at == task {
+            self.reaping = after;
+            return;
+        }
+        while at.is_some() {
+            let next = self.get(at).reap_next;
+            if next == task {
+                self.get_mut(at).reap_next = after;
+                return;
+            }
+            at = next;
+        }
     }
 
     /// Takes a visitor out of a dying server: its window goes at once; it is popped now or when those above it have unwound.

@@ -7,7 +7,10 @@
 //! Deliberately absent: priorities.
 
 use drover_abi::account::{CPU, UNLIMITED};
-use drover_abi::returns::{KERN_TIMEDOUT, MACH_RCV_TIMED_OUT, MACH_SEND_TIMED_OUT};
+use drover_abi::returns::{
+    KERN_ABORTED, KERN_TIMEDOUT, MACH_RCV_INTERRUPTED, MACH_RCV_TIMED_OUT, MACH_SEND_INTERRUPTED,
+    MACH_SEND_TIMED_OUT,
+};
 use drover_abi::trap::{PAYER_ACCOUNT, PAYER_OWN};
 
 use crate::account::{Account, Payer, RunQueue};
@@ -17,12 +20,14 @@ use crate::machine::{Frame, Machine};
 use crate::object::Ref;
 use crate::task::{TASK_ALIVE, Task};
 use crate::thread::{
-    BLOCKED, ON_BUDGET, ON_RECEIVE, ON_SEND, READY, RESUME_RECEIVE, RESUME_RESTART, RESUME_USER, STOPPED,
-    Thread, Timers,
+    BLOCKED, ON_BUDGET, ON_END, ON_RECEIVE, ON_SEND, ON_WORD, READY, RESUME_RECEIVE, RESUME_RESTART,
+    RESUME_USER, STOPPED, Thread, Timers,
 };
 
 /// Longest turn, ns.
 pub const QUANTUM_NS: u64 = 200_000;
+/// Virtual time that an account with a share of 1/10000 gains per ns (so that the smallest share takes years of CPU to reach the end of time).
+const VIRTUAL: u64 = 256;
 /// Bytes of a `syscall` instruction.
 pub(crate) const SYSCALL_BYTES: u64 = 2;
 /// Longest chain of lent turns and of owned waits that is followed.
@@ -122,11 +127,15 @@ impl<M: Machine> Kernel<M> {
         let a = self.get_mut(act);
         if mine {
             a.used_cpu += ns;
-            if a.left.cpu_ns != UNLIMITED {
-                a.left.cpu_ns = a.left.cpu_ns.saturating_sub(ns);
-            }
         }
-        let task = a.task;
+        // An exit has its reserve to end in, whoever pays.
+        if (mine || a.phase != RUNNING) && a.left.cpu_ns != UNLIMITED {
+            a.left.cpu_ns = a.left.cpu_ns.saturating_sub(ns);
+        }
+        let (task, overrunning, client) = (a.task, a.head.flags != 0, a.payer);
+        if overrunning {
+            self.get_mut(client).overrun_ns += ns;
+        }
         if task.is_some() {
             self.get_mut(task).cpu_ns += ns;
         }
@@ -138,7 +147,8 @@ impl<M: Machine> Kernel<M> {
         payer.period_used += ns;
         let turn = self.turn;
         let share = u64::from(self.get(turn).share.max(1));
-        self.get_mut(turn).vtime += ns * 10_000 / share;
+        let vtime = &mut self.get_mut(turn).vtime;
+        *vtime = vtime.saturating_add(ns.saturating_mul(VIRTUAL) / share);
     }
 
     // ---- ready lists ----
@@ -238,6 +248,32 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// An account is about to be freed: it has no turn and no ready threads any more. Those that stood in its list (they ran on a session of
+    /// it, in servers) are returned as a list by `ready_next`, for [`Self::enqueue_all`].
+    pub(crate) fn leave_scheduler(&mut self, account: Ref<Account>) -> Ref<Thread> {
+        let mut list = Ref::NONE;
+        while self.get(account).ready_head.is_some() {
+            let thread = self.get(account).ready_head;
+            self.dequeue(thread);
+            self.get_mut(thread).ready_next = list;
+            list = thread;
+        }
+        if self.turn == account {
+            self.turn = self.get(account).parent;
+        }
+        list
+    }
+
+    /// Puts threads back in line, each at whoever pays for it now.
+    pub(crate) fn enqueue_all(&mut self, list: Ref<Thread>) {
+        let mut thread = list;
+        while thread.is_some() {
+            let next = self.get(thread).ready_next;
+            self.enqueue(thread);
+            thread = next;
+        }
+    }
+
     // ---- parking and waking ----
 
     /// Parks the current thread. The caller links it into the wait list of what it waits on. `deadline`: absolute ns, `u64::MAX` = none.
@@ -260,6 +296,19 @@ impl<M: Machine> Kernel<M> {
         Stop::Blocked
     }
 
+    /// A parked thread is to wait no longer than until `limit`, or its wait's own deadline.
+    pub(crate) fn limit_wait(&mut self, thread: Ref<Thread>, limit: u64) {
+        let t = *self.get(thread);
+        if t.head.state != BLOCKED {
+            return;
+        }
+        if t.timer.linked != 0 {
+            self.timers = self.tree_remove::<Timers, _>(self.timers, thread);
+        }
+        self.get_mut(thread).timer.key = t.wait_deadline.min(limit);
+        self.timers = self.tree_insert::<Timers, _>(self.timers, thread);
+    }
+
     /// Makes a parked thread ready. `code` 0: what it waited for happened (a `RESUME_RESTART` or `RESUME_RECEIVE` thread tries again when it runs);
     /// otherwise the failure that its trap returns. Unlinks it from its wait list and timer.
     pub(crate) fn wake(&mut self, thread: Ref<Thread>, code: i32) {
@@ -272,7 +321,8 @@ impl<M: Machine> Kernel<M> {
         }
         match t.waiting {
             ON_RECEIVE | ON_SEND => self.wait_unlink(thread),
-            crate::thread::ON_WORD => self.word_unlink(thread),
+            ON_WORD => self.word_unlink(thread),
+            ON_END => self.end_unlink(thread),
             crate::thread::ON_CONSOLE if self.console_reader == thread => self.console_reader = Ref::NONE,
             _ => {}
         }
@@ -281,12 +331,15 @@ impl<M: Machine> Kernel<M> {
         (t.waiting, t.wait_on, t.wake_code) = (0, 0, code);
         t.head.state = READY;
         let (resume, top, queued) = (t.resume, t.top, t.queued);
-        if resume == RESUME_USER && code != 0 {
-            if thread == current {
-                self.regs.rax = code as u32 as u64;
-            } else {
-                self.get_mut(top).regs.rax = code as u32 as u64;
+        let late = matches!(code, KERN_TIMEDOUT | MACH_SEND_TIMED_OUT) && t.restarting != 0;
+        if code != 0 && !late {
+            // The trap ends here. (A restarted operation sees for itself that its time is over.)
+            (t.resume, t.restarting, t.wake_code) = (RESUME_USER, 0, 0);
+            let regs = if thread == current { &mut self.regs } else { &mut self.get_mut(top).regs };
+            if resume == RESUME_RESTART {
+                regs.rip += SYSCALL_BYTES;
             }
+            regs.rax = code as u32 as u64;
         }
         if queued != 0 {
             // It stood there as a lender.
@@ -326,19 +379,15 @@ impl<M: Machine> Kernel<M> {
             }
             let t = *self.get(first);
             self.timers = self.tree_remove::<Timers, _>(self.timers, first);
-            if self.get(t.top).left.deadline_ns <= now && self.get(t.top).lower.is_some() {
+            let top = self.get(t.top);
+            if top.left.deadline_ns <= now && top.lower.is_some() && (top.exit == 0 || top.phase == RUNNING) {
                 let act = self.outermost_expired(t.top, now);
+                // In a critical section the wait goes on, with another limit.
                 self.request_exit(act, Exit::Deadline, KERN_TIMEDOUT);
-                if t.wait_deadline > now || self.get(first).head.state != BLOCKED {
-                    // In a critical section the wait goes on, to its own deadline.
-                    if self.get(first).head.state == BLOCKED && t.wait_deadline != u64::MAX {
-                        self.get_mut(first).timer.key = t.wait_deadline;
-                        self.timers = self.tree_insert::<Timers, _>(self.timers, first);
-                    }
-                    continue;
-                }
+                continue;
             }
-            self.wake(first, timeout_code(t.waiting));
+            let late = t.wait_deadline <= now;
+            self.wake(first, if late { timeout_code(t.waiting) } else { interrupted_code(t.waiting) });
         }
     }
 
@@ -492,18 +541,18 @@ impl<M: Machine> Kernel<M> {
             return None;
         }
         if t.resume != RESUME_USER {
-            self.continue_trap(current, t.resume, t.wake_code);
+            self.continue_trap(current, t.resume);
             return None;
         }
         let mut until = self.quantum_end;
         let a = self.get(act);
-        if a.left.cpu_ns != UNLIMITED && a.payer_mode == 0 {
+        if a.left.cpu_ns != UNLIMITED && (a.payer_mode == 0 || a.phase != RUNNING) {
             if a.left.cpu_ns.saturating_sub(now.saturating_sub(self.charged_until)) == 0 {
                 self.charge_time();
                 self.cpu_ceiling(act);
                 return None;
             }
-            until = until.min(self.charged_until + a.left.cpu_ns);
+            until = until.min(self.charged_until.saturating_add(a.left.cpu_ns));
         }
         if a.left.deadline_ns != UNLIMITED {
             if a.left.deadline_ns <= now && a.phase == RUNNING {
@@ -518,21 +567,24 @@ impl<M: Machine> Kernel<M> {
         let a = self.get(act);
         if a.head.flags != 0 {
             // An exit beyond its reserve, at the server's expense.
-            if now >= a.overrun_until {
+            let used = self.get(current).cpu_ns + now.saturating_sub(self.charged_until);
+            if used >= a.overrun_until {
                 self.charge_time();
                 self.cpu_ceiling(act);
                 return None;
             }
-            until = until.min(a.overrun_until);
+            until = until.min(now.saturating_add(a.overrun_until - used));
         }
         let payer = self.payer_account(act);
-        let cpu = &self.get(payer).resources[CPU];
-        if cpu.limit != UNLIMITED {
-            if cpu.charged >= cpu.limit && self.get(act).phase == RUNNING {
+        let cpu = self.get(payer).resources[CPU];
+        // An exit goes on without a budget: it has its reserve.
+        if cpu.limit != UNLIMITED && self.get(act).phase == RUNNING {
+            let left = cpu.limit.saturating_sub(cpu.charged).saturating_sub(cpu.given);
+            if left == 0 {
                 self.budget_exhausted(current);
                 return None;
             }
-            until = until.min(now + (cpu.limit.saturating_sub(cpu.charged)).max(1));
+            until = until.min(now.saturating_add(left));
         }
         let task = self.get(act).task;
         Some(Next::Run { root_table: self.get(task).root_table, until })
@@ -548,27 +600,25 @@ impl<M: Machine> Kernel<M> {
             self.request_exit(act, Exit::Ceiling, drover_abi::returns::KERN_RESOURCE_SHORTAGE);
             return;
         }
+        if self.get(act).payer_mode != 0 {
+            // At home another's budget is over: on at its own.
+            self.charge_time();
+            self.get_mut(act).payer_mode = 0;
+            return;
+        }
         let t = self.get_mut(thread);
         t.head.state = BLOCKED;
         t.waiting = ON_BUDGET;
     }
 
-    /// Finishes a parked trap: executes it again, or goes on with a receive, or returns the failure that ended the wait.
-    fn continue_trap(&mut self, thread: Ref<Thread>, resume: u8, code: i32) {
+    /// Goes on with a parked trap: with a receive, or by executing the `syscall` instruction again. (A wait that failed has ended its trap in [`Self::wake`].)
+    fn continue_trap(&mut self, thread: Ref<Thread>, resume: u8) {
         let t = self.get_mut(thread);
-        t.resume = RESUME_USER;
-        t.wake_code = 0;
+        (t.resume, t.wake_code) = (RESUME_USER, 0);
         if resume == RESUME_RECEIVE {
-            self.get_mut(thread).wake_code = code;
             let result = self.resume_receive();
-            self.get_mut(thread).wake_code = 0;
             self.finish_trap(result);
-        } else if code != 0 && !(code == KERN_TIMEDOUT && self.get(thread).restarting != 0) {
-            self.regs.rip += SYSCALL_BYTES;
-            self.get_mut(thread).restarting = 0;
-            self.regs.rax = code as u32 as u64;
         }
-        // Else the `syscall` instruction is executed again; a restarted operation sees for itself that its time is over.
     }
 
     /// Ends a trap with its result.
@@ -598,6 +648,15 @@ impl<M: Machine> Kernel<M> {
             return true;
         }
         t.suspended == 0 && self.get(t.home).suspended == 0
+    }
+}
+
+/// What a wait that is broken off returns.
+pub(crate) fn interrupted_code(waiting: u8) -> i32 {
+    match waiting {
+        ON_RECEIVE => MACH_RCV_INTERRUPTED,
+        ON_SEND => MACH_SEND_INTERRUPTED,
+        _ => KERN_ABORTED,
     }
 }
 
