@@ -74,7 +74,7 @@ pub struct Account {
     pub frames_peak: u64,
     /// CPU that servers burnt beyond their reserve on calls of this account.
     pub overrun_ns: u64,
-    /// Thread that waits for the destruction to end.
+    /// Threads that wait for the destruction to end, first.
     pub destroyer: Ref<Thread>,
     /// Not 0 while an exhausted cap keeps it off the run queue.
     pub throttled: u32,
@@ -124,6 +124,11 @@ pub struct Limits {
     pub share: u32,
 }
 
+/// What an account may still use or give away of a resource (nothing of a budget that the end of a turn overdrew).
+pub(crate) const fn unused(r: &Resource) -> u64 {
+    r.limit.saturating_sub(r.charged).saturating_sub(r.given).saturating_sub(r.escrow)
+}
+
 impl<M: Machine> Kernel<M> {
     /// Charges `n` of a stock.
     ///
@@ -139,8 +144,7 @@ impl<M: Machine> Kernel<M> {
             }
         }
         let account = self.get(payer.account);
-        let r = &account.resources[resource];
-        if r.limit - r.charged - r.given - r.escrow < n {
+        if unused(&account.resources[resource]) < n {
             if payer.call.is_some() && resource == FRAMES {
                 return self.charge_escrow(payer, n);
             }
@@ -195,7 +199,7 @@ impl<M: Machine> Kernel<M> {
     /// `KERN_RESOURCE_SHORTAGE` (nothing changed).
     pub fn escrow(&mut self, account: Ref<Account>, n: u64) -> Result<(), Stop> {
         let r = &mut self.get_mut(account).resources[FRAMES];
-        if r.limit - r.charged - r.given - r.escrow < n {
+        if unused(r) < n {
             return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));
         }
         r.escrow += n;
@@ -252,13 +256,10 @@ impl<M: Machine> Kernel<M> {
         for (i, r) in a.resources.iter().enumerate() {
             let up = &mut self.get_mut(parent).resources[i];
             if i == CPU || i == IO {
-                // A flow: what was used stays used.
+                // A flow: what was used stays used (a budget of CPU may be overdrawn by the end of a turn).
                 up.charged = up.charged.saturating_add(r.charged);
                 if r.limit != UNLIMITED {
                     up.given -= r.limit;
-                    if up.limit != UNLIMITED {
-                        debug_assert!(up.charged + up.given + up.escrow <= up.limit);
-                    }
                 }
             } else {
                 up.given -= r.limit;
@@ -273,17 +274,19 @@ impl<M: Machine> Kernel<M> {
         if a.next.is_some() {
             self.get_mut(a.next).prev = a.prev;
         }
+        self.wake_destroyer(account);
+        let moved = self.leave_scheduler(account);
         self.free_object(account);
+        self.enqueue_all(moved);
     }
 
     fn can_give(&self, parent: Ref<Account>, resource: usize, n: u64) -> bool {
         let r = &self.get(parent).resources[resource];
         if resource == CPU || resource == IO {
             // "No limit" can be handed on by whoever has no limit.
-            return n == UNLIMITED && r.limit == UNLIMITED
-                || n != UNLIMITED && r.limit.saturating_sub(r.charged + r.given + r.escrow) >= n;
+            return n == UNLIMITED && r.limit == UNLIMITED || n != UNLIMITED && unused(r) >= n;
         }
-        r.limit - r.charged - r.given - r.escrow >= n
+        unused(r) >= n
     }
 
     fn give(&mut self, parent: Ref<Account>, child: Ref<Account>, resource: usize, n: u64) {
@@ -320,7 +323,7 @@ impl<M: Machine> Kernel<M> {
             self.get_mut(child).resources[resource].limit += n;
         } else {
             let r = &mut self.get_mut(child).resources[resource];
-            if r.limit - r.charged - r.given - r.escrow < n {
+            if unused(r) < n {
                 return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));
             }
             r.limit -= n;

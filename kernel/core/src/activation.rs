@@ -104,7 +104,7 @@ pub struct Activation {
     pub ports: Ref<Port>,
     /// Id of `payer_account`, by which a dead one is recognised.
     pub payer_id: u64,
-    /// Hard end of an exit that overran its reserve.
+    /// Hard end of an exit that overran its reserve, in CPU time of its thread.
     pub overrun_until: u64,
     /// One-way with a receive half: deadline of that.
     pub receive_deadline: u64,

@@ -149,6 +149,7 @@ impl<M: Machine> Kernel<M> {
         let t = self.get_mut(current);
         t.top = act;
         t.depth += 1;
+        t.restarting = 0;
         self.regs = UserRegs {
             rip: p.entry,
             rsp: window + STACK_TOP - 8,
@@ -339,7 +340,7 @@ impl<M: Machine> Kernel<M> {
         (t.resume, t.restarting, t.wake_code) = (RESUME_USER, 0, 0);
         let l = self.get_mut(lower);
         l.upper = Ref::NONE;
-        l.used_io += a.used_io;
+        l.used_io = l.used_io.saturating_add(a.used_io);
         l.used_cpu += a.used_cpu;
         if l.payer_mode == 0 {
             if l.left.cpu_ns != UNLIMITED {

@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::memory::{HELD, Memory};
 use crate::object::{Kind, Ref};
 use crate::port::{KERNEL, Port};
-use crate::task::{TASK_ALIVE, TASK_DYING, Task};
+use crate::task::{TASK_ALIVE, Task};
 use crate::thread::{ON_END, RESUME_RESTART, Thread};
 
 impl<M: Machine> Kernel<M> {
@@ -82,13 +82,24 @@ impl<M: Machine> Kernel<M> {
 
     /// Lets whoever waits for the end of `account` look again.
     pub(crate) fn wake_destroyer(&mut self, account: Ref<Account>) {
-        let thread = core::mem::take(&mut self.get_mut(account).destroyer);
-        if thread.is_some() && self.is_object(thread.raw(), Kind::Thread, 3) {
-            let t = self.get(thread);
-            if t.waiting == ON_END && t.wait_on == account.raw() {
-                self.wake(thread, 0);
-            }
+        while self.get(account).destroyer.is_some() {
+            self.wake(self.get(account).destroyer, 0);
         }
+    }
+
+    /// Takes a parked thread off the list of those that wait for the end of an account.
+    pub(crate) fn end_unlink(&mut self, thread: Ref<Thread>) {
+        let t = *self.get(thread);
+        if t.wait_prev.is_some() {
+            self.get_mut(t.wait_prev).wait_next = t.wait_next;
+        } else {
+            self.get_mut(Ref::<Account>::from_raw(t.wait_on)).destroyer = t.wait_next;
+        }
+        if t.wait_next.is_some() {
+            self.get_mut(t.wait_next).wait_prev = t.wait_prev;
+        }
+        let t = self.get_mut(thread);
+        (t.wait_next, t.wait_prev) = (Ref::NONE, Ref::NONE);
     }
 
     /// Destroys one thing that `account` pays for. True: there is nothing more but perhaps its port's frame.
@@ -114,7 +125,12 @@ impl<M: Machine> Kernel<M> {
         }
         if waits {
             let current = self.current;
-            self.get_mut(account).destroyer = current;
+            let next = core::mem::replace(&mut self.get_mut(account).destroyer, current);
+            let t = self.get_mut(current);
+            (t.wait_next, t.wait_prev) = (next, Ref::NONE);
+            if next.is_some() {
+                self.get_mut(next).wait_prev = current;
+            }
             return Err(self.block(ON_END, account.raw(), RESUME_RESTART, u64::MAX));
         }
         Ok(true)
@@ -132,10 +148,8 @@ impl<M: Machine> Kernel<M> {
             TASK => {
                 let task = Ref::<Task>::from_raw(raw);
                 if self.get(task).head.state == TASK_ALIVE {
-                    self.get_mut(task).head.state = TASK_DYING;
-                } else {
-                    // It is taken apart here, at the destroyer's expense.
-                    self.unlink_reaping(task);
+                    // The reaper goes on should the destroyer end first.
+                    self.task_terminate(task)?;
                 }
                 self.task_reap(task)?;
                 Ok(Destroyed::Yes)
@@ -184,24 +198,6 @@ impl<M: Machine> Kernel<M> {
             }
             // Accounts are gone with the children; FPU registers go with their activation.
             _ => Ok(Destroyed::ByItsOwner),
-        }
-    }
-
-    /// Takes a task off the reaper's list, if it is there.
-    fn unlink_reaping(&mut self, task: Ref<Task>) {
-        let mut at = self.reaping;
-        if at == task {
-            self.reaping = self.get(task).reap_next;
-            return;
-        }
-        while at.is_some() {
-            let next = self.get(at).reap_next;
-            if next == task {
-                let after = self.get(task).reap_next;
-                self.get_mut(at).reap_next = after;
-                return;
-            }
-            at = next;
         }
     }
 }

@@ -4,7 +4,8 @@
 //! in a dead task - popped without running; inside a critical section - runs on, on its escrow, until the section ends; else the port's unwind entry
 //! runs on the escrow, then it is popped; without an unwind entry it is popped at once. The caller finds an error reply in its buffer.
 //! Bound: what the unwind reserve declares; beyond it the server pays, up to [`OVERRUN_FACTOR`] times the reserve and [`OVERRUN_NS`]; then the activation is
-//! popped by force, and if it sat in a critical section the server, whose state is lost, is terminated.
+//! popped by force, and if it sat in a critical section the server, whose state is lost, is terminated. These are bounds of CPU time, so that a server that is
+//! short of it loses nothing; waits during an exit are broken off after [`EXIT_WAIT_NS`].
 
 use drover_abi::account::UNLIMITED;
 use drover_abi::returns::{KERN_ABORTED, KERN_RESOURCE_SHORTAGE, KERN_TERMINATED, MIG_SERVER_DIED};
@@ -22,6 +23,8 @@ use crate::thread::{BLOCKED, Thread};
 pub const OVERRUN_FACTOR: u64 = 16;
 /// And this much more, ns.
 pub const OVERRUN_NS: u64 = 10_000_000;
+/// How long the waits of one exit may last, all together; then they are broken off. (Its CPU has bounds of its own.)
+pub const EXIT_WAIT_NS: u64 = 1_000_000_000;
 /// Bytes below the stack pointer that belong to the interrupted code.
 const RED_ZONE: u64 = 256;
 
@@ -79,11 +82,14 @@ impl<M: Machine> Kernel<M> {
         let pending = block + core::mem::offset_of!(LocalBlock, exit_pending) as u64;
         // The block was readable a moment ago; if writing fails the section simply runs to the return.
         let _ = self.copyout(a.task, pending, &u32::from(a.exit).to_le_bytes());
+        let waits_until = self.machine.now().saturating_add(EXIT_WAIT_NS);
+        let thread = a.thread;
         let a = self.get_mut(act);
         a.phase = CRITICAL;
         a.left.cpu_ns = a.escrow_cpu;
         a.escrow_cpu = 0;
-        a.left.deadline_ns = u64::MAX;
+        a.left.deadline_ns = waits_until;
+        self.limit_wait(thread, waits_until);
     }
 
     /// The current thread's top activation must exit and is not in a dead task's way any more: start unwinding, or pop.
@@ -102,7 +108,8 @@ impl<M: Machine> Kernel<M> {
         let act = self.get(thread).top;
         let a = *self.get(act);
         let entry = if a.port.is_some() { self.get(a.port).unwind_entry } else { 0 };
-        if entry == 0 || a.task.is_none() {
+        // A reply that is out already only has its window to be closed.
+        if entry == 0 || a.task.is_none() || a.head.state != 0 {
             self.finish_or_retry(thread);
             return;
         }
@@ -112,12 +119,13 @@ impl<M: Machine> Kernel<M> {
         } else {
             stack.end
         };
+        let waits_until = self.machine.now().saturating_add(EXIT_WAIT_NS);
         let a = self.get_mut(act);
         a.phase = UNWINDING;
         a.payer_mode = 0;
         a.left.cpu_ns = if a.escrow_cpu != 0 { a.escrow_cpu } else { a.left.cpu_ns.max(1) };
         a.escrow_cpu = 0;
-        a.left.deadline_ns = u64::MAX;
+        a.left.deadline_ns = waits_until;
         let (reason, window) = (a.exit, a.window);
         self.regs = drover_abi::regs::UserRegs {
             rip: entry,
@@ -153,8 +161,11 @@ impl<M: Machine> Kernel<M> {
     /// `Stop::Again`: the window is large.
     pub(crate) fn finish_exit(&mut self, thread: Ref<Thread>) -> Result<(), Stop> {
         let act = self.get(thread).top;
+        if thread == self.current {
+            self.charge_time();
+        }
         self.window_close(act)?;
-        let code = self.deliver_exit(act);
+        let code = if self.get(act).head.state == 0 { self.deliver_exit(act) } else { 0 };
         self.pop(thread, code)?;
         self.after_pop(thread);
         Ok(())
@@ -192,7 +203,7 @@ impl<M: Machine> Kernel<M> {
         let a = *self.get(act);
         let reserve = if a.port.is_some() { self.get(a.port).unwind_cpu } else { 0 };
         if a.head.flags == 0 {
-            let until = self.charged_until + reserve * OVERRUN_FACTOR + OVERRUN_NS;
+            let until = self.get(a.thread).cpu_ns + reserve * OVERRUN_FACTOR + OVERRUN_NS;
             let a = self.get_mut(act);
             a.head.flags = 1;
             a.payer_mode = PAYER_OWN as u8;
@@ -206,14 +217,12 @@ impl<M: Machine> Kernel<M> {
             if a.port.is_some() {
                 self.get_mut(a.port).overruns += 1;
             }
-            let bound = reserve * OVERRUN_FACTOR + OVERRUN_NS;
-            self.get_mut(a.payer).overrun_ns += bound;
             return;
         }
-        if self.charged_until < a.overrun_until {
+        if self.get(a.thread).cpu_ns < a.overrun_until {
             return;
         }
-        if phase == CRITICAL && a.task.is_some() {
+        if phase == CRITICAL && a.task.is_some() && self.critical_depth(act) > 0 {
             self.server_broken(a.task);
         }
         let thread = a.thread;

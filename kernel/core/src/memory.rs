@@ -534,10 +534,7 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE`. Nothing is changed either way.
     pub(crate) fn can_charge(&self, payer: Payer, frames: u64, objects: u64) -> Result<(), Stop> {
-        let free = |resource: usize| {
-            let r = &self.get(payer.account).resources[resource];
-            r.limit - r.charged - r.given - r.escrow
-        };
+        let free = |resource: usize| crate::account::unused(&self.get(payer.account).resources[resource]);
         let mut short = free(drover_abi::account::FRAMES) < frames || self.get(payer.account).head.state != 0;
         if payer.call.is_some() {
             let act = self.get(payer.call);

@@ -2,11 +2,11 @@
 //!
 //! An account with ready threads stands in the run queue by its virtual time, which grows by ns / share while one of its threads runs. An account
 //! that was idle starts at the present virtual time: sleeping saves nothing up. A thread that is current stands in no ready list.
-//! A thread in a server stands in the list of the account that pays for it there. A waiter that lends (`WAIT_LEND`) keeps its place in the
+//! A thread in a server stands in the list of the account that pays for it there, or of that one's client when it is a session. A waiter that lends (`WAIT_LEND`) keeps its place in the
 //! list; when its turn comes the owner of what it waits for runs instead (the turn is the waiter's, the CPU time the owner's payer's).
 //! Deliberately absent: priorities.
 
-use drover_abi::account::{CPU, UNLIMITED};
+use drover_abi::account::{ACCOUNT_SESSION, CPU, UNLIMITED};
 use drover_abi::returns::{
     KERN_ABORTED, KERN_TIMEDOUT, MACH_RCV_INTERRUPTED, MACH_RCV_TIMED_OUT, MACH_SEND_INTERRUPTED,
     MACH_SEND_TIMED_OUT,
@@ -67,6 +67,15 @@ impl<M: Machine> Kernel<M> {
             PAYER_ACCOUNT if a.task.is_some() => self.get(a.task).account,
             _ => a.payer,
         }
+    }
+
+    /// The account in whose turns an activation runs: that of its payer, or its client's when that is a session.
+    fn turn_account(&self, act: Ref<Activation>) -> Ref<Account> {
+        let mut account = self.payer_account(act);
+        while u32::from(self.get(account).head.flags) & ACCOUNT_SESSION != 0 && self.get(account).parent.is_some() {
+            account = self.get(account).parent;
+        }
+        account
     }
 
     /// The activation whose ceilings apply to what its thread does now: none in payer modes OWN and ACCOUNT.
@@ -158,7 +167,7 @@ impl<M: Machine> Kernel<M> {
         if self.get(thread).queued != 0 {
             return;
         }
-        let account = self.payer_account(self.get(thread).top);
+        let account = self.turn_account(self.get(thread).top);
         let tail = self.get(account).ready_tail;
         let t = self.get_mut(thread);
         t.queued = 1;
@@ -334,7 +343,7 @@ impl<M: Machine> Kernel<M> {
         let late = matches!(code, KERN_TIMEDOUT | MACH_SEND_TIMED_OUT) && t.restarting != 0;
         if code != 0 && !late {
             // The trap ends here. (A restarted operation sees for itself that its time is over.)
-            (t.resume, t.restarting, t.wake_code) = (RESUME_USER, 0, 0);
+            (t.resume, t.restarting) = (RESUME_USER, 0);
             let regs = if thread == current { &mut self.regs } else { &mut self.get_mut(top).regs };
             if resume == RESUME_RESTART {
                 regs.rip += SYSCALL_BYTES;

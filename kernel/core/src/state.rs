@@ -6,7 +6,7 @@ use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_NO_ACCESS};
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::object::Ref;
-use crate::thread::{BLOCKED, READY, RESUME_USER, Thread};
+use crate::thread::{BLOCKED, READY, RESUME_RESTART, RESUME_USER, Thread};
 
 /// `i386_THREAD_STATE`.
 const FLAVOR_THREAD: i32 = 1;
@@ -105,7 +105,7 @@ impl<M: Machine> Kernel<M> {
         } else {
             let bottom = t.bottom;
             self.get_mut(bottom).regs = r;
-            if t.head.state != BLOCKED {
+            if t.head.state != BLOCKED || t.resume == RESUME_RESTART {
                 self.get_mut(thread).resume = RESUME_USER;
             }
         }

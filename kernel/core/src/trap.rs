@@ -8,6 +8,7 @@ use drover_abi::returns::{
 use drover_abi::trap;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::account::unused;
 use crate::activation::{Exit, RUNNING};
 use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
@@ -214,7 +215,7 @@ impl<M: Machine> Kernel<M> {
         let act = self.here();
         let account = self.payer_account(act);
         let r = self.get(account).resources[IO];
-        if r.limit != UNLIMITED && r.limit - r.charged - r.given - r.escrow < units {
+        if r.limit != UNLIMITED && unused(&r) < units {
             return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));
         }
         if self.ceilings(act).is_some() {
