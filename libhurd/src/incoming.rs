@@ -18,10 +18,12 @@ use crate::{ool, port};
 /// Most rights that a handler can keep.
 const KEPT: usize = 8;
 
-/// The request's rights and memory.
-pub struct Incoming {
+/// The request's rights and memory. Most requests bring none, and then this costs nothing.
+pub struct Incoming(Option<Guarded>);
+
+struct Guarded {
     kept: Rc<[Cell<PortName>; KEPT]>,
-    guard: Option<OnExit>,
+    guard: OnExit,
 }
 
 impl Incoming {
@@ -29,31 +31,31 @@ impl Incoming {
     /// demultiplexer gets, is the one to pass.
     #[must_use]
     pub fn new(message: &[u8]) -> Self {
-        let kept = Rc::new([const { Cell::new(PortName::NULL) }; KEPT]);
-        let complex =
-            Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
-        let guard = complex.then(|| {
-            let (kept, start, len) = (kept.clone(), message.as_ptr(), message.len());
-            on_exit(move || {
+        let complex = Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
+        Self(complex.then(|| {
+            let kept = Rc::new([const { Cell::new(PortName::NULL) }; KEPT]);
+            let (shared, start, len) = (kept.clone(), message.as_ptr(), message.len());
+            let guard = on_exit(move || {
                 // SAFETY: the buffer that a request was received in outlives its call, and nobody writes it meanwhile.
-                release_all(unsafe { core::slice::from_raw_parts(start, len) }, &kept);
-            })
-        });
-        Self { kept, guard }
+                release_all(unsafe { core::slice::from_raw_parts(start, len) }, &shared);
+            });
+            Guarded { kept, guard }
+        }))
     }
 
-    /// The handler keeps one user reference of the right `name`. False if it keeps too many already: then the right is not its own.
+    /// The handler keeps one user reference of the right `name`, which the request brought. False if it keeps too many already: then the
+    /// right is not its own.
     pub fn keep(&self, name: PortName) -> bool {
         if !name.is_valid() {
             return true;
         }
-        let free = self.kept.iter().find(|slot| !slot.get().is_valid());
+        let free = self.0.iter().flat_map(|guarded| guarded.kept.iter()).find(|slot| !slot.get().is_valid());
         free.map(|slot| slot.set(name)).is_some()
     }
 
     /// The handlers are done. After success all but what was kept is released; after an error the server does that.
     pub fn finish(self, outcome: Outcome, reply: &[u8]) {
-        let Some(guard) = self.guard else { return };
+        let Some(Guarded { guard, .. }) = self.0 else { return };
         let failed = match outcome {
             Outcome::NotMine => true,
             Outcome::NoReply => false,
@@ -95,7 +97,10 @@ mod tests {
 
     #[test]
     fn keeping_is_bounded() {
-        let incoming = Incoming::new(&[0; 32]);
+        let mut message = [0u8; 48];
+        assert!(!Incoming::new(&message).keep(PortName(1)), "it brought nothing");
+        message[3] = 0x80;
+        let incoming = Incoming::new(&message);
         assert!(incoming.keep(PortName::NULL));
         for name in 1..=KEPT as u32 {
             assert!(incoming.keep(PortName(name)));

@@ -35,9 +35,6 @@ struct View<'a> {
     scratch: RefCell<Vec<u8>>,
 }
 
-/// Blocks of a directory read at a time.
-const DIRECTORY_BLOCKS: usize = 4;
-
 impl Tree for View<'_> {
     type Node = Inode;
 
@@ -93,7 +90,7 @@ impl Ext2 {
     ) -> Result<DirLookupReply, i32> {
         let ids = dir.ids()?;
         let start = self.inode(dir.shared.inode)?;
-        let scratch = alloc::vec![0; self.fs.block_size() * DIRECTORY_BLOCKS];
+        let scratch = alloc::vec![0; self.fs.block_size()];
         let view = View { ext2: self, ids: &ids, scratch: RefCell::new(scratch) };
         match walk(&view, &start, path, flags) {
             Ok(End::At(inode)) => {

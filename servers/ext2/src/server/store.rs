@@ -71,6 +71,9 @@ impl Store {
                 return Ok((done, cache.generation()));
             }
             done = end;
+            if done == out.len() {
+                return Ok((done, cache.generation()));
+            }
         }
     }
 

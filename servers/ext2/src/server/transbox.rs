@@ -22,6 +22,9 @@ use libhurd::errno::EBUSY;
 /// Boxes that one owner may have at a time, root excepted.
 pub(super) const MAX_PER_OWNER: usize = 64;
 
+/// See [`Boxes`].
+const HASHES: usize = 256;
+
 /// Which start is meant: the box, and the number of the start, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
@@ -81,22 +84,48 @@ struct Place<C> {
 pub(super) struct Boxes<C> {
     places: Vec<Place<C>>,
     last: u64,
+    /// How many boxes that are not idle have a node of this number modulo [`HASHES`]: most nodes are nobody's, and every lookup asks.
+    busy: [u16; HASHES],
 }
 
 impl<C: Clone + PartialEq> Boxes<C> {
     /// A table of `size` boxes, allocated now and never again.
     pub(super) fn new(size: usize) -> Self {
         let free = || Place { node: 0, owner: 0, number: 0, state: State::Idle { failed: None } };
-        Self { places: (0..size).map(|_| free()).collect(), last: 0 }
+        Self { places: (0..size).map(|_| free()).collect(), last: 0, busy: [0; HASHES] }
     }
 
     fn find(&self, node: u32) -> Option<usize> {
         self.places.iter().position(|place| place.node == node)
     }
 
+    /// Changes what is in a place.
+    fn put(&mut self, index: usize, new: Place<C>) -> Option<Place<C>> {
+        let weight = |place: &Place<C>| u16::from(!matches!(place.state, State::Idle { .. }));
+        let place = self.places.get_mut(index)?;
+        let old = core::mem::replace(place, new);
+        for (place, add) in [(&*place, true), (&old, false)] {
+            if let Some(count) = self.busy.get_mut(place.node as usize % HASHES) {
+                *count = if add {
+                    count.saturating_add(weight(place))
+                } else {
+                    count.saturating_sub(weight(place))
+                };
+            }
+        }
+        Some(old)
+    }
+
+    /// Changes the state of a place, as part of the same start or of a new one.
+    fn put_state(&mut self, index: usize, number: u64, state: State<C>) -> Option<State<C>> {
+        let place = self.places.get(index)?;
+        let new = Place { node: place.node, owner: place.owner, number, state };
+        self.put(index, new).map(|old| old.state)
+    }
+
     /// The place of a start, if its number is still the place's.
-    fn at(&mut self, ticket: Ticket) -> Option<&mut Place<C>> {
-        self.places.get_mut(ticket.place).filter(|place| place.number == ticket.number)
+    fn at(&self, ticket: Ticket) -> Option<&Place<C>> {
+        self.places.get(ticket.place).filter(|place| place.number == ticket.number)
     }
 
     /// A box for `node`: its own, else the free one that has been free for longest.
@@ -133,9 +162,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
         let index = self.place_for(node, owner)?;
         self.last += 1;
         let number = self.last;
-        if let Some(place) = self.places.get_mut(index) {
-            *place = Place { node, owner, number, state: State::Starting };
-        }
+        self.put(index, Place { node, owner, number, state: State::Starting });
         Ok(Visit::Start(Ticket { place: index, number }))
     }
 
@@ -143,7 +170,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     pub(super) fn started(&mut self, ticket: Ticket, control: C) -> Option<C> {
         match self.at(ticket) {
             Some(place) if matches!(place.state, State::Starting) => {
-                place.state = State::Active(control);
+                self.put_state(ticket.place, ticket.number, State::Active(control));
                 None
             }
             _ => Some(control),
@@ -154,7 +181,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
     pub(super) fn failed(&mut self, ticket: Ticket, code: i32) -> bool {
         match self.at(ticket) {
             Some(place) if matches!(place.state, State::Starting) => {
-                place.state = State::Idle { failed: Some(code) };
+                self.put_state(ticket.place, ticket.number, State::Idle { failed: Some(code) });
                 true
             }
             _ => false,
@@ -179,14 +206,12 @@ impl<C: Clone + PartialEq> Boxes<C> {
     /// The control port has died. The one in the box comes back if it was that one.
     pub(super) fn died(&mut self, node: u32, control: &C) -> Option<C> {
         let index = self.find(node)?;
-        let place = self.places.get_mut(index)?;
-        match &place.state {
+        match &self.places.get(index)?.state {
             State::Active(active) if active == control => {}
             _ => return None,
         }
         self.last += 1;
-        place.number = self.last;
-        match core::mem::replace(&mut place.state, State::Idle { failed: None }) {
+        match self.put_state(index, self.last, State::Idle { failed: None })? {
             State::Active(active) => Some(active),
             _ => None,
         }
@@ -211,9 +236,9 @@ impl<C: Clone + PartialEq> Boxes<C> {
 
     /// Whether a translator runs or is being started.
     pub(super) fn is_busy(&self, node: u32) -> bool {
-        self.find(node)
-            .and_then(|at| self.places.get(at))
-            .is_some_and(|place| !matches!(place.state, State::Idle { .. }))
+        let idle = |place: &Place<C>| matches!(place.state, State::Idle { .. });
+        self.busy.get(node as usize % HASHES) != Some(&0)
+            && self.find(node).and_then(|at| self.places.get(at)).is_some_and(|place| !idle(place))
     }
 
     /// Sets the running translator (`None`: there shall be none). What was there before comes back.
@@ -232,7 +257,7 @@ impl<C: Clone + PartialEq> Boxes<C> {
             (None, None) => return Ok(None),
             (None, Some(_)) => self.place_for(node, owner).map_err(Refused::Code)?,
         };
-        let Some(place) = self.places.get_mut(index) else { return Ok(None) };
+        let Some(place) = self.places.get(index) else { return Ok(None) };
         if place.node == node {
             match &place.state {
                 State::Starting if exclusive => return Err(Refused::Code(EBUSY)),
@@ -248,9 +273,9 @@ impl<C: Clone + PartialEq> Boxes<C> {
             Some(control) => State::Active(control),
             None => State::Idle { failed: None },
         };
-        let before = core::mem::replace(place, Place { node, owner, number: self.last, state });
-        Ok(match before.state {
-            State::Active(old) => Some(old),
+        let before = self.put(index, Place { node, owner, number: self.last, state });
+        Ok(match before.map(|place| place.state) {
+            Some(State::Active(old)) => Some(old),
             _ => None,
         })
     }

@@ -8,6 +8,7 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::time::Duration;
 
 use ext2::Inode;
 use libhurd::abi::returns::{KERN_ABORTED, MACH_SEND_INVALID_DEST, MIG_SERVER_DIED};
@@ -18,7 +19,7 @@ use libhurd::mig::{Port, PortName};
 use libhurd::port::SendRight;
 use libhurd::stubs::{fsys, payer};
 use libhurd::wait::{Event, WaitError};
-use libhurd::{Deadline, Mach, own, syscall, thread};
+use libhurd::{Deadline, Mach, clock, own, syscall, thread};
 
 use super::policy::NodeLock;
 use super::transbox::{Boxes, Outcome, Refused, Ticket, Visit};
@@ -28,6 +29,10 @@ use super::{Ext2, code_of, onward, starter};
 const BOXES: usize = 256;
 /// How often a visitor begins anew because the translator that it found had died.
 const ATTEMPTS: u32 = 4;
+/// How often the maker of a starter looks whether it runs; then the start has failed.
+const TAKE_OVER: u32 = 4000;
+/// After which time.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A control port. Two are the same if their port is.
 #[derive(Clone, Debug)]
@@ -134,8 +139,12 @@ impl Translators {
     }
 
     /// Waits for the end of a start; `None`: look again.
-    fn wait(&self, ticket: Ticket) -> Result<Option<Control>, i32> {
+    ///
+    /// Whoever had a starter made (`made`) has promised the start in its stead until the starter runs, which depends on the owner's share of the CPU.
+    /// For that long there is nobody else to wait for, and it looks again and again, at most as often as [`TAKE_OVER`] says.
+    fn wait(&self, ticket: Ticket, made: bool) -> Result<Option<Control>, i32> {
         let event = self.events.get(ticket.place).ok_or(EDIED)?;
+        let mut looks = 0;
         loop {
             match self.boxes.lock()?.outcome(ticket) {
                 Outcome::Pending => {}
@@ -148,6 +157,11 @@ impl Translators {
             match event.wait(deadline) {
                 // The starter's account is gone, and the starter with it.
                 Err(WaitError::OwnerDied) => self.finish(ticket, Err(EDIED)),
+                Err(WaitError::Deadlock) if made && looks < TAKE_OVER => {
+                    looks += 1;
+                    clock::sleep(LOOK_AGAIN)?;
+                }
+                Err(WaitError::Deadlock) if made => self.finish(ticket, Err(EDIED)),
                 Err(error) => return Err(error.into()),
                 Ok(_) => {}
             }
@@ -170,7 +184,7 @@ impl Translators {
                 Ok(old) => return Ok(old),
                 Err(Refused::Code(code)) => return Err(code),
                 // Whatever became of it, we try again.
-                Err(Refused::Starting(ticket)) => match self.wait(ticket) {
+                Err(Refused::Starting(ticket)) => match self.wait(ticket, false) {
                     Err(code) if self.is_pending(ticket)? => return Err(code),
                     _ => {}
                 },
@@ -245,16 +259,18 @@ impl Ext2 {
                 }
                 visit
             };
+            let mut made = false;
             let ticket = match visit {
                 Visit::Plain => return Ok(None),
                 Visit::Active(control) => return Ok(Some(control)),
                 Visit::Wait(ticket) => ticket,
                 Visit::Start(ticket) => {
                     self.start_translator(inode, ticket, mark);
+                    made = true;
                     ticket
                 }
             };
-            if let Some(control) = self.translators.wait(ticket)? {
+            if let Some(control) = self.translators.wait(ticket, made)? {
                 return Ok(Some(control));
             }
         }
