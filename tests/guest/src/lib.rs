@@ -14,4 +14,5 @@ extern crate alloc;
 
 pub mod board;
 pub mod machine;
+pub mod record;
 pub mod walk;

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use libhurd::file::{Context, File, O_NOLINK, O_READ, S_IFDIR, S_IFMT, entries};
 use libhurd::mig::PortName;
 use libhurd::stubs::types::IoStatbuf;
-use libhurd::{Offer, ool};
 use libhurd::{Mach, stubs::fs};
+use libhurd::{Offer, ool};
 
 /// Deepest directory that is entered.
 const MAX_DEPTH: usize = 64;
