@@ -14,6 +14,9 @@ pub const KERNEL: &str = "drover-kernel";
 /// Programs that must run before there is a file system, in the order of their GRUB modules; `startup` is the first task.
 pub const BOOT_MODULES: &[&str] = &["startup", "storage", "ext2", "exec", "proc", "auth", "console"];
 
+/// Programs of the guest's test package that the first task starts from a module, so that they run even without a file system.
+const DRIVERS: &[&str] = &["guest-tests", "dos", "bench"];
+
 /// Programs whose place on the image is not `/bin`.
 const HURD: &[&str] = &["hello", "storage", "ext2", "exec", "proc", "auth", "console", "startup"];
 
@@ -24,7 +27,7 @@ pub struct Program {
     pub package: String,
     /// The program (cargo's binary target).
     pub name: String,
-    /// From the guest's test package: loaded as a module too, so that it runs without a file system.
+    /// From the guest's test package.
     pub test: bool,
 }
 
@@ -32,7 +35,8 @@ impl Program {
     /// Whether GRUB loads it beside the kernel.
     #[must_use]
     pub fn is_module(&self) -> bool {
-        self.test || BOOT_MODULES.contains(&self.name.as_str())
+        let name = self.name.as_str();
+        BOOT_MODULES.contains(&name) || self.test && DRIVERS.contains(&name)
     }
 
     /// Its path on the root image.
@@ -130,7 +134,8 @@ mod tests {
     fn places() {
         assert!(program("startup", false).is_module());
         assert!(!program("sh", false).is_module());
-        assert!(program("ktest", true).is_module(), "test programs run without a file system");
+        assert!(program("dos", true).is_module(), "drivers run without a file system");
+        assert!(!program("victim", true).is_module() && !program("dos", false).is_module());
         assert_eq!(program("hello", false).image_path(), "/hurd/hello");
         assert_eq!(program("sh", false).image_path(), "/bin/sh");
     }
