@@ -3,6 +3,7 @@
 //! Decode and check everything, reserve, then commit: a refused call changes nothing. The crossing itself moves no charge: the payer stays, only the
 //! ceilings of the callee are armed (the minimum of the offer and what remains to the caller). See `docs/call-path.md`.
 
+use drover_abi::PAGE_SIZE;
 use drover_abi::account::{CALLS, UNLIMITED};
 use drover_abi::donation::Donation;
 use drover_abi::message::{HEADER_SIZE, Header, bits, msgt, option};
@@ -18,6 +19,7 @@ use zerocopy::IntoBytes;
 
 use crate::account::Payer;
 use crate::activation::{Activation, Exit, RUNNING};
+use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::message::MachMsg;
@@ -217,7 +219,9 @@ impl<M: Machine> Kernel<M> {
             in_call: 1,
             user: [0; 26],
         };
-        self.copyout(task, window, block.as_bytes())
+        self.copyout(task, window, block.as_bytes())?;
+        // Every call uses the top of its stack: spare it the fault.
+        self.fault_window(task, window + STACK_TOP - PAGE_SIZE as u64, Access::Write).map(|_| ())
     }
 
     /// Frees an activation that never ran; CALLS stays charged for the caller to take back.

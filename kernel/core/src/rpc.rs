@@ -25,6 +25,23 @@ use crate::thread::Receive;
 pub const REQUEST_MAX: usize = 4224;
 /// Largest reply of the kernel.
 pub const REPLY_MAX: usize = 4224;
+/// Buffers of the usual request, which are quick to clear.
+const SMALL_REQUEST: usize = 256;
+const SMALL_REPLY: usize = 512;
+
+/// Whether a routine's reply may be larger than [`SMALL_REPLY`]: those with arrays inline, and long strings.
+const fn has_large_reply(id: i32) -> bool {
+    use hurd_stubs::{device, drover_host, gnumach, mach, mach_host};
+    matches!(
+        id,
+        mach::id::TASK_INFO
+            | mach::id::THREAD_GET_STATE
+            | mach::id::THREAD_INFO
+            | device::id::DEVICE_GET_STATUS
+    ) || id >= mach_host::BASE && id < mach_host::BASE + 100
+        || id >= drover_host::BASE && id < drover_host::BASE + 100
+        || id == gnumach::id::VM_PAGES_PHYS
+}
 
 /// A request being served.
 pub(crate) struct Rpc<'k, M> {
@@ -100,9 +117,9 @@ impl<M: Machine> Kernel<M> {
     /// Serves a message to a kernel object's port.
     ///
     /// # Errors
-    /// `MACH_SEND_MSG_TOO_SMALL`, `MACH_SEND_NO_BUFFER` (larger than any request), `KERN_INVALID_ADDRESS`, and what a reply's delivery finds.
+    /// `MACH_SEND_MSG_TOO_SMALL`, `MACH_SEND_NO_BUFFER` (larger than any request), `MACH_SEND_INVALID_HEADER` and its like for the header's rights,
+    /// `KERN_INVALID_ADDRESS`, and what a reply's delivery finds.
     pub(crate) fn kernel_send(&mut self, port: Ref<Port>, args: &MachMsg) -> Result<i32, Stop> {
-        let caller = self.task_here();
         let size = args.send_size as usize;
         if size < HEADER_SIZE || size % 8 != 0 {
             return Err(Stop::Error(MACH_SEND_MSG_TOO_SMALL));
@@ -110,31 +127,60 @@ impl<M: Machine> Kernel<M> {
         if size > REQUEST_MAX {
             return Err(Stop::Error(MACH_SEND_NO_BUFFER));
         }
-        let mut buffer = Aligned([0; REQUEST_MAX]);
-        let request = &mut buffer.0[..size];
+        let mut bytes = [0; HEADER_SIZE];
+        self.copyin(self.task_here(), args.msg, &mut bytes)?;
+        let header = Header::read_from_bytes(&bytes).map_err(|_| Stop::Error(MACH_SEND_MSG_TOO_SMALL))?;
+        if size <= SMALL_REQUEST && !has_large_reply(header.id) {
+            self.kernel_serve(
+                port,
+                args,
+                &mut Aligned([0; SMALL_REQUEST]).0,
+                &mut Aligned([0; SMALL_REPLY]).0,
+            )
+        } else {
+            self.kernel_serve_large(port, args)
+        }
+    }
+
+    /// The same with buffers for anything; apart, so that the usual request does not pay for clearing them.
+    #[inline(never)]
+    fn kernel_serve_large(&mut self, port: Ref<Port>, args: &MachMsg) -> Result<i32, Stop> {
+        self.kernel_serve(port, args, &mut Aligned([0; REQUEST_MAX]).0, &mut Aligned([0; REPLY_MAX]).0)
+    }
+
+    fn kernel_serve(
+        &mut self,
+        port: Ref<Port>,
+        args: &MachMsg,
+        request: &mut [u8],
+        reply: &mut [u8],
+    ) -> Result<i32, Stop> {
+        let caller = self.task_here();
+        let request = &mut request[..args.send_size as usize];
         self.copyin(caller, args.msg, request)?;
-        let Ok((header, _)) = Header::read_from_prefix(request) else {
-            return Err(Stop::Error(MACH_SEND_MSG_TOO_SMALL));
-        };
-        let mut reply = Aligned([0; REPLY_MAX]);
+        let (header, _) =
+            Header::read_from_prefix(request).map_err(|_| Stop::Error(MACH_SEND_MSG_TOO_SMALL))?;
+        self.header_mark(caller, &header)?;
+        self.header_unmark(caller, &header);
         let (kind, object) = (self.get(port).object_kind, self.get(port).object);
         let mut rpc = Rpc { k: self, stop: None, caller, kind, object };
-        let outcome = rpc.dispatch(header.id, request, &mut reply.0);
+        let mut outcome = rpc.dispatch(header.id, request, reply);
         if let Some(stop) = rpc.stop {
             return Err(stop);
         }
-        if remote_disposition(header.bits) == msgt::MOVE_SEND
-            && let Some(right) = self.right_get(caller, header.remote as u32, msgt::MOVE_SEND)
+        // The request is served: its destination right is used up. (The caller may have ended itself.)
+        let moved = remote_disposition(header.bits);
+        if matches!(moved, msgt::MOVE_SEND | msgt::MOVE_SEND_ONCE)
+            && let Some(right) = self.right_get(caller, header.remote as u32, moved)
         {
-            self.right_drop(right);
+            self.dest_consume(right);
         }
-        let outcome = match outcome {
-            Outcome::NotMine => Request::new(mig_runtime::Mode::Raw, request)
-                .map_or(Outcome::NoReply, |request| request.bad_id(&mut reply.0)),
-            other => other,
-        };
+        if outcome == Outcome::NotMine {
+            outcome = Request::new(mig_runtime::Mode::Raw, request)
+                .map_or(Outcome::NoReply, |request| request.bad_id(reply));
+        }
         match outcome {
-            Outcome::Reply(len) => self.kernel_reply(caller, args, &header, &mut reply.0[..len]),
+            Outcome::Reply(len) => self.kernel_reply(caller, args, &header, &mut reply[..len]),
             _ => self.kernel_receive(args),
         }
     }

@@ -2,6 +2,7 @@
 
 use drover_abi::account::{IO, UNLIMITED};
 use drover_abi::donation::{CallInfo, Donation};
+use drover_abi::port::MACH_PORT_NULL;
 use drover_abi::returns::{
     KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_MEMORY_ERROR, KERN_RESOURCE_SHORTAGE, MACH_SEND_INTERRUPTED,
 };
@@ -14,7 +15,6 @@ use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::message::MachMsg;
-use crate::port::MESSAGE;
 
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,37 +119,15 @@ impl<M: Machine> Kernel<M> {
             trap::DROVER_CALL_INFO => self.trap_call_info(r.rdi),
             trap::DROVER_THREAD_EXIT => self.trap_thread_exit(),
             trap::DROVER_CHARGE_IO => self.charge_io(r.rdi),
-            trap::DROVER_ACCOUNT_SELF => {
-                // At home: the account itself. In a call: the caller's, for sessions only.
-                let act = self.here();
-                let account = self.get(act).payer;
-                let port = if self.get(act).lower.is_none() {
-                    self.account_port(account)?
-                } else {
-                    self.patron_port(account)?
-                };
-                self.insert_send(task, port, self.payer_in(task)).map(|name| name as i32)
-            }
-            trap::MACH_REPLY_PORT => {
-                let payer = self.payer_in(task);
-                let port = self.port_create(payer, MESSAGE)?;
-                let name = self.insert_receive(task, port, payer);
-                if name.is_err() {
-                    self.retire_port(port);
-                }
-                name.map(|name| name as i32)
-            }
-            trap::MACH_THREAD_SELF => {
-                let port = self.get(self.current).port;
-                self.insert_send(task, port, self.payer_in(task)).map(|name| name as i32)
-            }
-            trap::MACH_TASK_SELF => {
-                let port = self.get(task).port;
-                self.insert_send(task, port, self.payer_in(task)).map(|name| name as i32)
-            }
-            trap::MACH_HOST_SELF => {
-                self.insert_send(task, self.host, self.payer_in(task)).map(|name| name as i32)
-            }
+            number @ (trap::DROVER_ACCOUNT_SELF
+            | trap::MACH_REPLY_PORT
+            | trap::MACH_THREAD_SELF
+            | trap::MACH_TASK_SELF
+            | trap::MACH_HOST_SELF) => match self.trap_name(number) {
+                // As on Mach a name, or null.
+                Err(Stop::Error(_)) => Ok(MACH_PORT_NULL as i32),
+                result => result.map(|name| name as i32),
+            },
             trap::MACH_PRINT => self.trap_print(r.rdi),
             trap::SWTCH | trap::SWTCH_PRI | trap::THREAD_SWITCH => {
                 self.quantum_end = 0;
@@ -165,6 +143,29 @@ impl<M: Machine> Kernel<M> {
                 Err(Stop::Switched)
             }
         }
+    }
+
+    /// The traps that answer with a name.
+    fn trap_name(&mut self, number: i32) -> Result<u32, Stop> {
+        let task = self.task_here();
+        let payer = self.payer_in(task);
+        let port = match number {
+            trap::MACH_REPLY_PORT => return self.reply_port(task, payer),
+            trap::MACH_THREAD_SELF => self.get(self.current).port,
+            trap::MACH_TASK_SELF => self.get(task).port,
+            trap::MACH_HOST_SELF => self.host,
+            _ => {
+                // At home: the account itself. In a call: the caller's, for sessions only.
+                let act = self.here();
+                let account = self.get(act).payer;
+                if self.get(act).lower.is_none() {
+                    self.account_port(account)?
+                } else {
+                    self.patron_port(account)?
+                }
+            }
+        };
+        self.insert_send(task, port, payer)
     }
 
     fn trap_print(&mut self, address: u64) -> Result<i32, Stop> {
