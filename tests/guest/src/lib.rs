@@ -14,5 +14,6 @@ extern crate alloc;
 
 pub mod board;
 pub mod machine;
+pub mod peer;
 pub mod record;
 pub mod walk;
