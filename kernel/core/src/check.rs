@@ -1,7 +1,7 @@
 //! The conservation checker: the invariants of DESIGN, executable.
 //!
 //! Walks every account, frame, slab, thread and activation. It changes nothing but its own counters. Its cost grows with the memory in use; it is run by tests after
-//! every step, by `host_check_conservation`, and every N operations when `host_set_checking` says so.
+//! every step (with [`Kernel::check_deep`]), by `host_check_conservation`, and every N operations when `host_set_checking` says so.
 
 use core::fmt::Write;
 
@@ -32,6 +32,33 @@ impl Write for Text {
     }
 }
 
+/// Where violations are reported.
+pub(crate) type Report<'a> = dyn FnMut(core::fmt::Arguments<'_>) + 'a;
+
+/// Violations found by one check.
+pub(crate) struct Findings {
+    found: u64,
+    first: [u8; 128],
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self { found: 0, first: [0; 128] }
+    }
+}
+
+impl Findings {
+    /// Notes one.
+    pub(crate) fn add(&mut self, text: core::fmt::Arguments<'_>) {
+        if self.found == 0 {
+            let mut t = Text { bytes: [0; 128], len: 0 };
+            let _ = t.write_fmt(text);
+            self.first = t.bytes;
+        }
+        self.found += 1;
+    }
+}
+
 /// What the walk adds up.
 #[derive(Default)]
 struct Sums {
@@ -40,24 +67,16 @@ struct Sums {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Checks everything; the number of violations found now.
+    /// Checks what conservation is: charges, frames, time, stacks; the number of violations found now.
     pub fn check(&mut self) -> u64 {
         self.charge_time();
         self.checks += 1;
-        let mut found = 0;
-        let mut first = None;
-        let mut report = |text: core::fmt::Arguments<'_>| {
-            found += 1;
-            if first.is_none() {
-                let mut t = Text { bytes: [0; 128], len: 0 };
-                let _ = t.write_fmt(text);
-                first = Some(t.bytes);
-            }
-        };
+        let mut findings = Findings::default();
+        let report = &mut |text: core::fmt::Arguments<'_>| findings.add(text);
         let mut sums = Sums::default();
         let mut account = self.root;
         while account.is_some() {
-            self.check_account(account, &mut sums, &mut report);
+            self.check_account(account, &mut sums, report);
             account = self.next_account(account);
         }
         let total = u64::from(self.total_frames);
@@ -68,13 +87,18 @@ impl<M: Machine> Kernel<M> {
         if self.charged_ns + self.idle_ns != elapsed {
             report(format_args!("time: {} charged + {} idle != {elapsed}", self.charged_ns, self.idle_ns));
         }
-        if found > 0 {
+        self.record(&findings)
+    }
+
+    /// Adds findings to the counters; how many there are.
+    pub(crate) fn record(&mut self, findings: &Findings) -> u64 {
+        if findings.found > 0 {
             if self.violations == 0 {
-                self.first_violation = first.unwrap_or([0; 128]);
+                self.first_violation = findings.first;
             }
-            self.violations += found;
+            self.violations += findings.found;
         }
-        found
+        findings.found
     }
 
     /// The next account in a walk of the whole tree (parents before children).
@@ -94,12 +118,7 @@ impl<M: Machine> Kernel<M> {
         Ref::NONE
     }
 
-    fn check_account(
-        &self,
-        account: Ref<Account>,
-        sums: &mut Sums,
-        report: &mut impl FnMut(core::fmt::Arguments<'_>),
-    ) {
+    fn check_account(&self, account: Ref<Account>, sums: &mut Sums, report: &mut Report<'_>) {
         let a = self.get(account);
         let id = a.id;
         let mut given = [0u64; RESOURCES];
@@ -174,7 +193,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The activation stack: acyclic, of the depth counted, none above the bottom in a dead task, ceilings attenuating.
-    fn check_thread(&self, thread: Ref<Thread>, report: &mut impl FnMut(core::fmt::Arguments<'_>)) {
+    fn check_thread(&self, thread: Ref<Thread>, report: &mut Report<'_>) {
         let t = self.get(thread);
         let mut depth = 0;
         let mut act = t.top;

@@ -32,7 +32,10 @@ impl<M: Machine> Kernel<M> {
         // The first leaf below it.
         let mut leaf = account;
         loop {
-            self.get_mut(leaf).head.state = ACCOUNT_CLOSING as u16;
+            if self.get(leaf).head.state == 0 {
+                self.get_mut(leaf).head.state = ACCOUNT_CLOSING as u16;
+                self.hurry(leaf);
+            }
             let child = self.get(leaf).children;
             if child.is_none() {
                 break;

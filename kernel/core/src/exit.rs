@@ -65,8 +65,16 @@ impl<M: Machine> Kernel<M> {
             self.enter_critical_phase(top);
             return;
         }
+        if thread == self.current {
+            self.charge_time();
+        }
+        // The caller's reserve pays from here.
+        self.get_mut(top).payer_mode = 0;
         if self.get(thread).head.state == BLOCKED {
             self.wake(thread, KERN_ABORTED);
+        } else if self.get(thread).queued != 0 {
+            self.dequeue(thread);
+            self.enqueue(thread);
         }
         if thread == self.current {
             // It gets no further in user mode before `next` sees the exit.

@@ -7,6 +7,9 @@ pub struct HostMachine {
     pages: Vec<Page>,
     /// The time; tests move it.
     pub time: u64,
+    /// How much it goes on by itself whenever the kernel looks at it, ns.
+    pub drift: u64,
+    drifted: std::cell::Cell<u64>,
     /// What was written to the console.
     pub output: Vec<u8>,
     /// What is typed at the console.
@@ -20,7 +23,15 @@ impl HostMachine {
     #[must_use]
     pub fn new(frames: usize) -> Self {
         let pages = (0..frames).map(|_| Page([0xa5; 4096])).collect();
-        Self { pages, time: 0, output: Vec::new(), input: Default::default(), exit: None }
+        Self {
+            pages,
+            time: 0,
+            drift: 0,
+            drifted: Default::default(),
+            output: Vec::new(),
+            input: Default::default(),
+            exit: None,
+        }
     }
 }
 
@@ -46,7 +57,8 @@ impl Machine for HostMachine {
         0
     }
     fn now(&self) -> u64 {
-        self.time
+        self.drifted.set(self.drifted.get() + self.drift);
+        self.time + self.drifted.get()
     }
     fn console_write(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);

@@ -20,6 +20,7 @@ pub mod tree;
 pub mod boot;
 pub mod call;
 pub mod check;
+pub mod check_deep;
 pub mod destroy;
 pub mod exit;
 pub mod fpu;
@@ -65,6 +66,8 @@ pub mod window;
 
 #[cfg(test)]
 mod call_tests;
+#[cfg(test)]
+mod history_tests;
 #[cfg(any(test, feature = "host"))]
 pub mod host;
 #[cfg(test)]

@@ -8,8 +8,8 @@
 
 use drover_abi::account::{ACCOUNT_SESSION, CPU, UNLIMITED};
 use drover_abi::returns::{
-    KERN_ABORTED, KERN_TIMEDOUT, MACH_RCV_INTERRUPTED, MACH_RCV_TIMED_OUT, MACH_SEND_INTERRUPTED,
-    MACH_SEND_TIMED_OUT,
+    KERN_ABORTED, KERN_TERMINATED, KERN_TIMEDOUT, MACH_RCV_INTERRUPTED, MACH_RCV_TIMED_OUT,
+    MACH_SEND_INTERRUPTED, MACH_SEND_TIMED_OUT,
 };
 use drover_abi::trap::{PAYER_ACCOUNT, PAYER_OWN};
 
@@ -63,7 +63,12 @@ impl<M: Machine> Kernel<M> {
         let a = self.get(act);
         match u64::from(a.payer_mode) {
             PAYER_OWN if a.task.is_some() => self.get(a.task).account,
-            PAYER_ACCOUNT if self.account_is(a.payer_account, a.payer_id) => a.payer_account,
+            PAYER_ACCOUNT
+                if self.account_is(a.payer_account, a.payer_id)
+                    && self.get(a.payer_account).head.state == 0 =>
+            {
+                a.payer_account
+            }
             PAYER_ACCOUNT if a.task.is_some() => self.get(a.task).account,
             _ => a.payer,
         }
@@ -72,7 +77,9 @@ impl<M: Machine> Kernel<M> {
     /// The account in whose turns an activation runs: that of its payer, or its client's when that is a session.
     fn turn_account(&self, act: Ref<Activation>) -> Ref<Account> {
         let mut account = self.payer_account(act);
-        while u32::from(self.get(account).head.flags) & ACCOUNT_SESSION != 0 && self.get(account).parent.is_some() {
+        while u32::from(self.get(account).head.flags) & ACCOUNT_SESSION != 0
+            && self.get(account).parent.is_some()
+        {
             account = self.get(account).parent;
         }
         account
@@ -213,8 +220,10 @@ impl<M: Machine> Kernel<M> {
         let vnow = self.vnow;
         let now = self.machine.now();
         let a = self.get_mut(account);
-        a.vtime = a.vtime.max(vnow);
-        if a.cap_ns != 0 {
+        // What an account that is being destroyed still runs are exits, bounded by their reserves: they do not wait for its share.
+        let closing = a.head.state != 0;
+        a.vtime = if closing { vnow } else { a.vtime.max(vnow) };
+        if a.cap_ns != 0 && !closing {
             if now >= a.period_start + a.period_ns {
                 a.period_start = now;
                 a.period_used = 0;
@@ -254,6 +263,14 @@ impl<M: Machine> Kernel<M> {
             }
             self.account_stop(first);
             self.account_start(first);
+        }
+    }
+
+    /// An account is being destroyed from now on: it goes to the front.
+    pub(crate) fn hurry(&mut self, account: Ref<Account>) {
+        if self.get(account).run.linked != 0 {
+            self.account_stop(account);
+            self.account_start(account);
         }
     }
 
@@ -545,6 +562,10 @@ impl<M: Machine> Kernel<M> {
             }
             return None;
         }
+        if self.ends_with_account(current, act) {
+            return None;
+        }
+        let a = self.get(act);
         if a.exit != 0 && a.phase == RUNNING {
             self.begin_exit(current);
             return None;
@@ -597,6 +618,28 @@ impl<M: Machine> Kernel<M> {
         }
         let task = self.get(act).task;
         Some(Next::Run { root_table: self.get(task).root_table, until })
+    }
+
+    /// Whether the current thread may run no further because an account is being destroyed, its payer or the task's: the destroyer need not have come
+    /// to it yet, and may never.
+    fn ends_with_account(&mut self, thread: Ref<Thread>, act: Ref<Activation>) -> bool {
+        let a = self.get(act);
+        let (task, home, exits) = (a.task, a.lower.is_none(), a.exit != 0);
+        let closing = |account: Ref<Account>| self.get(account).head.state != 0;
+        if task.is_some() && closing(self.get(task).account) {
+            // It is alive, so this cannot fail.
+            let _ = self.task_terminate(task);
+            return true;
+        }
+        if exits || !closing(a.payer) {
+            return false;
+        }
+        if home {
+            self.thread_terminate(thread);
+        } else {
+            self.request_exit(act, Exit::ClientDied, KERN_TERMINATED);
+        }
+        true
     }
 
     /// A thread of an account without CPU budget: inside a server it exits its calls; at home it waits for a new budget.
