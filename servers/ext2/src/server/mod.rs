@@ -23,6 +23,7 @@ mod opens;
 mod options;
 mod perm;
 mod policy;
+mod promise;
 mod starter;
 mod store;
 mod transbox;
@@ -30,6 +31,7 @@ mod translators;
 mod turn;
 mod walk;
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
@@ -73,6 +75,8 @@ struct Ext2 {
     identity: Object,
     opens: Opens,
     translators: Translators,
+    /// What is above the root for those who do not come from anywhere.
+    nowhere: Arc<SendRight>,
     /// For writing to the device.
     writing: Turn,
     /// The auth server, once it is known.
@@ -134,6 +138,7 @@ impl Ext2 {
             identity: server.object(IDENTITY)?,
             opens: Opens::new(),
             translators: Translators::new(),
+            nowhere: Arc::new(SendRight::NULL),
             writing: Turn::new(),
             auth: AtomicU32::new(auth.0),
             proc: AtomicU32::new(proc.0),

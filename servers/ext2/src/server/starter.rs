@@ -3,8 +3,6 @@
 //! Runs on a thread of its own that the node's owner pays for, or on the first visitor's (see [`policy`](super::policy)). All calls are made under the
 //! start's offer. Either a control port comes out, or an error, and then no task is left behind.
 
-use alloc::sync::Arc;
-
 use libhurd::abi::message::{Header, option};
 use libhurd::abi::port::{NOTIFY_NO_SENDERS, NOTIFY_SEND_ONCE};
 use libhurd::abi::returns::{KERN_TIMEDOUT, MACH_RCV_TIMED_OUT};
@@ -84,8 +82,7 @@ pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
     let program = argz::words(&argv).next().filter(|word| !word.is_empty()).ok_or(ENOENT)?;
 
     let ids = Ids::new(&[job.uid], &[job.gid]);
-    let nowhere = Arc::new(SendRight::NULL);
-    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &nowhere, &ids)?.send_right()?;
+    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.send_right()?;
     let authority = authority_of(ext2, job, &offer)?;
     let context = Context { root: root.name(), cwd: root.name(), auth: authority.name() };
     let file = File::open_in(context, program, O_EXEC | O_READ, &offer)?;
@@ -245,8 +242,7 @@ impl fsys::FsysServer for Reception<'_> {
         let ids = Ids::new(&[self.job.uid], &[self.job.gid]);
         let inode = self.ext2.inode(self.job.node)?;
         let flags = openflags & (O_READ | O_WRITE | O_EXEC) & ids.allowed(&inode);
-        let node =
-            self.ext2.open_inode(self.job.node, flags | O_NOTRANS, &Arc::new(SendRight::NULL), &ids)?;
+        let node = self.ext2.open_inode(self.job.node, flags | O_NOTRANS, &self.ext2.nowhere, &ids)?;
         self.control = Some(SendRight::received(control_port)?);
         Ok(fsys::FsysStartupReply { realnode: node.send() })
     }

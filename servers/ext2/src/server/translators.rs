@@ -1,4 +1,4 @@
-//! Running translators: the boxes of [`transbox`](super::transbox) with what a kernel adds to them: control ports, events to wait for, threads.
+//! Running translators: the boxes of [`transbox`](super::transbox) with what a kernel adds to them: control ports, promises to wait for, threads.
 //!
 //! In the migrating worlds a visitor who finds no translator marks the node STARTING, has a *starter* thread made, which the owner of the node pays for, and
 //! waits like everybody else. Until the starter has taken over, the visitor answers for the mark: should its call be forced to end, the mark is taken back.
@@ -8,7 +8,6 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::time::Duration;
 
 use ext2::Inode;
 use libhurd::abi::returns::{KERN_ABORTED, MACH_SEND_INVALID_DEST, MIG_SERVER_DIED};
@@ -18,10 +17,10 @@ use libhurd::lock::{ClassicGuard, ClassicMutex, Mutex, MutexGuard};
 use libhurd::mig::{Port, PortName};
 use libhurd::port::SendRight;
 use libhurd::stubs::{fsys, payer};
-use libhurd::wait::{Event, WaitError};
-use libhurd::{Deadline, Mach, clock, own, syscall, thread};
+use libhurd::{Mach, own, syscall, thread};
 
 use super::policy::NodeLock;
+use super::promise::{BROKEN, Promise, Waited};
 use super::transbox::{Boxes, Outcome, Refused, Ticket, Visit};
 use super::{Ext2, code_of, onward, starter};
 
@@ -29,11 +28,6 @@ use super::{Ext2, code_of, onward, starter};
 const BOXES: usize = 256;
 /// How often a visitor begins anew because the translator that it found had died.
 const ATTEMPTS: u32 = 4;
-/// How often the maker of a starter looks whether it runs; then the start has failed.
-const TAKE_OVER: u32 = 4000;
-/// After which time.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
 /// A control port. Two are the same if their port is.
 #[derive(Clone, Debug)]
 pub(super) struct Control(Arc<SendRight>);
@@ -74,7 +68,7 @@ pub(super) enum Locked {
 pub(super) struct Translators {
     boxes: Mutex<Boxes<Control>>,
     /// One for each box.
-    events: Vec<Event>,
+    promises: Vec<Promise>,
     /// By inode number; nodes may share one.
     locks: Vec<NodeLocks>,
 }
@@ -85,7 +79,7 @@ impl Translators {
         let locks = || NodeLocks { classic: ClassicMutex::new(()), ruled: Mutex::new(()) };
         Self {
             boxes: Mutex::new(Boxes::new(BOXES)),
-            events: (0..BOXES).map(|_| Event::new()).collect(),
+            promises: (0..BOXES).map(|_| Promise::new()).collect(),
             locks: (0..BOXES).map(|_| locks()).collect(),
         }
     }
@@ -124,27 +118,36 @@ impl Translators {
     /// Ends a start and wakes all who wait for it.
     fn finish(&self, ticket: Ticket, result: Result<Control, i32>) {
         let Ok(mut boxes) = self.boxes.lock() else { return };
-        let unwanted = match result {
-            Ok(control) => boxes.started(ticket, control),
-            Err(code) => {
-                boxes.failed(ticket, code);
-                None
+        let (news, unwanted) = match result {
+            Ok(control) => {
+                let unwanted = boxes.started(ticket, control);
+                (unwanted.is_none(), unwanted)
             }
+            Err(code) => (boxes.failed(ticket, code), None),
         };
-        if let Some(event) = self.events.get(ticket.place) {
-            event.keep(1);
+        // Under the lock, so that the promise always says what the box says.
+        if news && let Some(promise) = self.promises.get(ticket.place) {
+            promise.settle();
         }
         drop(boxes);
         own(|| drop(unwanted));
     }
 
-    /// Waits for the end of a start; `None`: look again.
-    ///
-    /// Whoever had a starter made (`made`) has promised the start in its stead until the starter runs, which depends on the owner's share of the CPU.
-    /// For that long there is nobody else to wait for, and it looks again and again, at most as often as [`TAKE_OVER`] says.
-    fn wait(&self, ticket: Ticket, made: bool) -> Result<Option<Control>, i32> {
-        let event = self.events.get(ticket.place).ok_or(EDIED)?;
-        let mut looks = 0;
+    /// The calling thread does the work of a start from now on, if it is still wanted.
+    fn take_over(&self, ticket: Ticket) -> Result<(), i32> {
+        let boxes = self.boxes.lock()?;
+        if !matches!(boxes.outcome(ticket), Outcome::Pending) {
+            return Err(BROKEN);
+        }
+        if let Some(promise) = self.promises.get(ticket.place) {
+            promise.take_over();
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a start; `None`: look again. `maker`: it was the caller who had the starter made.
+    fn wait(&self, ticket: Ticket, maker: bool) -> Result<Option<Control>, i32> {
+        let promise = self.promises.get(ticket.place).ok_or(EDIED)?;
         loop {
             match self.boxes.lock()?.outcome(ticket) {
                 Outcome::Pending => {}
@@ -152,18 +155,10 @@ impl Translators {
                 Outcome::Failed(code) => return Err(code),
                 Outcome::Forgotten => return Ok(None),
             }
-            let deadline =
-                syscall::call_info().map_or(Deadline::NEVER, |info| Deadline::at(info.remaining.deadline_ns));
-            match event.wait(deadline) {
+            let deadline = syscall::call_info().map_or(u64::MAX, |info| info.remaining.deadline_ns);
+            if promise.wait(deadline, maker)? == Waited::Broken {
                 // The starter's account is gone, and the starter with it.
-                Err(WaitError::OwnerDied) => self.finish(ticket, Err(EDIED)),
-                Err(WaitError::Deadlock) if made && looks < TAKE_OVER => {
-                    looks += 1;
-                    clock::sleep(LOOK_AGAIN)?;
-                }
-                Err(WaitError::Deadlock) if made => self.finish(ticket, Err(EDIED)),
-                Err(error) => return Err(error.into()),
-                Ok(_) => {}
+                self.finish(ticket, Err(BROKEN));
             }
         }
     }
@@ -253,24 +248,24 @@ impl Ext2 {
                 let visit = boxes.visit(inode.number, inode.uid, inode.has_translator())?;
                 if let Visit::Start(ticket) = visit {
                     mark.set(ticket);
-                    if let Some(event) = self.translators.events.get(ticket.place) {
-                        event.promise();
+                    if let Some(promise) = self.translators.promises.get(ticket.place) {
+                        promise.make();
                     }
                 }
                 visit
             };
-            let mut made = false;
+            let mut maker = false;
             let ticket = match visit {
                 Visit::Plain => return Ok(None),
                 Visit::Active(control) => return Ok(Some(control)),
                 Visit::Wait(ticket) => ticket,
                 Visit::Start(ticket) => {
                     self.start_translator(inode, ticket, mark);
-                    made = true;
+                    maker = true;
                     ticket
                 }
             };
-            if let Some(control) = self.translators.wait(ticket, made)? {
+            if let Some(control) = self.translators.wait(ticket, maker)? {
                 return Ok(Some(control));
             }
         }
@@ -288,9 +283,8 @@ impl Ext2 {
             }
             let account = job.payer.name();
             let work = move || {
-                if let Some(event) = self.translators.events.get(ticket.place) {
-                    // From here on the waiters wait for this thread.
-                    event.promise();
+                if self.translators.take_over(ticket).is_err() {
+                    return;
                 }
                 let result = starter::run(self, &job).map(Control::new);
                 if let Ok(control) = &result
