@@ -88,7 +88,7 @@ impl Call {
                 exec::exec_exec_paths(
                     &Mach,
                     server.name(),
-                    file.send(),
+                    file.port(),
                     a.task.name,
                     a.flags,
                     a.path,

@@ -188,10 +188,12 @@ impl IoServer for Call {
         // Nobody's until auth has said whose.
         let new = self.ext2.protid(open.shared.clone(), &Ids::default())?;
         let rendezvous = Port::copy_send(rendezvous2.name);
-        let reply = auth::auth_server_authenticate(&Mach, authority, rendezvous, new.send(), &onward())?;
+        let reply = auth::auth_server_authenticate(&Mach, authority, rendezvous, new.port(), &onward())?;
         let (uids, gids) = (ool::take_values(reply.euids), ool::take_values(reply.egids));
         drop((ool::take_values(reply.auids), ool::take_values(reply.agids)));
-        new.set_ids(Ids::new(&uids, &gids))
+        new.set_ids(Ids::new(&uids, &gids))?;
+        new.keep();
+        Ok(())
     }
 
     fn io_restrict_auth(

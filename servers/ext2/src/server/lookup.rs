@@ -149,7 +149,7 @@ impl Ext2 {
         let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default())?;
         let last = rest.is_empty();
         let visitor = Visitor {
-            dotdot: dotdot.send(),
+            dotdot: dotdot.port(),
             uids: &ids.uids,
             gids: &ids.gids,
             flags: if last { flags } else { 0 },
@@ -166,6 +166,8 @@ impl Ext2 {
                 Err(libhurd::errno::ENOTDIR)
             };
         };
+        // The translator may keep its directory.
+        dotdot.keep();
         let mut name = retry_name.as_bytes().to_vec();
         if !last {
             if !name.is_empty() {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
 use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
-use libhurd::cleanup::{Held, hold};
+use libhurd::cleanup::{Held, OnExit, hold, on_exit};
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
 use libhurd::mig::{Port, PortName};
@@ -62,17 +62,49 @@ impl Protid {
         self.object.send()
     }
 
-    /// A send right of the server's own.
-    pub(super) fn send_right(&self) -> Result<SendRight, i32> {
-        self.object.send_right()
-    }
-
-    /// Says whose it is.
-    pub(super) fn set_ids(&self, ids: Ids) -> Result<(), i32> {
+    fn set_ids(&self, ids: Ids) -> Result<(), i32> {
         let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
         let old = core::mem::replace(&mut *self.ids.lock()?, ids);
         own(|| drop(old));
         Ok(())
+    }
+}
+
+/// A new open file to which nobody has a right yet. Nobody would say that it has no senders any more: so it goes away with this value, or on a forced
+/// exit, until it is [sent](Fresh::send).
+pub(super) struct Fresh {
+    open: Opened,
+    remove: OnExit,
+}
+
+impl Fresh {
+    /// A right for a reply, the last thing that the call makes.
+    pub(super) fn send(self) -> Port {
+        let port = self.open.object.send();
+        self.remove.cancel();
+        port
+    }
+
+    /// A right for a request. The open file lasts as long as this value, unless it is [kept](Fresh::keep).
+    pub(super) fn port(&self) -> Port {
+        self.open.object.send()
+    }
+
+    /// Somebody has a right to it.
+    pub(super) fn keep(self) {
+        self.remove.cancel();
+    }
+
+    /// A right of the server's own, which keeps it.
+    pub(super) fn into_right(self) -> Result<SendRight, i32> {
+        let right = self.open.object.send_right()?;
+        self.remove.cancel();
+        Ok(right)
+    }
+
+    /// Says whose it is.
+    pub(super) fn set_ids(&self, ids: Ids) -> Result<(), i32> {
+        self.open.set_ids(ids)
     }
 }
 
@@ -157,7 +189,7 @@ impl Ext2 {
         flags: i32,
         above: &Arc<SendRight>,
         ids: &Ids,
-    ) -> Result<Opened, i32> {
+    ) -> Result<Fresh, i32> {
         let shared = own(|| {
             let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
             Arc::new(Shared { inode, flags, position, above: above.clone() })
@@ -169,7 +201,7 @@ impl Ext2 {
     ///
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE` when the caller's account or its donation does not allow it, or the table is full; the kernel's.
-    pub(super) fn protid(&'static self, shared: Arc<Shared>, ids: &Ids) -> Result<Opened, i32> {
+    pub(super) fn protid(&'static self, shared: Arc<Shared>, ids: &Ids) -> Result<Fresh, i32> {
         let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
         let key = own(|| {
             self.opens.table.insert_with(|key| {
@@ -182,6 +214,9 @@ impl Ext2 {
                 Ok(Protid { object, shared, ids: Mutex::new(ids), client })
             })
         })?;
-        self.opens.get(key).ok_or(EIO)
+        let remove = on_exit(move || {
+            self.opens.table.remove(key);
+        });
+        Ok(Fresh { open: self.opens.get(key).ok_or(EIO)?, remove })
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
     let program = argz::words(&argv).next().filter(|word| !word.is_empty()).ok_or(ENOENT)?;
 
     let ids = Ids::new(&[job.uid], &[job.gid]);
-    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.send_right()?;
+    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.into_right()?;
     let authority = authority_of(ext2, job, &offer)?;
     let context = Context { root: root.name(), cwd: root.name(), auth: authority.name() };
     let file = File::open_in(context, program, O_EXEC | O_READ, &offer)?;
