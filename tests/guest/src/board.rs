@@ -50,6 +50,16 @@ pub enum Order {
     Attack = 3,
     /// The same; the attacker lets a victim step on the node first.
     AttackAfterVictim = 4,
+    /// The attacker opens its node again and again; nobody else begins anything.
+    AttackAlone = 5,
+}
+
+impl Order {
+    /// Victims begin nothing new.
+    #[must_use]
+    pub const fn holds_victims(self) -> bool {
+        matches!(self, Self::Hold | Self::AttackAlone)
+    }
 }
 
 /// One turn of a victim, or one attempt of the attacker.
@@ -111,6 +121,7 @@ impl Board {
             2 => Order::Burn,
             3 => Order::Attack,
             4 => Order::AttackAfterVictim,
+            5 => Order::AttackAlone,
             _ => Order::Hold,
         }
     }

@@ -29,7 +29,7 @@ fn run(env: &Env) -> Result<(), i32> {
                 }
             }
             Order::AttackAfterVictim if !board.was_stepped() => clock::sleep(POLL)?,
-            Order::Attack | Order::AttackAfterVictim => {
+            Order::Attack | Order::AttackAfterVictim | Order::AttackAlone => {
                 let begun = board.begin(ATTACKER);
                 let opened = File::open(node, O_READ, ALL);
                 board.end(ATTACKER, begun, opened.err().unwrap_or(0));

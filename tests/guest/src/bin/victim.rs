@@ -18,7 +18,7 @@ extern crate alloc;
 
 use core::time::Duration;
 
-use guest::board::{Board, DESCRIPTOR, Order, PLACES};
+use guest::board::{Board, DESCRIPTOR, PLACES};
 use guest::walk::{Visitor, walk};
 use libhurd::clock::{Deadline, now};
 use libhurd::errno::{EINVAL, describe};
@@ -132,13 +132,13 @@ fn run(env: &Env) -> Result<(), i32> {
     }
     let board = Board::map(env.fd(DESCRIPTOR))?;
     loop {
-        if board.order() == Order::Hold {
+        if board.order().holds_victims() {
             clock::sleep(POLL)?;
             continue;
         }
         if period > 0 {
             syscall::sleep_until(Deadline::at(next_turn(now(), period, offset)).ns())?;
-            if board.order() == Order::Hold {
+            if board.order().holds_victims() {
                 continue;
             }
         }

@@ -15,10 +15,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use guest::board::{ATTACKER, Board, Order, Sample};
-use guest::machine::{FAILED, Machine, SUCCEEDED, info};
+use guest::machine::{FAILED, Machine, SUCCEEDED, info, name_of};
 use guest::record;
 use guest::record::done;
-use libhurd::abi::account::{CPU, FRAMES};
+use libhurd::abi::account::{AccountInfo, CPU, FRAMES};
 use libhurd::clock::now;
 use libhurd::errno::describe;
 use libhurd::print::kernel_print;
@@ -41,6 +41,8 @@ const STALLED_NS: u64 = 2_000_000_000;
 const GRACE_NS: u64 = 5_000_000_000;
 /// The number of the phase in which the servers' tables and caches reach their size; not reported.
 const WARM_UP: u32 = u32::MAX;
+/// The number of the attack that is repeated for the count of free frames; not reported.
+const AGAIN: u32 = u32::MAX - 1;
 /// Samples of each victim in it.
 const WARM_SAMPLES: u64 = 2;
 /// What ext2 lets one start of a translator take: elapsed time and frames (its options' defaults).
@@ -216,11 +218,27 @@ impl core::fmt::Display for Codes {
     }
 }
 
-/// Free frames while nothing runs but this driver.
-fn free_frames(machine: Machine) -> Result<u64, i32> {
+/// Free frames, and who has the others, while nothing runs but this driver.
+fn free_frames(machine: Machine) -> Result<(u64, Vec<AccountInfo>), i32> {
     // What dies meanwhile (notifications on their way, ports without senders) has died then.
     clock::sleep(Duration::from_millis(200))?;
-    Ok(machine.frames()?.free)
+    let accounts = machine.accounts()?;
+    Ok((machine.frames()?.free, accounts))
+}
+
+/// Says which accounts have more or fewer frames than before.
+fn explain(before: &[AccountInfo], after: &[AccountInfo]) {
+    for row in after {
+        let had = before.iter().find(|old| old.id == row.id).map_or(0, |old| old.resources[FRAMES].charged);
+        let has = row.resources[FRAMES].charged;
+        if has != had {
+            kernel_print(format_args!(
+                "dos: account {} ({}): {had} frames before, {has} after\n",
+                row.id,
+                name_of(row).escape_ascii()
+            ));
+        }
+    }
 }
 
 fn experiment(env: &'static Env, config: Config) -> Result<(), i32> {
@@ -247,13 +265,29 @@ fn experiment(env: &'static Env, config: Config) -> Result<(), i32> {
     run.hold(WARM_UP)?;
 
     run.phase(0, "idle", Order::Run)?;
-    let before = free_frames(machine)?;
+    let (mut before, mut owners) = free_frames(machine)?;
     let attacker = Attacker::start(object.name())?;
     run.phase(1, "fair", Order::Burn)?;
     run.attack(2, &attacker)?;
     machine.check()?;
     attacker.destroy()?;
-    let after = free_frames(machine)?;
+    if config.world.has_ceilings() {
+        // Once more with the victims on hold, so that the one difference is the attacker: account, attack, destruction. Whatever an attack takes
+        // and does not give back must show here.
+        (before, owners) = free_frames(machine)?;
+        let attacker = Attacker::start(object.name())?;
+        let first = run.board.count(ATTACKER);
+        run.board.command(AGAIN, Order::AttackAlone);
+        while !attempt_returned(&run.board, first) {
+            clock::sleep(LOOK)?;
+        }
+        run.hold(AGAIN)?;
+        attacker.destroy()?;
+    }
+    let (after, owners_after) = free_frames(machine)?;
+    if before != after {
+        explain(&owners, &owners_after);
+    }
     let conservation = machine.check()?;
     record!("\"t\":\"free\",\"before\":{before},\"after\":{after}");
     record!(
