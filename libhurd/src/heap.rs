@@ -1,7 +1,9 @@
 //! The global allocator: two heaps, chosen by who pays.
 //!
-//! * In a call, unless inside [`own`](crate::own) or [`charged_to`](crate::payer::charged_to): the *call arena* in the window. Demand-zero
+//! * In a call, unless inside [`own`](crate::own) or [`charged_to`](crate::payer::charged_to): memory of the window. Demand-zero
 //!   memory that the caller pays for and that vanishes with the window; no lock, no kernel call. Running into a ceiling there is a forced exit.
+//!   The first blocks come from what is left of the request's own page, the next from the front of the *call arena*, both handed out from the front
+//!   ([`crate::bump`]), so that a small call touches no page for its allocations, or one. What is beyond [`FRONT`] has a heap that reuses what is freed.
 //! * Otherwise the task's *own heap*: a range of addresses of which pieces are made present, at the task's expense, before they are
 //!   handed out, so that a shortage is a failed allocation and never a fault.
 //!
@@ -31,7 +33,9 @@ const OWN_BASE: u64 = 0x1000_0000_0000;
 const OWN_END: u64 = 0x1100_0000_0000;
 /// The own heap grows by at least that much.
 const OWN_STEP: u64 = 64 * 1024;
-/// The call arena grows by at least that much.
+/// Bytes at the front of the call arena that are handed out from the front; the heap lies behind them.
+const FRONT: u64 = 64 * 1024;
+/// The heap in the call arena grows by at least that much.
 const ARENA_STEP: u64 = 64 * 1024;
 const PAGE: u64 = drover_abi::PAGE_SIZE as u64;
 
@@ -84,14 +88,14 @@ fn step_for(layout: Layout, step: u64) -> u64 {
     need.max(step).div_ceil(PAGE).saturating_mul(PAGE)
 }
 
-/// The call arena of the window at `base`.
+/// The heap in the call arena.
 ///
 /// # Safety
 /// `local` must be the current one and in a call, and the result must not be kept beyond the current allocator operation.
 unsafe fn arena<'a>(local: Local) -> &'a mut Growing {
-    let at = (local.this() + ARENA) as *mut Growing;
+    let at = (local.this() + ARENA + FRONT) as *mut Growing;
     if !local.state(ARENA_READY) {
-        // SAFETY: the front of the arena is zeroed memory for this purpose; nobody has used it yet.
+        // SAFETY: this part of the arena is zeroed memory for this purpose; nobody has used it yet.
         unsafe { at.write(Growing::new()) };
         local.set_state(ARENA_READY);
     }
@@ -102,9 +106,6 @@ unsafe fn arena<'a>(local: Local) -> &'a mut Growing {
 /// # Safety
 /// As [`GlobalAlloc::alloc`]; `local` must be the current one and in a call.
 unsafe fn arena_alloc(local: Local, layout: Layout) -> Option<NonNull<u8>> {
-    if local.state(UNWINDING) {
-        return None;
-    }
     // SAFETY: by the caller's word.
     let arena = unsafe { arena(local) };
     // SAFETY: the size is not 0 by the caller's word.
@@ -113,7 +114,7 @@ unsafe fn arena_alloc(local: Local, layout: Layout) -> Option<NonNull<u8>> {
     }
     let start = match arena.end {
         Some(end) => end.as_ptr() as u64,
-        None => local.this() + ARENA + (size_of::<Growing>() as u64).next_multiple_of(64),
+        None => local.this() + ARENA + FRONT + (size_of::<Growing>() as u64).next_multiple_of(64),
     };
     let end = start.checked_add(step_for(layout, ARENA_STEP))? & !(PAGE - 1);
     if end > local.this() + ARENA_END {
@@ -123,6 +124,97 @@ unsafe fn arena_alloc(local: Local, layout: Layout) -> Option<NonNull<u8>> {
     unsafe { arena.add(start, end) };
     // SAFETY: as above.
     unsafe { arena.take(layout) }
+}
+
+/// Where in the window a block lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Near,
+    Far,
+    Heap,
+}
+
+/// In which part of a window the block at `offset` lies.
+const fn part_of(offset: u64) -> Part {
+    if offset < ARENA {
+        Part::Near
+    } else if offset < ARENA + FRONT {
+        Part::Far
+    } else {
+        Part::Heap
+    }
+}
+
+/// # Safety
+/// As [`GlobalAlloc::alloc`]; `local` must be the current one and in a call.
+unsafe fn call_alloc(local: Local, layout: Layout) -> Option<NonNull<u8>> {
+    if local.state(UNWINDING) {
+        return None;
+    }
+    let (size, align) = (layout.size() as u64, layout.align() as u64);
+    let mut near = local.near();
+    if let Some(start) = near.take(size, align) {
+        local.set_near(near);
+        return NonNull::new(start as *mut u8);
+    }
+    let mut far = local.far(FRONT);
+    if let Some(start) = far.take(size, align) {
+        local.set_far(far);
+        return NonNull::new(start as *mut u8);
+    }
+    // SAFETY: by the caller's word.
+    unsafe { arena_alloc(local, layout) }
+}
+
+/// # Safety
+/// As [`GlobalAlloc::dealloc`]; `local` must be the current one and in a call, and `block` in its window.
+unsafe fn call_dealloc(local: Local, block: *mut u8, layout: Layout) {
+    let (start, size) = (block as u64, layout.size() as u64);
+    match part_of(start - local.this()) {
+        Part::Near => {
+            let mut near = local.near();
+            near.give(start, size);
+            local.set_near(near);
+        }
+        Part::Far => {
+            let mut far = local.far(FRONT);
+            far.give(start, size);
+            local.set_far(far);
+        }
+        // SAFETY: the block is of this window's heap, by its address.
+        Part::Heap => unsafe { arena(local).heap.deallocate(block, layout) },
+    }
+}
+
+/// Whether the block could be given its new size where it is.
+fn call_resize(local: Local, block: *mut u8, old: usize, new: usize) -> bool {
+    let (start, old, new) = (block as u64, old as u64, new as u64);
+    match part_of(start - local.this()) {
+        Part::Near => {
+            let mut near = local.near();
+            let resized = near.resize(start, old, new);
+            local.set_near(near);
+            resized
+        }
+        Part::Far => {
+            let mut far = local.far(FRONT);
+            let resized = far.resize(start, old, new);
+            local.set_far(far);
+            resized
+        }
+        Part::Heap => false,
+    }
+}
+
+/// The activation whose window `address` lies in, if that is the current one and it does not unwind.
+fn call_of(address: u64) -> Option<Local> {
+    let local = Local::current();
+    let mine = local.in_call() && address.wrapping_sub(local.this()) < ARENA_END;
+    (mine && !local.state(UNWINDING)).then_some(local)
+}
+
+fn in_windows(address: u64) -> bool {
+    (WINDOWS_BASE..WINDOWS_END).contains(&address)
 }
 
 /// The task's own heap.
@@ -200,7 +292,7 @@ unsafe impl GlobalAlloc for Allocator {
         let local = Local::current();
         let block = if payer::allocates_in_call(local) {
             // SAFETY: by the caller's word; we are in a call.
-            unsafe { arena_alloc(local, layout) }
+            unsafe { call_alloc(local, layout) }
         } else {
             // SAFETY: by the caller's word.
             unsafe { OWN.alloc(layout) }
@@ -215,19 +307,37 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let address = block as u64;
-        if (WINDOWS_BASE..WINDOWS_END).contains(&address) {
-            let local = Local::current();
-            let mine = local.in_call() && address.wrapping_sub(local.this()) < ARENA_END;
-            if mine && !local.state(UNWINDING) {
-                // SAFETY: the block is of this window's arena, by its address.
-                unsafe { arena(local).heap.deallocate(block, layout) };
+        if in_windows(block as u64) {
+            if let Some(local) = call_of(block as u64) {
+                // SAFETY: the block is of this window, by its address.
+                unsafe { call_dealloc(local, block, layout) };
             }
             return;
         }
         // Without the lock (its owner died) the block is lost, not corrupted.
         // SAFETY: the block is of the own heap, by its address.
         let _ = OWN.with(|heap| unsafe { heap.heap.deallocate(block, layout) });
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if in_windows(block as u64)
+            && let Some(local) = call_of(block as u64)
+            && call_resize(local, block, layout.size(), size)
+        {
+            return block;
+        }
+        // SAFETY: by the caller's word `size` is valid for the block's alignment.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: by the caller's word `size` is not 0.
+        let new = unsafe { self.alloc(new_layout) };
+        if !new.is_null() {
+            // SAFETY: both blocks are at least that long, and the new one is apart from the old one, which is given back once.
+            unsafe {
+                core::ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                self.dealloc(block, layout);
+            }
+        }
+        new
     }
 }
 

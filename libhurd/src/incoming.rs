@@ -31,7 +31,8 @@ impl Incoming {
     /// demultiplexer gets, is the one to pass.
     #[must_use]
     pub fn new(message: &[u8]) -> Self {
-        let complex = Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
+        let complex =
+            Header::read_from_prefix(message).is_ok_and(|(header, _)| header.bits & BITS_COMPLEX != 0);
         Self(complex.then(|| {
             let kept = Rc::new([const { Cell::new(PortName::NULL) }; KEPT]);
             let (shared, start, len) = (kept.clone(), message.as_ptr(), message.len());

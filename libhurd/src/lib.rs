@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod argz;
 pub mod bootstrap;
+mod bump;
 pub mod cleanup;
 pub mod clock;
 pub mod donate;

@@ -8,10 +8,12 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use drover_abi::window::LocalBlock;
 #[cfg(target_os = "none")]
 use drover_abi::window::WINDOW_SIZE;
+use drover_abi::window::{ARENA, LocalBlock};
 use mig_runtime::PortName;
+
+use crate::bump::Bump;
 
 /// Name of the reply port in use, 0 = none yet.
 const WORD_REPLY_PORT: usize = 0;
@@ -23,6 +25,11 @@ const WORD_CLEANUPS: usize = 2;
 const WORD_STATE: usize = 3;
 /// Last error of an allocation that failed, for the panic handler.
 const WORD_SHORTAGE: usize = 4;
+/// The call's first memory for allocations, behind its request: what is free of it, and its end.
+const WORD_NEAR: usize = 5;
+const WORD_NEAR_END: usize = 6;
+/// What is free of the front of the call arena; 0 = all.
+const WORD_FAR: usize = 7;
 
 /// State: the call arena has been set up.
 pub(crate) const ARENA_READY: u64 = 1;
@@ -152,6 +159,27 @@ impl Local {
     }
     pub(crate) fn set_shortage(self, code: i32) {
         self.set_word(WORD_SHORTAGE, code as u32 as u64);
+    }
+
+    /// The memory between the call's request and its reply.
+    pub(crate) fn near(self) -> Bump {
+        Bump { next: self.word(WORD_NEAR), end: self.word(WORD_NEAR_END) }
+    }
+    pub(crate) fn set_near(self, near: Bump) {
+        self.set_word(WORD_NEAR, near.next);
+        self.set_word(WORD_NEAR_END, near.end);
+    }
+    /// The front of the call arena, of `size` bytes.
+    pub(crate) fn far(self, size: u64) -> Bump {
+        let start = self.this() + ARENA;
+        let next = match self.word(WORD_FAR) {
+            0 => start,
+            next => next,
+        };
+        Bump { next, end: start + size }
+    }
+    pub(crate) fn set_far(self, far: Bump) {
+        self.set_word(WORD_FAR, far.next);
     }
 
     fn set_critical(self, depth: u32) {

@@ -13,16 +13,18 @@
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 
+use drover_abi::PAGE_SIZE;
 use drover_abi::message::{HEADER_SIZE, Header, option, remote_disposition};
 use drover_abi::port::{NOTIFY_DEAD_NAME, NOTIFY_NO_SENDERS};
 use drover_abi::returns::{
     KERN_FAILURE, KERN_RESOURCE_SHORTAGE, MACH_RCV_BODY_ERROR, MACH_RCV_HEADER_ERROR, MACH_RCV_INTERRUPTED,
     MACH_RCV_TOO_LARGE,
 };
-use drover_abi::window::{REPLY, REPLY_MAX, REQUEST, REQUEST_MAX};
+use drover_abi::window::{REPLY_MAX, REQUEST, REQUEST_MAX};
 use mig_runtime::{ERROR_REPLY_SIZE, Mode, Outcome, PortName, Request, Value};
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::bump::Bump;
 use crate::cleanup;
 use crate::clock::nanos;
 use crate::local::{Local, UNWINDING};
@@ -343,14 +345,28 @@ pub fn release(message: &[u8]) {
     }
 }
 
+/// Bytes at the end of a window's first page for the reply: nearly all replies are that small, and then they touch no other page.
+const SMALL_REPLY: u64 = 1152;
+
+/// How the memory behind a request of `size` bytes is used: for the call's first allocations, and, from the returned address on, for a reply of
+/// up to [`REPLY_MAX`] bytes.
+fn layout(window: u64, size: u64) -> (Bump, u64) {
+    let next = (window + REQUEST + size.min(REQUEST_MAX)).next_multiple_of(8);
+    let reply = next.max(window + PAGE_SIZE as u64 - SMALL_REPLY);
+    (Bump { next, end: reply }, reply)
+}
+
 /// Entry point of RPC ports: message, size, window.
 pub(crate) extern "C" fn entry(message: *const u8, size: u64, window: u64) -> ! {
     // SAFETY: the kernel has put the request there, in the call's own window, and nobody else writes it.
     let request = unsafe { core::slice::from_raw_parts(message, size.min(REQUEST_MAX) as usize) };
-    // SAFETY: the window's reply buffer; this activation alone uses it.
-    let reply = unsafe { core::slice::from_raw_parts_mut((window + REPLY) as *mut u8, REPLY_MAX as usize) };
+    let local = Local::current();
+    let (near, reply) = layout(window, size);
+    local.set_near(near);
+    // SAFETY: memory of the window behind the request and below the guard page; this activation alone uses it, and nothing is allocated from there.
+    let reply = unsafe { core::slice::from_raw_parts_mut(reply as *mut u8, REPLY_MAX as usize) };
     let size = current().and_then(|server| server.serve(request, reply)).unwrap_or(0);
-    rpc::end_of_call(Local::current());
+    rpc::end_of_call(local);
     finish(request, reply, size)
 }
 
@@ -366,8 +382,8 @@ fn finish(request: &[u8], reply: &mut [u8], size: usize) -> ! {
     }
 }
 
-/// Unwind entry of RPC ports: rdi = reason, rsi = window. The stack may be in any state, so this runs on the end of the reply buffer,
-/// which an exit leaves unused.
+/// Unwind entry of RPC ports: rdi = reason, rsi = window. The stack may be in any state, so this runs below the guard page, on memory that only a large reply uses,
+/// and an exit leaves no reply to finish.
 #[cfg(target_os = "none")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn unwind_entry() -> ! {
@@ -376,7 +392,7 @@ pub(crate) unsafe extern "C" fn unwind_entry() -> ! {
         "xor ebp, ebp",
         "call {unwind}",
         "ud2",
-        top = const REPLY + REPLY_MAX,
+        top = const drover_abi::window::STACK_GUARD,
         unwind = sym unwind,
     )
 }
@@ -454,6 +470,20 @@ mod tests {
         {
             assert!(!message_was_bad(code));
         }
+    }
+
+    #[test]
+    fn a_call_s_memory_is_apart_from_its_messages() {
+        use drover_abi::window::{STACK_GUARD, WINDOWS_BASE};
+        for size in [0, 32, 1096, 2700, 2688, 4000, 5000, REQUEST_MAX - 1, REQUEST_MAX, u64::MAX] {
+            let (near, reply) = layout(WINDOWS_BASE, size);
+            assert!(near.next >= WINDOWS_BASE + REQUEST + size.min(REQUEST_MAX));
+            assert!(near.next <= near.end && near.end <= reply && reply % 8 == 0);
+            assert!(reply + REPLY_MAX <= WINDOWS_BASE + STACK_GUARD);
+        }
+        let (near, reply) = layout(WINDOWS_BASE, 1096);
+        assert!(near.end - near.next > 1024, "room for allocations");
+        assert_eq!(reply + SMALL_REPLY, WINDOWS_BASE + PAGE_SIZE as u64);
     }
 
     #[test]

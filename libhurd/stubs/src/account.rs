@@ -126,7 +126,7 @@ pub fn account_create<T: Transport + ?Sized>(
 /// Message 700001 (32 bytes), reply 700101 (48 bytes).
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller.
+/// KERN_INVALID_ARGUMENT no account, the root account, or one that pays for the caller or for a task that it is in.
 pub fn account_destroy<T: Transport + ?Sized>(
     transport: &T,
     account: PortName,
@@ -263,7 +263,7 @@ pub fn account_children<T: Transport + ?Sized>(
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the parent has not so much share; KERN_INVALID_ARGUMENT no account, a negative share, a
-/// cap without period, or a cap that does not fit in 32 bits.
+/// cap without period, a period over 10 s, or a cap that does not fit in 32 bits; KERN_NO_ACCESS the root account.
 pub fn account_set_cpu<T: Transport + ?Sized>(
     transport: &T,
     account: PortName,
@@ -482,7 +482,7 @@ pub trait AccountServer {
     /// Message 700001 (32 bytes), reply 700101 (48 bytes).
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller.
+    /// KERN_INVALID_ARGUMENT no account, the root account, or one that pays for the caller or for a task that it is in.
     fn account_destroy(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
@@ -529,7 +529,7 @@ pub trait AccountServer {
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the parent has not so much share; KERN_INVALID_ARGUMENT no account, a negative share, a
-    /// cap without period, or a cap that does not fit in 32 bits.
+    /// cap without period, a period over 10 s, or a cap that does not fit in 32 bits; KERN_NO_ACCESS the root account.
     fn account_set_cpu(
         &mut self,
         request: &Request<'_>,

@@ -50,8 +50,9 @@ pub struct PortExitStatsReply {
 /// Message 700400 (128 bytes), reply 700500 (48 bytes).
 ///
 /// # Errors
-/// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE messages are queued, or
-/// it is in a port set; KERN_INVALID_ADDRESS an entry point is no user address; KERN_INVALID_TASK no task.
+/// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_FAILURE messages are queued,
+/// threads wait, or it is in a port set; KERN_INVALID_ARGUMENT an entry point is no user address; KERN_RESOURCE_SHORTAGE a
+/// reserve beyond any reason; KERN_INVALID_TASK no task.
 pub fn port_set_rpc<T: Transport + ?Sized>(
     transport: &T,
     task: PortName,
@@ -187,8 +188,9 @@ pub trait DroverPortServer {
     /// Message 700400 (128 bytes), reply 700500 (48 bytes).
     ///
     /// # Errors
-    /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE messages are queued, or
-    /// it is in a port set; KERN_INVALID_ADDRESS an entry point is no user address; KERN_INVALID_TASK no task.
+    /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_FAILURE messages are queued,
+    /// threads wait, or it is in a port set; KERN_INVALID_ARGUMENT an entry point is no user address; KERN_RESOURCE_SHORTAGE a
+    /// reserve beyond any reason; KERN_INVALID_TASK no task.
     fn port_set_rpc(
         &mut self,
         request: &Request<'_>,
