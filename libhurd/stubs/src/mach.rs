@@ -668,8 +668,8 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
 /// Message 2024 (96 bytes), reply 2124 (48 bytes).
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum; KERN_INVALID_ADDRESS a
-/// hole in the range.
+/// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
+/// KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
 pub fn vm_protect<T: Transport + ?Sized>(
     transport: &T,
     target_task: PortName,
@@ -709,7 +709,7 @@ pub fn vm_protect<T: Transport + ?Sized>(
 /// Message 2025 (80 bytes), reply 2125 (48 bytes).
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole in the range.
+/// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
 pub fn vm_inherit<T: Transport + ?Sized>(
     transport: &T,
     target_task: PortName,
@@ -1963,8 +1963,8 @@ pub trait MachServer {
     /// Message 2024 (96 bytes), reply 2124 (48 bytes).
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum; KERN_INVALID_ADDRESS a
-    /// hole in the range.
+    /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
+    /// KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
     fn vm_protect(
         &mut self,
         request: &Request<'_>,
@@ -1980,7 +1980,7 @@ pub trait MachServer {
     /// Message 2025 (80 bytes), reply 2125 (48 bytes).
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole in the range.
+    /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
     fn vm_inherit(
         &mut self,
         request: &Request<'_>,
