@@ -18,7 +18,7 @@ use drover_abi::window::{HOME_BASE, LocalBlock, REQUEST, STACK_TOP, WINDOW_SIZE,
 use zerocopy::IntoBytes;
 
 use crate::account::Payer;
-use crate::activation::{Activation, Exit, RUNNING};
+use crate::activation::{Activation, Exit};
 use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
@@ -446,12 +446,6 @@ impl<M: Machine> Kernel<M> {
             return u64::MAX;
         }
         self.machine.now() + u64::from(args.timeout) * 1_000_000
-    }
-
-    /// Whether `exit` is not pending (a call may be entered or retried).
-    pub(crate) fn is_running(&self, act: Ref<Activation>) -> bool {
-        let a = self.get(act);
-        a.exit == 0 && a.phase == RUNNING
     }
 }
 

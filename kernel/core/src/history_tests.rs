@@ -722,41 +722,7 @@ impl World {
                 Err(Stop::Switched) => panic!("switched"),
             }
         }
-        self.explain(account);
         panic!("an account is not destroyed");
-    }
-
-    /// What is left of an account that does not go.
-    fn explain(&self, account: Ref<Account>) {
-        let k = &self.s.k;
-        let mut leaf = account;
-        while k.get(leaf).children.is_some() {
-            leaf = k.get(leaf).children;
-        }
-        let a = k.get(leaf);
-        std::println!(
-            "account {}: {:?} frames {:x} slabs {:x}",
-            a.id,
-            a.resources,
-            a.frames_head,
-            a.slabs_head
-        );
-        let mut frame = a.slabs_head;
-        while frame != 0 {
-            for slot in 0..64 {
-                let Some((kind, raw)) = k.slab_object(frame, slot) else { continue };
-                std::println!("kind {kind} at {raw:x}");
-                if kind == Kind::Thread as u8 {
-                    std::println!("{:?}", k.get(Ref::<Thread>::from_raw(raw)));
-                } else if kind == Kind::Activation as u8 {
-                    std::println!("{:?}", k.get(Ref::<crate::activation::Activation>::from_raw(raw)));
-                } else if kind == Kind::Port as u8 {
-                    std::println!("{:?}", k.get(Ref::<crate::port::Port>::from_raw(raw)));
-                }
-            }
-            frame = k.info(frame).next;
-        }
-        std::println!("admin {:?}", k.get(self.admin));
     }
 
     fn end(&mut self) {

@@ -303,8 +303,13 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         }
         let session = self.new_account(parent, &limits, ACCOUNT_SESSION)?;
         if mine {
-            let left = &mut self.k.get_mut(act).left.retain;
-            *left = left.saturating_sub(frames);
+            // It stays when the call returns: off what every caller below offered, too.
+            let mut at = act;
+            while at.is_some() && self.k.get(at).payer == parent {
+                let a = self.k.get_mut(at);
+                a.left.retain = a.left.retain.saturating_sub(frames);
+                at = a.lower;
+            }
         }
         Ok(AccountSessionCreateReply { session })
     }

@@ -502,7 +502,10 @@ impl<M: Machine> Kernel<M> {
             }
             self.vnow = self.vnow.max(self.get(account).run.key);
             let head = self.get(account).ready_head;
-            let thread = self.helped(head);
+            // An account that is being destroyed has no turns to lend.
+            let lends = self.get(account).head.state == 0;
+            let thread =
+                if lends || self.get(head).head.state == READY { self.helped(head) } else { Ref::NONE };
             if thread.is_none() {
                 // A lender whose owner cannot run: nothing to lend its turn to until the owner wakes.
                 self.dequeue(head);

@@ -25,8 +25,6 @@ use crate::vm::Map;
 pub(crate) const MEMORY: u64 = 0x10_0000;
 /// Where messages are built.
 pub(crate) const MESSAGE: u64 = MEMORY;
-/// Where donations are put.
-pub(crate) const DONATION: u64 = MEMORY + 0x8000;
 /// Entry point of simulated servers.
 pub(crate) const ENTRY: u64 = 0x40_1000;
 /// Unwind entry of simulated servers.
