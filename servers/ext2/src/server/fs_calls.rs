@@ -151,6 +151,7 @@ impl Ext2 {
                 data.truncate(before);
                 break;
             }
+            self.names.note(dir.number, entry.name, entry.inode)?;
             given += 1;
         }
         Ok((data, given as i32))

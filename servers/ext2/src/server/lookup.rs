@@ -31,7 +31,7 @@ const KEPT: i32 = O_READ | O_WRITE | O_EXEC | O_NOTRANS | 0x8 | 0x100 | 0x200 | 
 struct View<'a> {
     ext2: &'static Ext2,
     ids: &'a Ids,
-    /// For reading directories.
+    /// For reading directories; empty until one is read.
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -42,9 +42,15 @@ impl Tree for View<'_> {
         if dir.is_dir() {
             self.ids.check(dir, O_EXEC)?;
         }
-        let Ext2 { fs, store, .. } = self.ext2;
-        let found = fs.lookup(store, dir, name, &mut self.scratch.borrow_mut()).map_err(code_of)?;
-        self.ext2.inode(found.ok_or(ENOENT)?)
+        let Ext2 { fs, store, names, .. } = self.ext2;
+        if let Some(known) = names.find(dir.number, name)? {
+            return self.ext2.inode(known);
+        }
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.resize(fs.block_size(), 0);
+        let found = fs.lookup(store, dir, name, &mut scratch).map_err(code_of)?.ok_or(ENOENT)?;
+        names.note(dir.number, name, found)?;
+        self.ext2.inode(found)
     }
 
     fn kind(&self, node: &Inode) -> Kind {
@@ -90,8 +96,7 @@ impl Ext2 {
     ) -> Result<DirLookupReply, i32> {
         let ids = dir.ids()?;
         let start = self.inode(dir.shared.inode)?;
-        let scratch = alloc::vec![0; self.fs.block_size()];
-        let view = View { ext2: self, ids: &ids, scratch: RefCell::new(scratch) };
+        let view = View { ext2: self, ids: &ids, scratch: RefCell::new(Vec::new()) };
         match walk(&view, &start, path, flags) {
             Ok(End::At(inode)) => {
                 let result = self.open_found(dir, &inode, flags, &ids)?;

@@ -9,7 +9,7 @@
 //! [`opens::MAX_OPEN`] of them. The block cache and the tables are the server's own and do not grow. Starting a translator is paid by
 //! the owner of its node.
 //!
-//! Locks: the cache's, the boxes', the table of open files'; each is held for a copy or a search, none over a call. What takes calls is kept apart with a
+//! Locks: the cache's, the names', the boxes', the table of open files'; each is held for a copy or a search, none over a call. What takes calls is kept apart with a
 //! [`turn::Turn`], which has an owner and is given up on a forced exit.
 //!
 //! Deliberately absent: writing to files and directories (`EROFS`), record locks, change notification, memory-mapped files.
@@ -19,6 +19,7 @@ mod fs_calls;
 mod fsys_calls;
 mod io_calls;
 mod lookup;
+mod names;
 mod opens;
 mod options;
 mod perm;
@@ -49,6 +50,7 @@ use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::stubs::fsys;
 use libhurd::{ALL, Env, Mach, clock, syscall, world};
 
+use names::Names;
 use opens::Opens;
 use options::Options;
 use policy::Policy;
@@ -73,6 +75,7 @@ struct Ext2 {
     server: &'static Server,
     control: Object,
     identity: Object,
+    names: Names,
     opens: Opens,
     translators: Translators,
     /// What is above the root for those who do not come from anywhere.
@@ -136,6 +139,7 @@ impl Ext2 {
             server,
             control: server.object(CONTROL)?,
             identity: server.object(IDENTITY)?,
+            names: Names::new(),
             opens: Opens::new(),
             translators: Translators::new(),
             nowhere: Arc::new(SendRight::NULL),

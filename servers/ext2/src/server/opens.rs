@@ -190,11 +190,8 @@ impl Ext2 {
         above: &Arc<SendRight>,
         ids: &Ids,
     ) -> Result<Fresh, i32> {
-        let shared = own(|| {
-            let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
-            Arc::new(Shared { inode, flags, position, above: above.clone() })
-        });
-        self.protid(shared, ids)
+        let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
+        self.protid_with(|| Arc::new(Shared { inode, flags, position, above: above.clone() }), ids)
     }
 
     /// A new port to what is shared, for the user `ids`, at the expense of the caller's session.
@@ -202,8 +199,14 @@ impl Ext2 {
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE` when the caller's account or its donation does not allow it, or the table is full; the kernel's.
     pub(super) fn protid(&'static self, shared: Arc<Shared>, ids: &Ids) -> Result<Fresh, i32> {
-        let ids = own(|| Arc::new(Ids { uids: ids.uids.clone(), gids: ids.gids.clone() }));
+        self.protid_with(|| shared, ids)
+    }
+
+    /// The same for what `shared` makes at the server's own expense.
+    fn protid_with(&'static self, shared: impl FnOnce() -> Arc<Shared>, ids: &Ids) -> Result<Fresh, i32> {
+        // Everything of the server's own is made in one go: changing the payer is a trap.
         let key = own(|| {
+            let (shared, ids) = (shared(), Arc::new(ids.clone()));
             self.opens.table.insert_with(|key| {
                 let (object, client) = if self.policy.uses_sessions() && Local::current().in_call() {
                     let session = self.opens.session(self.server)?;

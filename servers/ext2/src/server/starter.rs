@@ -3,6 +3,8 @@
 //! Runs on a thread of its own that the node's owner pays for, or on the first visitor's (see [`policy`](super::policy)). All calls are made under the
 //! start's offer. Either a control port comes out, or an error, and then no task is left behind.
 
+use core::time::Duration;
+
 use libhurd::abi::message::{Header, option};
 use libhurd::abi::port::{NOTIFY_NO_SENDERS, NOTIFY_SEND_ONCE};
 use libhurd::abi::returns::{KERN_TIMEDOUT, MACH_RCV_TIMED_OUT};
@@ -42,10 +44,12 @@ pub(super) struct Job {
     pub(super) payer: SendRight,
 }
 
-/// Makes the memory present that a starter's stack will need.
+/// Makes the memory present that a starter's stack will need, and stays for a moment, so that the next thread gets a stack of its own.
 pub(super) fn touch_stack() {
-    let deep = [0u8; 48 * 1024];
+    let deep = [0u8; 96 * 1024];
     core::hint::black_box(&deep);
+    // Ended early, it has done its work all the same.
+    let _ = clock::sleep(Duration::from_millis(20));
 }
 
 /// The new task, ended when this is dropped or the call is forced to end.

@@ -15,7 +15,7 @@ use libhurd::cleanup::{Held, OnExit, hold, on_exit};
 use libhurd::errno::{EDIED, ENOENT, EPERM};
 use libhurd::lock::{ClassicGuard, ClassicMutex, Mutex, MutexGuard};
 use libhurd::mig::{Port, PortName};
-use libhurd::port::SendRight;
+use libhurd::port::{ReceiveRight, SendRight};
 use libhurd::stubs::{fsys, payer};
 use libhurd::{Mach, own, syscall, thread};
 
@@ -192,12 +192,21 @@ impl Translators {
     }
 }
 
-/// Threads start on stacks that stay when they end: the first ones are made now, so that no user's start makes this task grow.
+/// Makes this task as large as starts of translators will need it, so that no user's start makes it grow: the stacks of the first starter threads and
+/// the table of port names stay when they are not used any more.
 pub(super) fn prepare() {
-    for _ in 0..2 {
+    /// Threads whose stacks are made.
+    const THREADS: u32 = 4;
+    /// Port names for which there is room.
+    const NAMES: usize = 1000;
+    for _ in 0..THREADS {
         if thread::spawn(starter::touch_stack).is_err() {
             log::warn!("no memory for starter threads yet");
         }
+    }
+    let names: Vec<ReceiveRight> = (0..NAMES).map_while(|_| ReceiveRight::new().ok()).collect();
+    if names.len() < NAMES {
+        log::warn!("no room for {NAMES} port names");
     }
 }
 
