@@ -105,11 +105,32 @@ impl<M: Machine> Rpc<'_, M> {
         self.end(name).map(PortName)
     }
 
-    /// Memory in the caller's task for `bytes` bytes of out-of-line data, written by `fill`.
+    /// Memory in the caller's task for `bytes` bytes of out-of-line data.
     pub(crate) fn memory(&mut self, bytes: u64) -> Result<u64, i32> {
         let payer = self.k.payer_in(self.caller);
         let address = self.k.vm_allocate(self.caller, payer, 0, bytes, true);
         self.end(address)
+    }
+
+    /// The same, written by `fill`, which gets the address; given back if that fails.
+    pub(crate) fn filled(
+        &mut self,
+        bytes: u64,
+        fill: impl FnOnce(&mut Self, u64) -> Result<(), i32>,
+    ) -> Result<u64, i32> {
+        let address = self.memory(bytes)?;
+        match fill(self, address) {
+            Ok(()) => Ok(address),
+            Err(code) => {
+                self.give_back(address, bytes);
+                Err(code)
+            }
+        }
+    }
+
+    /// Gives memory of the caller's back that a failed operation had allocated.
+    pub(crate) fn give_back(&mut self, address: u64, bytes: u64) {
+        while self.k.vm_deallocate(self.caller, address, bytes) == Err(Stop::Again) {}
     }
 }
 
@@ -214,7 +235,12 @@ impl<M: Machine> Kernel<M> {
             header.remote = u64::from(local);
             header.local = 0;
         }
-        self.send_reply_bytes(caller, reply)?;
+        // The operation is done: it must not be restarted for what its reply takes.
+        while let Err(stop) = self.send_reply_bytes(caller, reply) {
+            if stop != Stop::Again {
+                return Err(stop);
+            }
+        }
         self.kernel_receive(args)
     }
 

@@ -178,14 +178,16 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         if count == 0 {
             return Ok(AccountChildrenReply { children: Ool::EMPTY });
         }
-        let address = self.memory(count * 4)?;
-        child = self.k.get(account).children;
-        for i in 0..count {
-            let name = self.account_name(child)?;
-            let written = self.k.write_u32(self.caller, address + i * 4, name.0);
-            self.end(written)?;
-            child = self.k.get(child).next;
-        }
+        let address = self.filled(count * 4, |rpc, address| {
+            let mut child = rpc.k.get(account).children;
+            for i in 0..count {
+                let name = rpc.account_name(child)?;
+                let written = rpc.k.write_u32(rpc.caller, address + i * 4, name.0);
+                rpc.end(written)?;
+                child = rpc.k.get(child).next;
+            }
+            Ok(())
+        })?;
         Ok(AccountChildrenReply {
             children: Ool::moved(address, count as u32).with_disposition(msgt::PORT_SEND),
         })

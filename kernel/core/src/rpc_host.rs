@@ -60,14 +60,16 @@ impl<M: Machine> DroverHostServer for Rpc<'_, M> {
             account = self.k.next_account(account);
         }
         let row = size_of::<AccountInfo>() as u64;
-        let address = self.memory(count * row)?;
-        account = self.k.root;
-        for i in 0..count {
-            let info = self.k.account_row(account);
-            let written = self.k.copyout(self.caller, address + i * row, bytes_of(&info));
-            self.end(written)?;
-            account = self.k.next_account(account);
-        }
+        let address = self.filled(count * row, |rpc, address| {
+            let mut account = rpc.k.root;
+            for i in 0..count {
+                let info = rpc.k.account_row(account);
+                let written = rpc.k.copyout(rpc.caller, address + i * row, bytes_of(&info));
+                rpc.end(written)?;
+                account = rpc.k.next_account(account);
+            }
+            Ok(())
+        })?;
         Ok(HostAccountSnapshotReply { accounts: Ool::moved(address, count as u32) })
     }
 

@@ -23,19 +23,25 @@ impl<M: Machine> MachPortServer for Rpc<'_, M> {
         if count == 0 {
             return Ok(MachPortNamesReply { names: Ool::EMPTY, types: Ool::EMPTY });
         }
-        let names = self.memory(count * 4)?;
-        let types = self.memory(count * 4)?;
-        let (mut n, mut after) = (0, 0);
-        while n < count
-            && let Some((name, kind)) = self.k.mach_port_next(task, after)
-        {
-            let first = self.k.write_u32(self.caller, names + n * 4, name);
-            self.end(first)?;
-            let second = self.k.write_u32(self.caller, types + n * 4, kind);
-            self.end(second)?;
-            n += 1;
-            after = name;
-        }
+        let mut n = 0;
+        let mut types = 0;
+        let names = self.filled(count * 4, |rpc, names| {
+            types = rpc.filled(count * 4, |rpc, types| {
+                let mut after = 0;
+                while n < count
+                    && let Some((name, kind)) = rpc.k.mach_port_next(task, after)
+                {
+                    let first = rpc.k.write_u32(rpc.caller, names + n * 4, name);
+                    rpc.end(first)?;
+                    let second = rpc.k.write_u32(rpc.caller, types + n * 4, kind);
+                    rpc.end(second)?;
+                    n += 1;
+                    after = name;
+                }
+                Ok(())
+            })?;
+            Ok(())
+        })?;
         Ok(MachPortNamesReply { names: Ool::moved(names, n as u32), types: Ool::moved(types, n as u32) })
     }
 
@@ -135,15 +141,18 @@ impl<M: Machine> MachPortServer for Rpc<'_, M> {
         if count == 0 {
             return Ok(MachPortGetSetStatusReply { members: Ool::EMPTY });
         }
-        let address = self.memory(count * 4)?;
-        after = None;
-        for i in 0..count {
-            let next = self.k.mach_port_set_member(task, name.0, after);
-            let member = self.end(next)?;
-            let written = self.k.write_u32(self.caller, address + i * 4, self.k.get(member).receive_name);
-            self.end(written)?;
-            after = Some(member);
-        }
+        let address = self.filled(count * 4, |rpc, address| {
+            let mut after = None;
+            for i in 0..count {
+                let next = rpc.k.mach_port_set_member(task, name.0, after);
+                let member = rpc.end(next)?;
+                let name = rpc.k.get(member).receive_name;
+                let written = rpc.k.write_u32(rpc.caller, address + i * 4, name);
+                rpc.end(written)?;
+                after = Some(member);
+            }
+            Ok(())
+        })?;
         Ok(MachPortGetSetStatusReply { members: Ool::moved(address, count as u32) })
     }
 

@@ -92,15 +92,17 @@ impl<M: Machine> MachServer for Rpc<'_, M> {
         if count == 0 {
             return Ok(TaskThreadsReply { thread_list: Ool::EMPTY });
         }
-        let address = self.memory(count as u64 * 4)?;
-        let mut thread = self.k.get(task).threads;
-        for i in 0..count {
-            let port = self.k.get(thread).port;
-            let name = self.name_for(port)?;
-            let written = self.k.write_u32(self.caller, address + i as u64 * 4, name.0);
-            self.end(written)?;
-            thread = self.k.get(thread).home_next;
-        }
+        let address = self.filled(count as u64 * 4, |rpc, address| {
+            let mut thread = rpc.k.get(task).threads;
+            for i in 0..count {
+                let port = rpc.k.get(thread).port;
+                let name = rpc.name_for(port)?;
+                let written = rpc.k.write_u32(rpc.caller, address + i as u64 * 4, name.0);
+                rpc.end(written)?;
+                thread = rpc.k.get(thread).home_next;
+            }
+            Ok(())
+        })?;
         Ok(TaskThreadsReply {
             thread_list: Ool::moved(address, count as u32).with_disposition(msgt::PORT_SEND),
         })
