@@ -1,0 +1,109 @@
+//! The tests, by group, and what they have in common.
+
+pub(crate) mod accounts;
+pub(crate) mod exits;
+pub(crate) mod files;
+pub(crate) mod ipc;
+pub(crate) mod misuse;
+pub(crate) mod raw;
+pub(crate) mod server;
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use guest::machine::Machine;
+use guest::peer::Peer;
+use libhurd::mig::{Donation, PortName};
+use libhurd::stubs::fsys::fsys_syncfs;
+use libhurd::{ALL, Mach, clock, env};
+
+/// A verdict; the error is the reason.
+pub(crate) type Verdict = Result<(), String>;
+/// A test.
+pub(crate) type Test = fn(&Bench) -> Verdict;
+
+/// All groups.
+pub(crate) const GROUPS: &[(&str, &[(&str, Test)])] = &[
+    ("ipc", ipc::TESTS),
+    ("accounts", accounts::TESTS),
+    ("exits", exits::TESTS),
+    ("files", files::TESTS),
+    ("misuse", misuse::TESTS),
+];
+
+/// This program's file.
+pub(crate) const SELF: &[u8] = b"/bin/guest-tests";
+
+/// What tests work with.
+pub(crate) struct Bench {
+    pub(crate) machine: Machine,
+}
+
+impl Bench {
+    /// The frames that are free when everything has come to rest.
+    pub(crate) fn free(&self) -> Result<u64, String> {
+        let mut last = 0;
+        for _ in 0..100 {
+            must("a pause", clock::sleep(Duration::from_millis(5)))?;
+            let free = must("host_frames", self.machine.frames())?.free;
+            if free == last {
+                break;
+            }
+            last = free;
+        }
+        Ok(last)
+    }
+
+    /// Runs `body` twice and holds that the second time takes no frame for good (the first time, tables may grow to their size), and that all sums are right.
+    pub(crate) fn exact(&self, mut body: impl FnMut() -> Verdict) -> Verdict {
+        body()?;
+        let before = self.free()?;
+        body()?;
+        same("free frames afterwards", self.free()?, before)?;
+        let checked = must("host_check_conservation", self.machine.check())?;
+        if checked.violations > 0 {
+            let text = checked.first_violation;
+            return Err(format!("conservation: {}", text.as_bytes().escape_ascii()));
+        }
+        Ok(())
+    }
+
+    /// A server to call.
+    pub(crate) fn server(&self) -> Result<Peer, String> {
+        must("starting the server", Peer::start(&[SELF, b"serve"], env::current().envp(), PortName::NULL))
+    }
+}
+
+/// Asks the server for something: see [`server`].
+pub(crate) fn ask(peer: &Peer, what: server::What, argument: i32, offer: &Donation) -> Result<(), i32> {
+    Ok(fsys_syncfs(&Mach, peer.control.name(), what as i32, argument, offer)?)
+}
+
+/// The server answers as if nothing had been.
+pub(crate) fn answers(peer: &Peer) -> Verdict {
+    must("the next call", ask(peer, server::What::Nothing, 0, ALL))
+}
+
+/// `result`, or what failed and how.
+pub(crate) fn must<T>(what: &str, result: Result<T, i32>) -> Result<T, String> {
+    result.map_err(|code| format!("{what}: {} ({code:#x})", libhurd::errno::describe(code)))
+}
+
+/// Holds that something failed with `code`.
+pub(crate) fn fails<T>(what: &str, result: Result<T, i32>, code: i32) -> Verdict {
+    match result {
+        Ok(_) => Err(format!("{what} succeeded, expected {code:#x}")),
+        Err(got) => same(what, got, code),
+    }
+}
+
+/// Holds that two values are equal.
+pub(crate) fn same<T: PartialEq + core::fmt::Debug>(what: &str, got: T, expected: T) -> Verdict {
+    if got == expected { Ok(()) } else { Err(format!("{what}: got {got:?}, expected {expected:?}")) }
+}
+
+/// Holds that something is so.
+pub(crate) fn holds(what: &str, condition: bool) -> Verdict {
+    if condition { Ok(()) } else { Err(String::from(what)) }
+}
