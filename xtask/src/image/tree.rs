@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/bin`, `/hurd` | the programs |
 //! | `/bin/true`, `/bin/true.bz2`, `/bin/true.gz` | a small program, plain and compressed (the victims run it) |
-//! | `/home/victim/reader` | the file that the reading victim reads, 64 KiB |
+//! | `/home/victim/reader` | the file that the reading victim reads, 512 KiB |
 //! | `/home/attacker/payload.bz2`, `.gz` | the bombs: `hello` padded with zeros, compressed, owned by the attacker |
 //! | `/home/attacker/bomb` | the node whose passive translator is the first payload |
 //! | `/srv/tree` | 200 directories with 10 files each, some large, some symbolic links |
@@ -130,7 +130,7 @@ pub(super) fn build(
 
 fn homes(t: &mut Tree, payloads: &[Payload]) {
     t.dir("/home/victim", VICTIM_UID, 0o755);
-    t.file("/home/victim/reader", VICTIM_UID, 0o644, text(0x5eed, 64 << 10));
+    t.file("/home/victim/reader", VICTIM_UID, 0o644, text(0x5eed, 512 << 10));
     t.dir("/home/attacker", ATTACKER_UID, 0o755);
     for payload in payloads {
         let file = format!("/home/attacker/payload.{}", payload.format.suffix());
