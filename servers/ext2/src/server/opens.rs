@@ -22,6 +22,9 @@ use super::perm::Ids;
 pub(super) const MAX_OPEN: usize = 8192;
 /// Most clients (accounts) that have files open.
 const MAX_CLIENTS: usize = 256;
+/// Most ports of closed files that are kept, and of one client's.
+const MAX_SPARES: usize = 64;
+const CLIENT_SPARES: usize = 4;
 /// What a client's session may hold: ports for some hundred open files.
 const SESSION: Limits = Limits { frames: 64, objects: 1024 };
 
@@ -115,8 +118,17 @@ struct Watched {
     client: u64,
 }
 
+/// The port of an open file that was closed, kept for its client's next one, at the expense of whoever paid for it.
+struct Spare {
+    client: u64,
+    object: Object,
+    /// How often a right to it was made.
+    made: u32,
+}
+
 /// The open files.
 pub(super) struct Opens {
+    spares: Mutex<Vec<Spare>>,
     table: Table<Protid, MAX_OPEN>,
     sessions: Sessions<MAX_CLIENTS>,
     watched: Mutex<Vec<Watched>>,
@@ -126,7 +138,8 @@ impl Opens {
     /// None.
     pub(super) fn new() -> Self {
         let watched = Mutex::new(Vec::with_capacity(MAX_CLIENTS));
-        Self { table: Table::new(), sessions: Sessions::new(SESSION), watched }
+        let spares = Mutex::new(Vec::with_capacity(MAX_SPARES));
+        Self { spares, table: Table::new(), sessions: Sessions::new(SESSION), watched }
     }
 
     /// The caller's session, whose end will be reported.
@@ -160,6 +173,25 @@ impl Opens {
         for key in self.table.keys() {
             self.table.remove_if(key, |protid| protid.client == client);
         }
+        while let Some(spare) = self.take_spare(client) {
+            drop(spare);
+        }
+    }
+
+    fn take_spare(&self, client: u64) -> Option<Spare> {
+        let mut spares = self.spares.lock().ok()?;
+        let at = spares.iter().position(|spare| spare.client == client)?;
+        Some(spares.swap_remove(at))
+    }
+
+    /// A port for a new open file of that client, whose session is the payer.
+    fn object(&self, server: &Server, client: u64, key: u64) -> Result<Object, i32> {
+        if let Some(Spare { object, made, .. }) = self.take_spare(client)
+            && Server::renew(&object, made, key).is_ok()
+        {
+            return Ok(object);
+        }
+        server.counted_object(key)
     }
 
     /// The open file with that payload.
@@ -169,7 +201,32 @@ impl Opens {
 
     /// Nobody can call the open file with that payload any more, unless a right to it has been made since.
     pub(super) fn closed(&self, payload: u64) {
-        self.table.remove_if(payload, |protid| !Server::has_senders(&protid.object));
+        let mut unused = None;
+        let removed = self.table.remove_if(payload, |protid| {
+            unused = Server::unused(&protid.object);
+            unused.is_some()
+        });
+        // If a call still uses it, it goes away with that. A port with a queue (that is, one that no session pays for) may still hold a request for
+        // the old file.
+        if let (Some(Protid { object, client, .. }), Some(made)) = (removed.and_then(Arc::into_inner), unused)
+            && client != 0
+        {
+            self.keep(Spare { client, object, made });
+        }
+    }
+
+    /// Keeps a port, unless there are enough.
+    fn keep(&self, spare: Spare) {
+        let mut rest = Some(spare);
+        if let Ok(mut spares) = self.spares.lock()
+            && let Some(spare) = &rest
+            && spares.len() < MAX_SPARES
+            && spares.iter().filter(|other| other.client == spare.client).count() < CLIENT_SPARES
+        {
+            spares.extend(rest.take());
+        }
+        // Without the lock: giving a port up is a call.
+        drop(rest);
     }
 
     /// How many there are.
@@ -210,7 +267,8 @@ impl Ext2 {
             self.opens.table.insert_with(|key| {
                 let (object, client) = if self.policy.uses_sessions() && Local::current().in_call() {
                     let session = self.opens.session(self.server)?;
-                    (session.pays(|| self.server.counted_object(key))??, session.client())
+                    let client = session.client();
+                    (session.pays(|| self.opens.object(self.server, client, key))??, client)
                 } else {
                     (self.server.counted_object(key)?, 0)
                 };

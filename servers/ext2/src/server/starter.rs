@@ -3,11 +3,13 @@
 //! Runs on a thread of its own that the node's owner pays for, or on the first visitor's (see [`policy`](super::policy)). All calls are made under the
 //! start's offer. Either a control port comes out, or an error, and then no task is left behind.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use libhurd::abi::message::{Header, option};
 use libhurd::abi::port::{NOTIFY_NO_SENDERS, NOTIFY_SEND_ONCE};
-use libhurd::abi::returns::{KERN_TIMEDOUT, MACH_RCV_TIMED_OUT};
+use libhurd::abi::returns::{KERN_RESOURCE_SHORTAGE, KERN_TIMEDOUT, MACH_RCV_TIMED_OUT};
 use libhurd::abi::startup::{
     INIT_INT_MAX, INIT_PORT_AUTH, INIT_PORT_BOOTSTRAP, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX,
     INIT_PORT_PROC,
@@ -15,16 +17,18 @@ use libhurd::abi::startup::{
 use libhurd::cleanup::{OnExit, on_exit};
 use libhurd::errno::{EDIED, ENOENT};
 use libhurd::file::{Context, File, O_EXEC, O_NOTRANS, O_READ, O_WRITE};
+use libhurd::lock::Mutex;
 use libhurd::mig::{Donation, Mode, Outcome, Port, PortName, Ports, Request};
 use libhurd::port::{ReceiveRight, SendRight, release};
 use libhurd::program::{EXEC_DEFAULTS, EXEC_NEWTASK};
 use libhurd::stubs::{auth, fs, fsys, mach_port, process};
 use libhurd::syscall::{self, MsgArgs};
-use libhurd::{ALL, Mach, argz, clock, env, task};
+use libhurd::{ALL, Mach, argz, clock, env, own, task};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Ext2;
 use super::perm::Ids;
+use super::transbox::Ticket;
 use ext2::ROOT_INODE;
 
 /// Words of the longest message expected at the bootstrap port, and room for what should not come.
@@ -40,8 +44,6 @@ pub(super) struct Job {
     pub(super) uid: u32,
     /// Group.
     pub(super) gid: u32,
-    /// The owner's account; null: ours.
-    pub(super) payer: SendRight,
 }
 
 /// Makes the memory present that a starter's stack will need, and stays for a moment, so that the next thread gets a stack of its own.
@@ -52,19 +54,72 @@ pub(super) fn touch_stack() {
     let _ = clock::sleep(Duration::from_millis(20));
 }
 
+/// What a start holds on to. Not on the starter's stack, because a starter ends without a word when its account is destroyed: then
+/// [`Translators::died`](super::translators::Translators::died) gives all of this back.
+pub(super) struct Running {
+    /// The account that pays for the starter.
+    pub(super) account: PortName,
+    /// The start.
+    pub(super) ticket: Ticket,
+    rights: Mutex<Vec<SendRight>>,
+    receive: Mutex<Option<ReceiveRight>>,
+}
+
+/// Most rights that a start holds.
+const RIGHTS: usize = 8;
+
+impl Running {
+    /// A start that holds nothing but the right to charge the account. At the server's own expense.
+    pub(super) fn new(payer: SendRight, ticket: Ticket) -> Arc<Self> {
+        own(|| {
+            let mut rights = Vec::with_capacity(RIGHTS);
+            let account = payer.name();
+            rights.push(payer);
+            Arc::new(Self { account, ticket, rights: Mutex::new(rights), receive: Mutex::new(None) })
+        })
+    }
+
+    /// Holds a right until the end of the start.
+    fn hold(&self, right: SendRight) -> Result<PortName, i32> {
+        let mut rights = self.rights.lock()?;
+        if rights.len() == RIGHTS {
+            return Err(KERN_RESOURCE_SHORTAGE);
+        }
+        let name = right.name();
+        rights.push(right);
+        Ok(name)
+    }
+
+    /// Gives everything back. The starter does not run any more, or is at its end.
+    pub(super) fn release(&self) {
+        let rights = self.rights.lock().map(|mut rights| core::mem::take(&mut *rights));
+        let receive = self.receive.lock().map(|mut receive| receive.take());
+        drop((rights, receive));
+    }
+
+    /// Makes the bootstrap port.
+    fn bootstrap(&self) -> Result<PortName, i32> {
+        let port = own(ReceiveRight::new)?;
+        let name = port.name();
+        *self.receive.lock()? = Some(port);
+        Ok(name)
+    }
+}
+
 /// The new task, ended when this is dropped or the call is forced to end.
 struct NewTask {
-    task: SendRight,
+    task: PortName,
     kill: OnExit,
 }
 
 impl NewTask {
-    fn create(payer: PortName) -> Result<Self, i32> {
+    fn create(running: &Running) -> Result<Self, i32> {
+        let payer = running.account;
         let task = if payer.is_valid() { task::create_for(payer)? } else { task::create()? };
-        let name = task.name();
+        let task = running.hold(task)?;
         let kill = on_exit(move || {
             // It has not reported, so it is of no use to anybody.
-            let _ = task::terminate(name);
+            let _ = task::terminate(task);
         });
         Ok(Self { task, kill })
     }
@@ -79,28 +134,30 @@ impl NewTask {
 ///
 /// # Errors
 /// Those of lookup, exec and kernel; `EDIED` when the program ends or drops its bootstrap port without starting up; `KERN_TIMEDOUT`.
-pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
+pub(super) fn run(ext2: &'static Ext2, job: &Job, running: &Running) -> Result<SendRight, i32> {
     let offer = ext2.policy.start_offer(clock::now());
     let inode = ext2.inode(job.node)?;
     let argv = ext2.record_of(&inode)?;
     let program = argz::words(&argv).next().filter(|word| !word.is_empty()).ok_or(ENOENT)?;
 
     let ids = Ids::new(&[job.uid], &[job.gid]);
-    let root = ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.into_right()?;
-    let authority = authority_of(ext2, job, &offer)?;
-    let context = Context { root: root.name(), cwd: root.name(), auth: authority.name() };
-    let file = File::open_in(context, program, O_EXEC | O_READ, &offer)?;
+    let root =
+        running.hold(ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.into_right()?)?;
+    let authority = running.hold(authority_of(ext2, job, &offer)?)?;
+    let context = Context { root, cwd: root, auth: authority };
+    let file = running.hold(File::open_in(context, program, O_EXEC | O_READ, &offer)?.into_right())?;
 
-    let new = NewTask::create(job.payer.name())?;
-    let own_proc = process_of(ext2, &new, job.uid, &offer)?;
-    let bootstrap = ReceiveRight::new()?;
-    let to_bootstrap = bootstrap.send_right()?;
+    let new = NewTask::create(running)?;
+    let own_proc = running.hold(process_of(ext2, &new, job.uid, &offer)?)?;
+    let bootstrap = running.bootstrap()?;
+    let to_bootstrap = ReceiveRight::from_name(bootstrap);
+    let to_bootstrap = core::mem::ManuallyDrop::new(to_bootstrap).send_right()?;
     let mut ports = [PortName::NULL; INIT_PORT_MAX];
     for (index, port) in [
-        (INIT_PORT_CRDIR, root.name()),
-        (INIT_PORT_CWDIR, root.name()),
-        (INIT_PORT_AUTH, authority.name()),
-        (INIT_PORT_PROC, own_proc.name()),
+        (INIT_PORT_CRDIR, root),
+        (INIT_PORT_CWDIR, root),
+        (INIT_PORT_AUTH, authority),
+        (INIT_PORT_PROC, own_proc),
         (INIT_PORT_BOOTSTRAP, to_bootstrap.name()),
     ] {
         if let Some(place) = ports.get_mut(index) {
@@ -112,8 +169,8 @@ pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
     let ints = [0; INIT_INT_MAX];
     fs::file_exec_paths(
         &Mach,
-        file.port(),
-        new.task.name(),
+        file,
+        new.task,
         EXEC_NEWTASK | EXEC_DEFAULTS,
         program,
         program,
@@ -127,7 +184,7 @@ pub(super) fn run(ext2: &'static Ext2, job: &Job) -> Result<SendRight, i32> {
         &offer,
     )?;
     drop(to_bootstrap);
-    let control = await_startup(ext2, job, &bootstrap, &offer)?;
+    let control = await_startup(ext2, job, bootstrap, &offer)?;
     new.keep();
     Ok(control)
 }
@@ -149,8 +206,8 @@ fn process_of(ext2: &Ext2, new: &NewTask, uid: u32, offer: &Donation) -> Result<
     if !proc.is_valid() {
         return Ok(SendRight::NULL);
     }
-    process::proc_child(&Mach, proc, new.task.name(), offer)?;
-    let own = SendRight::received(process::proc_task2proc(&Mach, proc, new.task.name(), offer)?.proc)?;
+    process::proc_child(&Mach, proc, new.task, offer)?;
+    let own = SendRight::received(process::proc_task2proc(&Mach, proc, new.task, offer)?.proc)?;
     process::proc_setowner(&Mach, own.name(), uid, 0, offer)?;
     Ok(own)
 }
@@ -159,16 +216,16 @@ fn process_of(ext2: &Ext2, new: &NewTask, uid: u32, offer: &Donation) -> Result<
 fn await_startup(
     ext2: &'static Ext2,
     job: &Job,
-    bootstrap: &ReceiveRight,
+    bootstrap: PortName,
     offer: &Donation,
 ) -> Result<SendRight, i32> {
     let previous = mach_port::mach_port_request_notification(
         &Mach,
         task::this(),
-        bootstrap.name(),
+        bootstrap,
         NOTIFY_NO_SENDERS,
         0,
-        bootstrap.make_send_once(),
+        Port::make_send_once(bootstrap),
         ALL,
     )?
     .previous;
@@ -179,7 +236,7 @@ fn await_startup(
         let timeout = ext2.policy.report_timeout_ms(offer, clock::now());
         let args = MsgArgs {
             option: option::RCV_MSG | if timeout.is_some() { option::RCV_TIMEOUT } else { 0 },
-            rcv_name: bootstrap.name(),
+            rcv_name: bootstrap,
             timeout: timeout.unwrap_or(0),
             ..MsgArgs::default()
         };

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 
 use ext2::Inode;
-use libhurd::abi::returns::{KERN_ABORTED, MACH_SEND_INVALID_DEST, MIG_SERVER_DIED};
+use libhurd::abi::returns::{KERN_ABORTED, KERN_RESOURCE_SHORTAGE, MACH_SEND_INVALID_DEST, MIG_SERVER_DIED};
 use libhurd::cleanup::{Held, OnExit, hold, on_exit};
 use libhurd::errno::{EDIED, ENOENT, EPERM};
 use libhurd::lock::{ClassicGuard, ClassicMutex, Mutex, MutexGuard};
@@ -21,6 +21,7 @@ use libhurd::{Mach, own, syscall, thread};
 
 use super::policy::NodeLock;
 use super::promise::{BROKEN, Promise, Waited};
+use super::starter::Running;
 use super::transbox::{Boxes, Outcome, Refused, Ticket, Visit};
 use super::{Ext2, code_of, onward, starter};
 
@@ -69,6 +70,8 @@ pub(super) struct Translators {
     boxes: Mutex<Boxes<Control>>,
     /// One for each box.
     promises: Vec<Promise>,
+    /// Starts under way.
+    running: Mutex<Vec<Arc<Running>>>,
     /// By inode number; nodes may share one.
     locks: Vec<NodeLocks>,
 }
@@ -80,6 +83,7 @@ impl Translators {
         Self {
             boxes: Mutex::new(Boxes::new(BOXES)),
             promises: (0..BOXES).map(|_| Promise::new()).collect(),
+            running: Mutex::new(Vec::with_capacity(BOXES)),
             locks: (0..BOXES).map(|_| locks()).collect(),
         }
     }
@@ -95,11 +99,41 @@ impl Translators {
         self.boxes.lock().is_ok_and(|boxes| boxes.is_busy(node))
     }
 
-    /// The port of that name has died: if it was a control port, the node has no translator any more.
+    /// The port of that name has died: if it was a control port, the node has no translator any more; if it was an account, its starters are
+    /// gone, and what they held is given back.
     pub(super) fn died(&self, name: PortName) {
         let forgotten =
             self.boxes.lock().ok().and_then(|mut boxes| boxes.forget(|control| control.name() == name));
         own(|| drop(forgotten));
+        while let Some(running) = self.take_running(|running| running.account == name) {
+            self.finish(running.ticket, Err(BROKEN));
+            running.release();
+        }
+    }
+
+    fn take_running(&self, is_it: impl Fn(&Arc<Running>) -> bool) -> Option<Arc<Running>> {
+        let mut list = self.running.lock().ok()?;
+        let at = list.iter().position(is_it)?;
+        Some(list.swap_remove(at))
+    }
+
+    /// Remembers a start until the end of the starter, or of its account.
+    fn remember(&self, running: &Arc<Running>) -> Result<(), i32> {
+        let running = running.clone();
+        let mut list = self.running.lock()?;
+        if list.len() >= BOXES {
+            return Err(KERN_RESOURCE_SHORTAGE);
+        }
+        list.push(running);
+        Ok(())
+    }
+
+    /// What a start held is given back when this is dropped, or on a forced exit.
+    fn give_back(&'static self, running: Arc<Running>) -> OnExit {
+        on_exit(move || {
+            drop(self.take_running(|other| Arc::ptr_eq(other, &running)));
+            running.release();
+        })
     }
 
     /// `node`'s control port does not answer.
@@ -284,18 +318,26 @@ impl Ext2 {
     /// Starts the translator here, or has it started.
     fn start_translator(&'static self, inode: &Inode, ticket: Ticket, mark: Mark) {
         let result = self.payer_of(inode.uid).and_then(|payer| {
-            let job = starter::Job { node: inode.number, uid: inode.uid, gid: inode.gid, payer };
+            let job = starter::Job { node: inode.number, uid: inode.uid, gid: inode.gid };
+            let running = Running::new(payer, ticket);
             if self.policy.visitor_starts() {
-                let control = starter::run(self, &job)?;
+                let _given_back = self.translators.give_back(running.clone());
+                let control = starter::run(self, &job, &running)?;
                 self.translators.finish(ticket, Ok(Control::new(control)));
                 return Ok(());
             }
-            let account = job.payer.name();
+            let account = running.account;
+            if account.is_valid() {
+                self.server.watch(account)?;
+            }
+            self.translators.remember(&running)?;
+            let list = running.clone();
             let work = move || {
+                let _given_back = self.translators.give_back(running.clone());
                 if self.translators.take_over(ticket).is_err() {
                     return;
                 }
-                let result = starter::run(self, &job).map(Control::new);
+                let result = starter::run(self, &job, &running).map(Control::new);
                 if let Ok(control) = &result
                     && let Err(code) = self.server.watch(control.name())
                 {
@@ -303,7 +345,12 @@ impl Ext2 {
                 }
                 self.translators.finish(ticket, result);
             };
-            if account.is_valid() { thread::spawn_for(account, work) } else { thread::spawn(work) }
+            let spawned =
+                if account.is_valid() { thread::spawn_for(account, work) } else { thread::spawn(work) };
+            if spawned.is_err() {
+                drop(self.translators.take_running(|other| Arc::ptr_eq(other, &list)));
+            }
+            spawned
         });
         match result {
             Ok(()) => mark.handed_over(),
