@@ -4,12 +4,12 @@
 
 use core::time::Duration;
 
-use libhurd::ALL;
 use libhurd::abi::startup::INIT_PORT_BOOTSTRAP;
 use libhurd::bootstrap::await_translator;
 use libhurd::mig::PortName;
 use libhurd::port::{ReceiveRight, SendRight};
 use libhurd::program::{Child, Program};
+use libhurd::{ALL, Offer};
 
 /// How long a peer may take to report.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,5 +46,15 @@ impl Peer {
                 Err(code)
             }
         }
+    }
+
+    /// Ends it, if it has not ended, and waits until proc has forgotten it.
+    ///
+    /// # Errors
+    /// Those of the wait.
+    pub fn end(&self) -> Result<(), i32> {
+        // It may have died already.
+        let _ = self.child.kill();
+        self.child.wait(&Offer::all().within(PATIENCE)).map(drop)
     }
 }

@@ -103,7 +103,6 @@ fn malformed_messages(bench: &Bench) -> Verdict {
             0xffff_ffff_2000_4013,
             0xffff_ffff_0000_0809,
             0x0000_0001_0000_0813,
-            0x0000_0010_4000_0000,
         ] {
             let mut header = good;
             header.bits |= libhurd::abi::message::BITS_COMPLEX;
