@@ -32,7 +32,7 @@ pub fn await_report<T>(
     patience: Duration,
     mut serve: impl FnMut(&[u8], &mut [u8]) -> (Outcome, Option<T>),
 ) -> Result<T, i32> {
-    port::request_no_senders(port, port)?;
+    port::request_no_senders(port, port, 1)?;
     let deadline = Deadline::within(patience).ns();
     for _ in 0..MESSAGES {
         let mut message = [0u64; WORDS];

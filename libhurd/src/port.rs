@@ -182,6 +182,13 @@ impl ReceiveRight {
         mach_port::mach_port_get_receive_status(&Mach, task::this(), self.0, ALL)
             .is_ok_and(|reply| reply.status.mps_srights)
     }
+
+    /// How often a send right has been made, if there is none now; `None` also when the kernel cannot say.
+    #[must_use]
+    pub fn made_without_senders(&self) -> Option<u32> {
+        let reply = mach_port::mach_port_get_receive_status(&Mach, task::this(), self.0, ALL).ok()?;
+        (!reply.status.mps_srights).then_some(reply.status.mps_mscount)
+    }
 }
 
 impl Drop for ReceiveRight {
@@ -227,14 +234,14 @@ impl Drop for PortSet {
     }
 }
 
-/// `notify` will get a message when `port` has no senders any more.
-pub(crate) fn request_no_senders(port: &ReceiveRight, notify: &ReceiveRight) -> Result<(), i32> {
+/// `notify` will get a message when `port` has no senders any more, and send rights have been made `made` times.
+pub(crate) fn request_no_senders(port: &ReceiveRight, notify: &ReceiveRight, made: u32) -> Result<(), i32> {
     let reply = mach_port::mach_port_request_notification(
         &Mach,
         task::this(),
         port.name(),
         NOTIFY_NO_SENDERS,
-        1,
+        made,
         notify.make_send_once(),
         ALL,
     )?;

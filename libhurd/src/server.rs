@@ -84,8 +84,8 @@ fn current() -> Option<&'static Server> {
 #[derive(Debug)]
 pub struct Object {
     port: ReceiveRight,
-    /// Held for its drop; its payload is the object's.
-    _notify: Option<ReceiveRight>,
+    /// Its payload is the object's.
+    notify: Option<ReceiveRight>,
 }
 
 impl Object {
@@ -151,7 +151,7 @@ impl Server {
             port.set_payload(payload)?;
             self.set.add(&port)?;
         }
-        Ok(Object { port, _notify: None })
+        Ok(Object { port, notify: None })
     }
 
     /// A new object whose end is reported: when all send rights are gone, the server hears [`Notification::NoSenders`].
@@ -164,8 +164,8 @@ impl Server {
         let notify = ReceiveRight::new()?;
         notify.set_payload(payload)?;
         self.set.add(&notify)?;
-        port::request_no_senders(&object.port, &notify)?;
-        object._notify = Some(notify);
+        port::request_no_senders(&object.port, &notify, 1)?;
+        object.notify = Some(notify);
         Ok(object)
     }
 
@@ -173,6 +173,24 @@ impl Server {
     #[must_use]
     pub fn has_senders(object: &Object) -> bool {
         object.port.has_senders()
+    }
+
+    /// How often a right to the object has been made, if nobody has one now: it can be dropped, or [renewed](Server::renew).
+    #[must_use]
+    pub fn unused(object: &Object) -> Option<u32> {
+        object.port.made_without_senders()
+    }
+
+    /// Makes a counted object that is [unused](Server::unused), and not in use by a call either, a new one with another payload, for half of what a new one
+    /// costs. `made` is what [`Server::unused`] said. Calls under way that were made to the old one still have its payload.
+    ///
+    /// # Errors
+    /// The kernel's, if its payer's account is gone for instance; the object is of no use then.
+    pub fn renew(object: &Object, made: u32, payload: u64) -> Result<(), i32> {
+        let notify = object.notify.as_ref().ok_or(KERN_FAILURE)?;
+        object.port.set_payload(payload)?;
+        notify.set_payload(payload)?;
+        port::request_no_senders(&object.port, notify, made.saturating_add(1))
     }
 
     /// Serves for ever. In the classic world this is the first worker; where calls migrate, the thread that takes notifications.
