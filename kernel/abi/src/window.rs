@@ -14,7 +14,7 @@ pub const HOME_BASE: u64 = 0x2000_0000_0000;
 pub const REQUEST: u64 = 0x100;
 /// Largest request.
 pub const REQUEST_MAX: u64 = 0x1ff00;
-/// Offset of the reply buffer (a convention of libhurd).
+/// Offset of the reply buffer of a home slot (a convention of libhurd; in a call its replies begin behind the request).
 pub const REPLY: u64 = 0x20000;
 /// Largest reply.
 pub const REPLY_MAX: u64 = 0x20000;
