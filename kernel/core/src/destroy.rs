@@ -4,7 +4,7 @@
 //! Threads that are inside servers unwind on their own time; the destroyer waits for them (bounded by the unwind reserves).
 
 use drover_abi::account::ACCOUNT_CLOSING;
-use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_TERMINATED};
+use drover_abi::returns::{KERN_PROTECTION_FAILURE, KERN_TERMINATED};
 
 use crate::account::Account;
 use crate::activation::{Activation, Exit};
@@ -21,13 +21,10 @@ impl<M: Machine> Kernel<M> {
     /// One bounded step of destroying `account` and all below it.
     ///
     /// # Errors
-    /// `Stop::Again`: more to do; `Stop::Blocked`: waits for threads to unwind; `KERN_INVALID_ARGUMENT`: root, or an account that pays for the caller.
+    /// `Stop::Again`: more to do; `Stop::Blocked`: waits for threads to unwind; `KERN_PROTECTION_FAILURE`: root, or an account that pays for the caller.
     pub(crate) fn account_destroy(&mut self, account: Ref<Account>) -> Result<(), Stop> {
-        if account == self.root {
-            return Err(Stop::Error(KERN_INVALID_ARGUMENT));
-        }
-        if self.stands_on(account) {
-            return Err(Stop::Error(KERN_INVALID_ARGUMENT));
+        if account == self.root || self.stands_on(account) {
+            return Err(Stop::Error(KERN_PROTECTION_FAILURE));
         }
         // The first leaf below it.
         let mut leaf = account;
