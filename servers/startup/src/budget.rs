@@ -28,17 +28,19 @@ const OBJECTS_PER_FRAME: u64 = 16;
 /// CPU share that stays the root account's.
 const ROOT_SHARE: u32 = 200;
 
-/// Servers in the order in which they are started: name, frames wanted, share.
+/// Servers in the order in which they are started: name, frames wanted, share. Together they have most of the machine's shares, so that in the classic
+/// world, where they work at their own expense, they keep up with their clients. Where clients pay they hardly run by themselves, and what counts is
+/// how the users' shares stand to each other.
 const SERVERS: [(&str, u64, u32); 6] = [
     ("storage", 1024, 500),
-    ("console", 1024, 300),
-    ("exec", 4096, 1200),
-    ("ext2", 16_384, 1600),
-    ("auth", 2048, 200),
-    ("proc", 2048, 200),
+    ("console", 1024, 200),
+    ("exec", 4096, 1500),
+    ("ext2", 16_384, 4300),
+    ("auth", 2048, 250),
+    ("proc", 2048, 250),
 ];
 /// Share of all servers together.
-const SERVERS_SHARE: u32 = 4000;
+const SERVERS_SHARE: u32 = 7000;
 
 /// The whole division.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +91,7 @@ impl Budget {
     pub(crate) fn shell_users(&self) -> [User; 3] {
         let Grant { frames, .. } = self.users;
         let user = |name, part, share, uid| User { grant: grant(name, frames / 8 * part, share), uid };
-        [user("root-user", 3, 800, 0), user("victims", 3, 4000, 1000), user("attacker", 1, 1000, 1001)]
+        [user("root-user", 3, 700, 0), user("victims", 3, 1600, 1000), user("attacker", 1, 400, 1001)]
     }
 
     /// The one user of a machine with a driver: all of it.

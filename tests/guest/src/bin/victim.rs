@@ -21,7 +21,7 @@ use core::time::Duration;
 use guest::board::{Board, DESCRIPTOR, PLACES};
 use guest::walk::{Visitor, walk};
 use libhurd::clock::{Deadline, now};
-use libhurd::errno::{EINVAL, describe};
+use libhurd::errno::{EACCES, EINVAL, describe};
 use libhurd::file::{Context, File, O_READ};
 use libhurd::print::kernel_print;
 use libhurd::program::Program;
@@ -69,7 +69,9 @@ impl Visitor for Finder<'_> {
         }
     }
     fn saw(&mut self, _: &[u8], result: Result<&IoStatbuf, i32>) {
+        // A directory that this user may not look into (`lost+found`) is nobody's disturbance.
         if let Err(code) = result
+            && code != EACCES
             && self.error == 0
         {
             self.error = code;

@@ -183,7 +183,7 @@ fn records_in_both_forms(bench: &Bench) -> Verdict {
 fn bomb_is_bounded(_: &Bench) -> Verdict {
     // Whose nodes they are pays for starting them.
     let own = SendRight::from_name(syscall::account_self());
-    let grant = Grant { name: "attacker", frames: 16_384, objects: 65_536, calls: 64, share: 1000 };
+    let grant = Grant { name: "attacker", frames: 16_384, objects: 65_536, calls: 64, share: 400 };
     let attacker = must("an account", make_account(own.name(), &grant))?;
     let proc = env::current().port(INIT_PORT_PROC);
     must("payer_register", payer_register(&Mach, proc, 1001, attacker.copy(), ALL).map_err(i32::from))?;

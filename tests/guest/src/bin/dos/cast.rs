@@ -25,8 +25,8 @@ const VICTIM_UID: u32 = 1000;
 /// The attacker's.
 const ATTACKER_UID: u32 = 1001;
 /// CPU shares, in 1/10000 of the machine: 80 to 20.
-const VICTIM_SHARE: i32 = 4000;
-const ATTACKER_SHARE: i32 = 1000;
+const VICTIM_SHARE: i32 = 1600;
+const ATTACKER_SHARE: i32 = 400;
 /// Frames of the attacker's account (64 MiB): several times what one attempt may hold.
 const ATTACKER_FRAMES: u64 = 16_384;
 /// The attacker's node.
