@@ -126,7 +126,7 @@ pub fn account_create<T: Transport + ?Sized>(
 /// Message 700001 (32 bytes), reply 700101 (48 bytes).
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no account, the root account, or one that pays for the caller or for a task that it is in.
+/// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller or a task that it is in.
 pub fn account_destroy<T: Transport + ?Sized>(
     transport: &T,
     account: PortName,
@@ -482,7 +482,7 @@ pub trait AccountServer {
     /// Message 700001 (32 bytes), reply 700101 (48 bytes).
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no account, the root account, or one that pays for the caller or for a task that it is in.
+    /// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller or a task that it is in.
     fn account_destroy(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
