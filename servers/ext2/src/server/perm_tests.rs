@@ -1,3 +1,5 @@
+//! Tests of permissions.
+
 use std::vec::Vec;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the transbox.
+
 use std::collections::HashMap;
 use std::vec::Vec;
 

@@ -1,3 +1,5 @@
+//! Tests of path walking.
+
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
