@@ -59,12 +59,17 @@ fn discard(local: Local, name: PortName) {
 
 /// The call ends in good order: its reply port goes back to the pool.
 pub(crate) fn end_of_call(local: Local) {
-    let name = local.reply_port();
-    if name.is_valid() {
-        local.set_reply_port(PortName::NULL);
-        if !pool_put(name) {
-            discard(local, name);
+    // Destroying one is a call and takes another, which then has to go as well: from the pool, so that there is room for it.
+    loop {
+        let name = local.reply_port();
+        if !name.is_valid() {
+            return;
         }
+        local.set_reply_port(PortName::NULL);
+        if pool_put(name) {
+            return;
+        }
+        discard(local, name);
     }
 }
 
