@@ -14,6 +14,7 @@ use drover_abi::window::{ARENA, HOME_BASE, WINDOWS_BASE};
 use hurd_stubs as s;
 use mig_runtime::{Port as PortArg, PortName, Transport};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::account::{Account, Payer};
@@ -224,15 +225,15 @@ impl World {
         let now = self.s.k.machine.now();
         let mut offer = Donation::ALL;
         if d.one_in(2) {
-            offer.cpu_ns = if d.one_in(3) { d.number() } else { 10_000 + d.below(2_000_000) };
+            offer.cpu_ns = if d.one_in(8) { d.number() } else { 10_000 + d.below(2_000_000) };
         }
         if d.one_in(2) {
-            offer.frames = if d.one_in(3) { d.number() } else { 5 + d.below(60) };
+            offer.frames = if d.one_in(8) { d.number() } else { 5 + d.below(60) };
         }
         if d.one_in(2) {
-            offer.deadline_ns = if d.one_in(3) { d.number() } else { now + d.below(3_000_000) };
+            offer.deadline_ns = if d.one_in(8) { d.number() } else { now + d.below(3_000_000) };
         }
-        if d.one_in(4) {
+        if d.one_in(8) {
             (offer.io, offer.depth) = (d.number(), d.below(4));
             (offer.accept, offer.retain) = (d.number(), d.small());
         }
@@ -309,7 +310,8 @@ impl World {
                     body.extend([word, MEMORY + 0x4000 + d.below(0x6000)]);
                     complex = BITS_COMPLEX;
                 }
-                _ => body.extend([d.word(), d.word()]),
+                _ if d.one_in(4) => body.extend([d.word(), d.word()]),
+                _ => {}
             }
         }
         if d.one_in(8) {
@@ -391,7 +393,7 @@ impl World {
         let prot = d.below(8) as i32;
         let (a, b) = (d.small(), d.small());
         let rare = d.one_in(12);
-        let very_rare = d.one_in(60);
+        let very_rare = d.one_in(100);
         match d.below(44) {
             0 if very_rare => {
                 let _ = s::mach::task_terminate(&t, task, all);
@@ -603,8 +605,15 @@ impl World {
     /// One thing that the current thread does.
     fn step(&mut self, what: u8, seed: u64) {
         self.run();
+        for _ in 0..20 {
+            if self.s.k.current != self.admin {
+                break;
+            }
+            self.time(crate::sched::QUANTUM_NS);
+            self.run();
+        }
         if self.s.k.current == self.admin {
-            return self.time(crate::sched::QUANTUM_NS);
+            return;
         }
         if self.s.k.regs.rip & 15 == AT_SYSCALL {
             // A trap that is restarted.
@@ -641,7 +650,7 @@ impl World {
                 let address = self.address(d);
                 // Wild accesses end their task; let that be seldom.
                 let task = self.s.k.task_here();
-                if d.one_in(10) || self.s.k.map_lookup(task, address & !0xfff).is_some() {
+                if d.one_in(100) || self.s.k.map_lookup(task, address & !0xfff).is_some() {
                     self.s.k.event(Event::Exception { vector: 14, error: d.of(&[4, 6, 6, 20]) & 6, address });
                 } else if in_call {
                     let window = self.s.k.get(act).window;
@@ -661,7 +670,7 @@ impl World {
             25 => {
                 let rsp = self.s.k.regs.rsp;
                 let block = self.s.k.local_block(act, rsp);
-                let depth = d.below(2) as u32;
+                let depth = if in_call { d.below(2) as u32 } else { u32::from(d.one_in(8)) };
                 self.put(block + 8, &depth.to_le_bytes());
                 if depth == 0 {
                     self.trap(trap::DROVER_CRITICAL_END, [0; 6]);
@@ -690,8 +699,10 @@ impl World {
                 let base = self.buffer();
                 self.trap(number, [base, 0, 0, 0, 0, 0]);
             }
-            30 if d.one_in(40) => self.trap(trap::DROVER_THREAD_EXIT, [0; 6]),
-            31 if d.one_in(4) => self.s.k.event(Event::Exception { vector: 13, error: 0, address: 0 }),
+            30 if d.one_in(100) => self.trap(trap::DROVER_THREAD_EXIT, [0; 6]),
+            31 if in_call || d.one_in(100) => {
+                self.s.k.event(Event::Exception { vector: 13, error: 0, address: 0 })
+            }
             _ => self.time(20_000),
         }
     }
@@ -765,8 +776,20 @@ fn history(steps: &[(u8, u64)], drift: u64) {
     assert!(w.s.k.is_object(w.admin.raw(), Kind::Thread, 3));
 }
 
+/// The same histories every time, unless `PROPTEST_RNG_SEED` asks for others, and few, unless `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    ProptestConfig {
+        cases: number("PROPTEST_CASES").map_or(128, |n: u64| n as u32),
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(number("PROPTEST_RNG_SEED").unwrap_or(1)),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_history_keeps_the_laws(steps in proptest::collection::vec((any::<u8>(), any::<u64>()), 50..600), drift in 0..3u64) {

@@ -174,7 +174,10 @@ impl<M: Machine> Kernel<M> {
         if self.get(thread).queued != 0 {
             return;
         }
-        let account = self.turn_account(self.get(thread).top);
+        let top = self.get(thread).top;
+        // An exit runs in its caller's turn, whoever pays for the time: a destroyer does not wait for a server's share.
+        let act = self.get(top);
+        let account = if act.phase == RUNNING { self.turn_account(top) } else { act.payer };
         let tail = self.get(account).ready_tail;
         let t = self.get_mut(thread);
         t.queued = 1;
