@@ -11,6 +11,9 @@ use drover_machine::hardware::Hardware;
 /// Never returns: the logic ends the machine through its `Machine`.
 pub(crate) fn main(info: &'static BootInfo, hardware: Hardware) -> ! {
     let mut kernel = start::kernel(info, hardware);
+    if let Err(what) = kernel.start() {
+        panic!("boot: {what}");
+    }
     loop {
         step(&mut kernel);
     }

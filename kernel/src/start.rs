@@ -26,7 +26,7 @@ pub(crate) fn kernel(info: &'static BootInfo, hardware: Hardware) -> Kernel<Hard
         .map(|module| (module.string.as_bytes(), module.frames.start, module.bytes))
         .collect();
     let reserve = info.reserve_frames + lost;
-    let mut kernel = Kernel::new(
+    let kernel = Kernel::new(
         hardware,
         &Boot {
             ranges: &ranges,
@@ -40,8 +40,5 @@ pub(crate) fn kernel(info: &'static BootInfo, hardware: Hardware) -> Kernel<Hard
         kernel.kernel_frames + kernel.table_frames,
         kernel.total_frames
     );
-    if let Err(what) = kernel.start() {
-        panic!("boot: {what}");
-    }
     kernel
 }
