@@ -79,7 +79,10 @@ fn offer_of(mut words: &[Vec<u8>]) -> Result<(Offer, &[Vec<u8>]), i32> {
         };
         words = rest;
     }
-    if words.is_empty() { Err(EINVAL) } else { Ok((offer, words)) }
+    match words.first() {
+        Some(command) if command.first() != Some(&b'-') => Ok((offer, words)),
+        _ => Err(EINVAL),
+    }
 }
 
 impl Shell {
