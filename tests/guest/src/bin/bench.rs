@@ -33,7 +33,7 @@ const COUNTED: u32 = 10_000;
 /// How long the machine is given to come to rest.
 const SETTLE: Duration = Duration::from_millis(50);
 /// Objects made to find out what one takes.
-const OBJECTS: u64 = 64;
+const OBJECTS: u64 = 256;
 
 /// Counts `operation`; what one takes, in tenths of an instruction.
 fn measure(warm: u32, counted: u32, mut operation: impl FnMut() -> Result<(), i32>) -> Result<u64, i32> {
@@ -47,13 +47,9 @@ fn measure(warm: u32, counted: u32, mut operation: impl FnMut() -> Result<(), i3
     Ok((now() - begin) * 10 / u64::from(counted))
 }
 
-fn say(name: &str, unit: &str, tenths: u64) {
-    record!("\"t\":\"bench\",\"name\":\"{name}\",\"{unit}\":{}.{}", tenths / 10, tenths % 10);
-}
-
 fn instructions(name: &str, counted: u32, operation: impl FnMut() -> Result<(), i32>) -> Result<(), i32> {
     let tenths = measure(WARM.min(counted / 10), counted, operation)?;
-    say(name, "instructions", tenths);
+    record!("\"t\":\"bench\",\"name\":\"{name}\",\"instructions\":{}.{}", tenths / 10, tenths % 10);
     Ok(())
 }
 
@@ -66,7 +62,12 @@ fn frames<T>(machine: Machine, name: &str, mut make: impl FnMut() -> Result<T, i
     for _ in 0..OBJECTS {
         list.push(make()?);
     }
-    say(name, "frames", before.saturating_sub(machine.frames()?.free) * 10 / OBJECTS);
+    let thousandths = before.saturating_sub(machine.frames()?.free) * 1000 / OBJECTS;
+    record!(
+        "\"t\":\"bench\",\"name\":\"{name}\",\"frames\":{}.{:03}",
+        thousandths / 1000,
+        thousandths % 1000
+    );
     Ok(list)
 }
 
