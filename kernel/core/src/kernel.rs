@@ -170,10 +170,8 @@ impl<M: Machine> Kernel<M> {
             *r = (1, r.1 - 1);
         }
         let mut ranges = [(0, 0); RANGES];
-        let mut count = 0;
-        for r in fresh.iter().filter(|r| r.1 > 0) {
-            ranges[count] = *r;
-            count += 1;
+        for (range, r) in ranges.iter_mut().zip(fresh.iter().filter(|r| r.1 > 0)) {
+            *range = *r;
         }
         let free: u32 = ranges.iter().map(|r| r.1).sum();
         let now = machine.now();

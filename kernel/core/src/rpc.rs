@@ -142,7 +142,7 @@ impl<M: Machine> Kernel<M> {
     /// `KERN_INVALID_ADDRESS`, and what a reply's delivery finds.
     pub(crate) fn kernel_send(&mut self, port: Ref<Port>, args: &MachMsg) -> Result<i32, Stop> {
         let size = args.send_size as usize;
-        if size < HEADER_SIZE || size % 8 != 0 {
+        if size < HEADER_SIZE || !size.is_multiple_of(8) {
             return Err(Stop::Error(MACH_SEND_MSG_TOO_SMALL));
         }
         if size > REQUEST_MAX {

@@ -435,6 +435,7 @@ impl<M: Machine> Kernel<M> {
     // ---- dispatch ----
 
     /// Says what to run. Charges time, expires timers, switches threads, carries out pending exits and continuations.
+    #[allow(clippy::should_implement_trait, reason = "the loop around the kernel reads as what it is")]
     pub fn next(&mut self) -> Next {
         loop {
             self.reap_tasks();

@@ -71,7 +71,7 @@ impl<M: Machine> Kernel<M> {
             return None;
         }
         let table = self.directory_word(directory, name / TABLE);
-        (table != NONE).then(|| SlotRef((table << 7) | (name % TABLE)))
+        (table != NONE).then_some(SlotRef((table << 7) | (name % TABLE)))
     }
 
     /// The slot of a free name, for the tests' view of the list.

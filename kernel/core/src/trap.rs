@@ -66,7 +66,7 @@ impl<M: Machine> Kernel<M> {
             Event::Interrupt => self.console_interrupt(),
             Event::Exception { vector, error, address } => self.exception(vector, error, address),
         }
-        if self.check_every != 0 && self.operations % u64::from(self.check_every) == 0 {
+        if self.check_every != 0 && self.operations.is_multiple_of(u64::from(self.check_every)) {
             self.check();
         }
     }
