@@ -28,6 +28,8 @@ pub(crate) struct Watch {
     step: u64,
     /// Largest number of frames of the exec server's own since the last [`Watch::restart_peak`].
     pub(crate) exec_peak: u64,
+    /// The kernel's own record of that peak when the count began: a higher one since is exact, whenever it was.
+    recorded: u64,
 }
 
 impl Watch {
@@ -39,6 +41,7 @@ impl Watch {
             next: 0,
             step: STEP,
             exec_peak: 0,
+            recorded: u64::MAX,
         }
     }
 
@@ -51,13 +54,23 @@ impl Watch {
     pub(crate) fn take(&mut self) -> Result<(), i32> {
         let at = now();
         let mut cells = [None; ACCOUNTS.len()];
+        let mut peak = 0;
         for info in self.machine.accounts()? {
             if let Some(index) = ACCOUNTS.iter().position(|name| name.as_bytes() == name_of(&info)) {
                 cells[index] = Some((info.resources[FRAMES].charged, info.resources[CPU].charged));
+                if index == EXEC {
+                    peak = info.frames_peak;
+                }
             }
         }
         if let Some((frames, _)) = cells[EXEC] {
             self.exec_peak = self.exec_peak.max(frames);
+        }
+        if self.recorded == u64::MAX {
+            self.recorded = peak;
+        }
+        if peak > self.recorded {
+            self.exec_peak = self.exec_peak.max(peak);
         }
         self.moments.push((at, cells));
         self.seen += 1;
@@ -71,6 +84,7 @@ impl Watch {
     /// From here on the peak is counted anew; what exec has now.
     pub(crate) fn restart_peak(&mut self) -> Result<u64, i32> {
         self.exec_peak = 0;
+        self.recorded = u64::MAX;
         self.take()?;
         Ok(self.exec_peak)
     }
