@@ -473,11 +473,12 @@ impl Model {
         self.names.iter().flat_map(|n| n.values()).filter(|n| n.port == port && n.send > 0).count()
     }
     fn check_senders(&mut self, port: usize) {
-        if self.ports[port].alive && self.senders(port) == 0 {
-            if let Some(to) = self.ports[port].no_senders.take() {
-                let made = self.ports[port].made;
-                self.fire(to, 70, made);
-            }
+        if self.ports[port].alive
+            && self.senders(port) == 0
+            && let Some(to) = self.ports[port].no_senders.take()
+        {
+            let made = self.ports[port].made;
+            self.fire(to, 70, made);
         }
     }
     fn die(&mut self, port: usize) {
