@@ -70,6 +70,62 @@ pub enum Statement {
     MsgOption(String),
     /// `rcsid "..."`
     RcsId(String),
+    /// `donation_default ( ... )`, for all routines that follow.
+    DonationDefault(Vec<Ceiling>),
+}
+
+/// What of a donation is spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// CPU time.
+    Cpu,
+    /// Frames at any one moment.
+    Frames,
+    /// I/O in units of 512 bytes.
+    Io,
+    /// Further calls deep.
+    Depth,
+    /// Time until the end.
+    Deadline,
+    /// Frames of gifts in the reply.
+    Accept,
+    /// Frames that servers may retain.
+    Retain,
+}
+
+impl Resource {
+    /// All of them, in the order of the ABI.
+    pub const ALL: [Self; 7] =
+        [Self::Cpu, Self::Frames, Self::Io, Self::Deadline, Self::Depth, Self::Accept, Self::Retain];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Frames => "frames",
+            Self::Io => "io",
+            Self::Depth => "depth",
+            Self::Deadline => "deadline",
+            Self::Accept => "accept",
+            Self::Retain => "retain",
+        }
+    }
+}
+
+/// `cpu 5 ms at least 1 ms at most 20 ms`; amounts are in ns, frames, units of 512 bytes or calls.
+#[derive(Clone, Debug)]
+pub struct Ceiling {
+    /// Of what.
+    pub resource: Resource,
+    /// What is offered if the caller says nothing else; `u64::MAX` for `all`.
+    pub default: Option<u64>,
+    /// `at least`
+    pub least: Option<u64>,
+    /// `at most`
+    pub most: Option<u64>,
+    /// Where.
+    pub span: Span,
 }
 
 /// A routine as written.
@@ -83,6 +139,8 @@ pub struct Routine {
     pub arguments: Vec<Argument>,
     /// The comment before it.
     pub doc: Option<String>,
+    /// `donation ( ... )` before it.
+    pub donation: Option<Vec<Ceiling>>,
     /// The whole statement.
     pub span: Span,
 }
@@ -116,6 +174,9 @@ pub enum Flag {
     ServerCopy,
     CountInOut,
     RetCode,
+    Copy,
+    Loan,
+    Gift,
 }
 
 /// An argument as written.

@@ -4,6 +4,7 @@
 //! so they cannot meet them.
 
 mod client;
+mod donation;
 mod items;
 mod rust;
 mod server;
@@ -23,7 +24,7 @@ pub struct EmitOptions {
 }
 
 /// Names of the runtime that generated code may mention; those it does mention are imported.
-const RUNTIME: [&str; 21] = [
+const RUNTIME: [&str; 23] = [
     "Array",
     "Bounded",
     "Buffer",
@@ -32,6 +33,7 @@ const RUNTIME: [&str; 21] = [
     "Donation",
     "Encoder",
     "FixedStr",
+    "Loan",
     "Mode",
     "Ool",
     "OutData",
@@ -41,6 +43,7 @@ const RUNTIME: [&str; 21] = [
     "PortName",
     "Ports",
     "Request",
+    "Retain",
     "RpcError",
     "Shape",
     "Transport",
@@ -55,6 +58,7 @@ pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Resul
     let mut body = String::new();
     let types = options.types_path.as_deref();
     ids(&mut body, subsystem);
+    donation::offers(&mut body, subsystem);
     if types.is_none() {
         for def in &subsystem.structs {
             structure(&mut body, def, None);
@@ -213,7 +217,7 @@ fn routine_doc(out: &mut String, routine: &Routine) {
         Some(at) => (text[..at].trim_end(), text[at + "Errors:".len()..].trim_start()),
         None => (text, ""),
     };
-    for part in [about, &message].into_iter().filter(|p| !p.is_empty()) {
+    for part in [about, &message, &donation::payer(routine)].into_iter().filter(|p| !p.is_empty()) {
         doc(out, part);
         doc(out, "\n");
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::ast::Sides;
+use crate::ast::{Resource, Sides};
 use crate::source::Span;
 
 /// `msgt_name` values that this compiler must know.
@@ -281,6 +281,54 @@ impl Role {
     }
 }
 
+/// How an argument's memory crosses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// The interface does not say; as the wire has it.
+    Unsaid,
+    /// The receiver gets its own.
+    Copy,
+    /// The receiver looks at it until the reply.
+    Loan,
+    /// Memory and charge move.
+    Gift,
+}
+
+/// Default and bounds of one resource: ns, frames, units of 512 bytes, calls; of a deadline, ns from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// What is offered if the caller says nothing; `u64::MAX`: all that remains.
+    pub default: u64,
+    /// Less is refused.
+    pub least: u64,
+    /// More is refused; `u64::MAX`: no bound.
+    pub most: u64,
+}
+
+impl Ceiling {
+    /// Nothing is said.
+    pub const FREE: Self = Self { default: u64::MAX, least: 0, most: u64::MAX };
+}
+
+/// What a call of a routine may spend, in the order of [`Resource::ALL`](crate::ast::Resource::ALL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Donation(pub [Ceiling; 7]);
+
+impl Donation {
+    /// What is said of one resource.
+    #[must_use]
+    pub fn of(&self, resource: Resource) -> Ceiling {
+        let at = Resource::ALL.iter().position(|r| *r == resource);
+        at.and_then(|at| self.0.get(at)).copied().unwrap_or(Ceiling::FREE)
+    }
+
+    /// Frames that the server may retain after the reply.
+    #[must_use]
+    pub fn retains(&self) -> u64 {
+        self.of(Resource::Retain).most
+    }
+}
+
 /// An argument.
 #[derive(Clone, Debug)]
 pub struct Argument {
@@ -298,6 +346,8 @@ pub struct Argument {
     pub count_in_out: bool,
     /// The server is told whether the data were out of line.
     pub server_copy: bool,
+    /// How its memory crosses.
+    pub transfer: Transfer,
     /// As in the list of ids.
     pub text: String,
 }
@@ -372,6 +422,8 @@ pub struct Routine {
     pub request: Message,
     /// The reply; `None` for a simpleroutine.
     pub reply: Option<Message>,
+    /// What its calls may spend; `None`: the interface does not say.
+    pub donation: Option<Donation>,
     /// The comment before it.
     pub doc: Option<String>,
 }

@@ -1,8 +1,9 @@
 //! Tokens to statements. After a mistake it goes on behind the next `;`, so that one run finds many.
 
+mod donation;
 mod types;
 
-use crate::ast::{Argument, Direction, Flag, Name, Routine, Sides, Statement};
+use crate::ast::{Argument, Ceiling, Direction, Flag, Name, Routine, Sides, Statement};
 use crate::lex::{Kind, Token};
 use crate::source::{Diagnostic, Span};
 
@@ -46,7 +47,7 @@ struct Parser<'a> {
     nesting: usize,
 }
 
-const STATEMENTS: [&str; 16] = [
+const STATEMENTS: [&str; 18] = [
     "subsystem",
     "skip",
     "routine",
@@ -63,6 +64,8 @@ const STATEMENTS: [&str; 16] = [
     "msgoption",
     "rcsid",
     "end",
+    "donation",
+    "donation_default",
 ];
 
 fn lower(token: &Token) -> String {
@@ -168,8 +171,10 @@ impl<'a> Parser<'a> {
                 Statement::Skip(count)
             }
             "routine" | "simpleroutine" => {
-                Statement::Routine(self.routine(first.place(), word == "simpleroutine", doc)?)
+                Statement::Routine(self.routine(first.place(), word == "simpleroutine", doc, None)?)
             }
+            "donation" => Statement::Routine(self.donated_routine(first.place(), doc)?),
+            "donation_default" => Statement::DonationDefault(self.ceilings()?),
             "type" => {
                 let name = self.name("the name of a type")?;
                 self.expect('=', "the name of a type")?;
@@ -210,7 +215,8 @@ impl<'a> Parser<'a> {
             }
         };
         let end = self.tokens[self.at - 1].place();
-        if self.accept(';') {
+        // What is nothing to other compilers needs no `;`.
+        if self.accept(';') || matches!(statement, Statement::DonationDefault(_)) {
             return Ok((statement, None));
         }
         let behind = Span { lo: end.hi, ..end };
@@ -350,7 +356,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn routine(&mut self, start: Span, simple: bool, doc: Option<String>) -> Parsed<Routine> {
+    fn routine(
+        &mut self,
+        start: Span,
+        simple: bool,
+        doc: Option<String>,
+        donation: Option<Vec<Ceiling>>,
+    ) -> Parsed<Routine> {
         let name = self.name("the name of a routine")?;
         self.expect('(', "the name of a routine")?;
         let mut arguments = Vec::new();
@@ -368,7 +380,7 @@ impl<'a> Parser<'a> {
             }
         }
         let span = start.to(self.tokens[self.at - 1].place());
-        Ok(Routine { name, simple, arguments, doc, span })
+        Ok(Routine { name, simple, arguments, doc, donation, span })
     }
 
     fn argument(&mut self) -> Parsed<Argument> {
@@ -417,11 +429,14 @@ impl<'a> Parser<'a> {
                 "servercopy" => Flag::ServerCopy,
                 "countinout" => Flag::CountInOut,
                 "retcode" => Flag::RetCode,
+                "copy" => Flag::Copy,
+                "loan" => Flag::Loan,
+                "gift" => Flag::Gift,
                 other => {
                     self.at -= 1;
                     return self.fail(
                         format!("`{other}` is no flag"),
-                        "flags are IsLong, IsNotLong, Dealloc, Dealloc[], NotDealloc, ServerCopy, CountInOut, RetCode",
+                        "flags are IsLong, IsNotLong, Dealloc, Dealloc[], NotDealloc, ServerCopy, CountInOut, RetCode; COPY, LOAN and GIFT with <donation.defs>",
                     );
                 }
             };

@@ -1,7 +1,10 @@
 //! The C preprocessor as `.defs` files use it: includes, object- and function-like macros, conditionals.
 //!
-//! Deliberately absent: trigraphs, variadic macros, character constants. Every loop is bounded: files nest to
-//! [`MAX_DEPTH`], a compilation has at most [`MAX_TOKENS`] tokens.
+//! `MIG_RS` is predefined, so that a file can hold what only this compiler understands; `<donation.defs>` is found even
+//! if no directory has it.
+//!
+//! Deliberately absent: trigraphs and character constants. Every loop is bounded: files nest to [`MAX_DEPTH`], a compilation
+//! has at most [`MAX_TOKENS`] tokens.
 
 mod condition;
 mod expand;
@@ -17,6 +20,9 @@ use crate::source::{Diagnostic, Sources, Span};
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Most tokens that a compilation may come to.
 pub(crate) const MAX_TOKENS: usize = 300_000;
+
+/// Files that come with the compiler, if the `-I` directories do not have them.
+const BUILT_IN: [(&str, &str); 1] = [("donation.defs", include_str!("../include/donation.defs"))];
 
 /// What to read, and what is defined before.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +40,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 struct Macro {
     parameters: Option<Vec<Rc<str>>>,
+    /// The last parameter takes all arguments that are left.
+    variadic: bool,
     body: Vec<Token>,
     defined_at: Option<Span>,
 }
@@ -102,8 +110,14 @@ pub(crate) fn preprocess_text(
 
 impl Preprocessor<'_> {
     fn predefine(&mut self) {
-        let fixed =
-            [("__x86_64__", "1"), ("__LP64__", "1"), ("_LP64", "1"), ("__GNU__", "1"), ("__MACH__", "1")];
+        let fixed = [
+            ("MIG_RS", "1"),
+            ("__x86_64__", "1"),
+            ("__LP64__", "1"),
+            ("_LP64", "1"),
+            ("__GNU__", "1"),
+            ("__MACH__", "1"),
+        ];
         for (name, value) in fixed {
             self.define_text(name, value);
         }
@@ -120,13 +134,15 @@ impl Preprocessor<'_> {
         let file = self.sources.add(format!("<command line: {name}>"), value.to_string(), None);
         let body = tokens(file, value);
         // `-D 'F(x)=y'` is a function-like macro.
-        if let Some((name, parameters)) = name.split_once('(') {
-            let list = parameters.trim_end_matches(')').split(',').map(|p| Rc::from(p.trim()));
-            let parameters = Some(list.filter(|p: &Rc<str>| !p.is_empty()).collect());
-            self.macros.insert(name.into(), Macro { parameters, body, defined_at: None });
-        } else {
-            self.macros.insert(name.into(), Macro { parameters: None, body, defined_at: None });
-        }
+        let (name, parameters) = match name.split_once('(') {
+            Some((name, list)) => (name, Some(tokens(file, list.trim_end_matches(')')))),
+            None => (name, None),
+        };
+        let (parameters, variadic) = match parameters.map(|list| self::parameters(&list)) {
+            Some((list, variadic)) => (Some(list), variadic),
+            None => (None, false),
+        };
+        self.macros.insert(name.into(), Macro { parameters, variadic, body, defined_at: None });
     }
 
     fn open(&mut self, path: &Path, from: Option<Span>) {
@@ -300,7 +316,7 @@ impl Preprocessor<'_> {
             return;
         };
         let mut body = &rest[1..];
-        let mut parameters = None;
+        let (mut parameters, mut variadic) = (None, false);
         if body.first().is_some_and(|t| t.is('(') && !t.spaced) {
             let Some(close) = body.iter().position(|t| t.is(')')) else {
                 self.diagnostics.push(
@@ -309,13 +325,12 @@ impl Preprocessor<'_> {
                 );
                 return;
             };
-            let list: Vec<Rc<str>> =
-                body[1..close].iter().filter(|t| t.kind == Kind::Ident).map(|t| t.text.clone()).collect();
-            parameters = Some(list);
+            let (list, takes_rest) = self::parameters(&body[1..close]);
+            (parameters, variadic) = (Some(list), takes_rest);
             body = &body[close + 1..];
         }
         let body = body.to_vec();
-        self.macros.insert(name.text.clone(), Macro { parameters, body, defined_at: Some(span) });
+        self.macros.insert(name.text.clone(), Macro { parameters, variadic, body, defined_at: Some(span) });
     }
 
     fn include(&mut self, rest: &[Token], span: Span, depth: usize) {
@@ -351,13 +366,31 @@ impl Preprocessor<'_> {
             .chain(self.options.include.iter().cloned())
             .map(|d| d.join(&name))
             .find(|p| p.is_file());
-        match found {
-            Some(path) => self.open(&path, Some(span)),
-            None => self.diagnostics.push(
+        let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
+        match (found, built_in) {
+            (Some(path), _) => self.open(&path, Some(span)),
+            (None, Some((name, text))) => {
+                let file = self.sources.add(format!("<{name}>"), (*text).to_string(), Some(span));
+                self.file(file, depth + 1);
+            }
+            (None, None) => self.diagnostics.push(
                 Diagnostic::error(span, format!("cannot find {name}"))
                     .note("files are looked for beside the including one and in the -I directories, in order")
                     .help("add the directory with -I"),
             ),
         }
     }
+}
+
+/// The names in a parameter list, and whether it ends with `...` (then the last name takes the rest).
+fn parameters(list: &[Token]) -> (Vec<Rc<str>>, bool) {
+    let mut names: Vec<Rc<str>> =
+        list.iter().filter(|t| t.kind == Kind::Ident).map(|t| t.text.clone()).collect();
+    let variadic = list.last().is_some_and(|t| t.is('.'));
+    // `rest...` names it; `...` alone is __VA_ARGS__.
+    let named = list.len() >= 4 && list[list.len() - 4].kind == Kind::Ident;
+    if variadic && !named {
+        names.push("__VA_ARGS__".into());
+    }
+    (names, variadic)
 }

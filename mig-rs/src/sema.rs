@@ -1,5 +1,6 @@
 //! From statements to the model: names looked up, ids given, rules checked.
 
+mod donation;
 mod types;
 
 use std::collections::HashMap;
@@ -7,7 +8,9 @@ use std::rc::Rc;
 
 use crate::ast::{self, Direction, Flag, Statement};
 use crate::layout::{reply, request};
-use crate::model::{Argument, Dealloc, Placement, Role, Routine, Shape, StructDef, Subsystem, Wire, msgt};
+use crate::model::{
+    Argument, Dealloc, Donation, Placement, Role, Routine, Shape, StructDef, Subsystem, Transfer, Wire, msgt,
+};
 use crate::source::{Diagnostic, Span};
 
 /// Reply ids are request ids + 100: a subsystem with more ids answers with its own requests.
@@ -20,6 +23,7 @@ pub(crate) struct Checker {
     next: i64,
     names: HashMap<String, Span>,
     imports: Vec<(ast::Sides, String)>,
+    donation: Option<Donation>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     first_routine: Option<Span>,
     last: Option<Span>,
@@ -34,6 +38,7 @@ pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnos
         next: 0,
         names: HashMap::new(),
         imports: Vec::new(),
+        donation: None,
         diagnostics: Vec::new(),
         first_routine: None,
         last: None,
@@ -108,6 +113,10 @@ impl Checker {
             }
             Statement::Routine(routine) => self.routine(routine),
             Statement::Import { sides, file } => self.imports.push((*sides, file.clone())),
+            Statement::DonationDefault(written) => {
+                let donation = self.donation(self.donation, written);
+                self.donation = Some(donation);
+            }
             // Names of C functions, options of C stubs: nothing in Rust depends on them.
             Statement::ServerPrefix(_)
             | Statement::UserPrefix(_)
@@ -160,7 +169,12 @@ impl Checker {
             self.diagnostics.push(Diagnostic::error(place, "the message id does not fit in 32 bits"));
             return;
         };
+        let donation = match &written.donation {
+            Some(own) => Some(self.donation(self.donation, own)),
+            None => self.donation,
+        };
         let Some(arguments) = self.arguments(written) else { return };
+        self.check_donation(written, &arguments);
         let routine = Routine {
             name: written.name.text.clone(),
             span: written.span,
@@ -168,6 +182,7 @@ impl Checker {
             request: request(&arguments),
             reply: (!written.simple).then(|| reply(&arguments)),
             arguments,
+            donation,
             doc: written.doc.clone(),
         };
         if let Some(subsystem) = &mut self.subsystem {
@@ -255,7 +270,7 @@ impl Checker {
             );
             return None;
         }
-        let (mut count_in_out, mut server_copy) = (false, false);
+        let (mut count_in_out, mut server_copy, mut transfer) = (false, false, Transfer::Unsaid);
         for &(flag, place) in &written.flags {
             match flag {
                 Flag::CountInOut => {
@@ -272,6 +287,9 @@ impl Checker {
                 Flag::IsNotLong => wire.longform = Some(false),
                 Flag::NotDealloc => wire.dealloc = Dealloc::No,
                 Flag::RetCode => {}
+                Flag::Copy | Flag::Loan | Flag::Gift => {
+                    self.transfer(flag, place, role, &mut wire, &mut transfer);
+                }
                 Flag::Dealloc | Flag::DeallocDynamic => {
                     if wire.placement == Placement::Inline {
                         self.diagnostics.push(
@@ -298,6 +316,7 @@ impl Checker {
             wire,
             count_in_out,
             server_copy,
+            transfer,
             text: written.text.clone(),
         })
     }

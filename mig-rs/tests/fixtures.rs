@@ -63,6 +63,10 @@ fn diagnostics_are_as_expected() {
 mod kinds;
 #[allow(dead_code, reason = "not every stub is tried")]
 #[rustfmt::skip]
+#[path = "fixtures/donation/expected.rs"]
+mod donation;
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
 #[path = "fixtures/macros/expected.rs"]
 mod macros;
 #[allow(dead_code, reason = "not every stub is tried")]
@@ -91,4 +95,58 @@ fn generated_code_serves() {
     request[28..].copy_from_slice(&501i32.to_le_bytes());
     assert_eq!(null::dispatch(&mut Server, &request, &mut reply), Outcome::NotMine);
     assert_eq!((kinds::BASE, macros::id::MACROS_TWO), (600, 104));
+}
+
+/// Offers: constants are checked here, when this file is compiled; others by the server, before its method runs.
+#[test]
+fn offers_are_bounded() {
+    use mig_runtime::{Donation, Offer, Offered, Outcome, PortName, Request, Retain, Transport, offer};
+
+    /// Carries a request to the server below, as a kernel would, and notes what was offered.
+    struct Local(std::cell::Cell<Option<Donation>>);
+    struct Server;
+    impl donation::DonationServer for Server {
+        fn donation_bounded(
+            &mut self,
+            _: &Request<'_>,
+            _: &[u8],
+            retain: Retain,
+        ) -> Result<donation::DonationBoundedReply, i32> {
+            Ok(donation::DonationBoundedReply { handle: PortName(retain.frames() as u32) })
+        }
+    }
+    impl Transport for Local {
+        fn call(&self, msg: &mut [u8], size: usize, donation: &Donation) -> Result<usize, i32> {
+            self.0.set(Some(*donation));
+            let request = msg[..size].to_vec();
+            let offered = Offered { remaining: *donation, now_ns: 1_000_000 };
+            let request = Request::new(mig_runtime::Mode::Raw, &request).ok_or(1)?;
+            let request = request.with_offer(Offer::Known(offered));
+            match donation::dispatch_request(&mut Server, &request, msg) {
+                Outcome::Reply(size) => Ok(size),
+                _ => Err(2),
+            }
+        }
+        fn send(&self, _: &mut [u8], _: usize, _: &Donation) -> Result<(), i32> {
+            Err(3)
+        }
+    }
+
+    const CHEAP: Donation =
+        donation::offer::DONATION_BOUNDED.check(Donation::ALL.cpu(60_000).frames(8).deadline(2_000_000));
+    let local = Local(std::cell::Cell::new(None));
+    let call = |offer: &Donation| {
+        donation::donation_bounded(&local, PortName(1), b"x", offer).map(|r| r.handle.0).map_err(|e| e.code())
+    };
+    assert_eq!(call(&CHEAP), Ok(8));
+    // "All that remains" becomes what the interface allows.
+    assert_eq!(local.0.get().map(|d| (d.cpu_ns, d.retain)), Some((60_000, 8)));
+    assert_eq!(call(&CHEAP.cpu(u64::MAX)), Ok(8));
+    assert_eq!(local.0.get().map(|d| d.cpu_ns), Some(20_000_000));
+    assert_eq!(call(&Donation { retain: 2, ..CHEAP }), Ok(2));
+    let refused = Err(drover_abi::returns::DROVER_OFFER_REFUSED);
+    assert_eq!(call(&CHEAP.cpu(20_000_001)), refused);
+    assert_eq!(call(&CHEAP.deadline(u64::MAX)), refused);
+    let plain = offer!(donation::offer::DONATION_PLAIN, cpu_ns: 1);
+    assert_eq!((plain.cpu_ns, plain.frames, plain.depth, plain.retain), (1, 64, 4, 0));
 }

@@ -37,6 +37,8 @@ pub const DROVER_DEADLOCK: i32 = 101;
 pub const DROVER_OWNER_DIED: i32 = 102;
 /// Drover: `drover_wait` found another value than expected.
 pub const DROVER_CHANGED: i32 = 103;
+/// Drover: the offer is outside the bounds that the interface states; nothing was done.
+pub const DROVER_OFFER_REFUSED: i32 = 104;
 
 pub const MACH_MSG_SUCCESS: i32 = 0;
 pub const MACH_SEND_INVALID_DATA: i32 = 0x1000_0002;

@@ -78,6 +78,8 @@ pub struct AccountSessionCreateReply {
 ///
 /// Message 700000 (128 bytes), reply 700100 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the parent has less than that to give; KERN_INVALID_ARGUMENT `parent` is no account or
 /// `share` is negative; KERN_TERMINATED it is being destroyed.
@@ -125,6 +127,8 @@ pub fn account_create<T: Transport + ?Sized>(
 ///
 /// Message 700001 (32 bytes), reply 700101 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller or a task that it is in.
 pub fn account_destroy<T: Transport + ?Sized>(
@@ -156,6 +160,8 @@ pub fn account_destroy<T: Transport + ?Sized>(
 /// Moves limit of one resource from the parent to this account; a negative amount moves it back.
 ///
 /// Message 700002 (64 bytes), reply 700102 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such resource, or
@@ -194,6 +200,8 @@ pub fn account_transfer<T: Transport + ?Sized>(
 ///
 /// Message 700003 (32 bytes), reply 700103 (304 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no account.
 pub fn account_info<T: Transport + ?Sized>(
@@ -226,6 +234,8 @@ pub fn account_info<T: Transport + ?Sized>(
 /// Rights to all children, sessions among them. The memory is charged to the caller.
 ///
 /// Message 700004 (32 bytes), reply 700104 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no account; KERN_RESOURCE_SHORTAGE the caller cannot pay for the list.
@@ -260,6 +270,8 @@ pub fn account_children<T: Transport + ?Sized>(
 /// in every `period_ns`; 0 is no cap.
 ///
 /// Message 700005 (80 bytes), reply 700105 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the parent has not so much share; KERN_INVALID_ARGUMENT no account, a negative share, a
@@ -300,6 +312,8 @@ pub fn account_set_cpu<T: Transport + ?Sized>(
 ///
 /// Message 700006 (72 bytes), reply 700106 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no account.
 pub fn account_set_name<T: Transport + ?Sized>(
@@ -333,6 +347,8 @@ pub fn account_set_name<T: Transport + ?Sized>(
 /// As task_create, paid by this account: the task, its page tables and its home threads are charged to it.
 ///
 /// Message 700007 (64 bytes), reply 700107 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the account cannot pay; KERN_INVALID_ARGUMENT no account or no task; KERN_TERMINATED the
@@ -374,6 +390,8 @@ pub fn account_task_create<T: Transport + ?Sized>(
 ///
 /// Message 700008 (48 bytes), reply 700108 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the account cannot pay; KERN_INVALID_ARGUMENT no account or no task; KERN_TERMINATED the
 /// account or the task is being destroyed.
@@ -412,6 +430,8 @@ pub fn account_thread_create<T: Transport + ?Sized>(
 /// as holder of the account, can list and destroy it. The caller's donation must allow to retain so many frames.
 ///
 /// Message 700009 (64 bytes), reply 700109 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_INVALID_ARGUMENT no
@@ -461,6 +481,8 @@ pub trait AccountServer {
     ///
     /// Message 700000 (128 bytes), reply 700100 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the parent has less than that to give; KERN_INVALID_ARGUMENT `parent` is no account or
     /// `share` is negative; KERN_TERMINATED it is being destroyed.
@@ -481,6 +503,8 @@ pub trait AccountServer {
     ///
     /// Message 700001 (32 bytes), reply 700101 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no account; KERN_PROTECTION_FAILURE the root account, or one that pays for the caller or a task that it is in.
     fn account_destroy(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -489,6 +513,8 @@ pub trait AccountServer {
     /// Moves limit of one resource from the parent to this account; a negative amount moves it back.
     ///
     /// Message 700002 (64 bytes), reply 700102 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such resource, or
@@ -505,6 +531,8 @@ pub trait AccountServer {
     ///
     /// Message 700003 (32 bytes), reply 700103 (304 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no account.
     fn account_info(&mut self, request: &Request<'_>) -> Result<AccountInfoReply, i32> {
@@ -513,6 +541,8 @@ pub trait AccountServer {
     /// Rights to all children, sessions among them. The memory is charged to the caller.
     ///
     /// Message 700004 (32 bytes), reply 700104 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no account; KERN_RESOURCE_SHORTAGE the caller cannot pay for the list.
@@ -526,6 +556,8 @@ pub trait AccountServer {
     /// in every `period_ns`; 0 is no cap.
     ///
     /// Message 700005 (80 bytes), reply 700105 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the parent has not so much share; KERN_INVALID_ARGUMENT no account, a negative share, a
@@ -543,6 +575,8 @@ pub trait AccountServer {
     ///
     /// Message 700006 (72 bytes), reply 700106 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no account.
     fn account_set_name(
@@ -555,6 +589,8 @@ pub trait AccountServer {
     /// As task_create, paid by this account: the task, its page tables and its home threads are charged to it.
     ///
     /// Message 700007 (64 bytes), reply 700107 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the account cannot pay; KERN_INVALID_ARGUMENT no account or no task; KERN_TERMINATED the
@@ -571,6 +607,8 @@ pub trait AccountServer {
     ///
     /// Message 700008 (48 bytes), reply 700108 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the account cannot pay; KERN_INVALID_ARGUMENT no account or no task; KERN_TERMINATED the
     /// account or the task is being destroyed.
@@ -585,6 +623,8 @@ pub trait AccountServer {
     /// as holder of the account, can list and destroy it. The caller's donation must allow to retain so many frames.
     ///
     /// Message 700009 (64 bytes), reply 700109 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_INVALID_ARGUMENT no
@@ -815,46 +855,56 @@ pub fn dispatch_as<S: AccountServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: AccountServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::ACCOUNT_CREATE => {
-            let result = serve_account_create(server, &request, reply);
+            let result = serve_account_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_DESTROY => {
-            let result = serve_account_destroy(server, &request, reply);
+            let result = serve_account_destroy(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_TRANSFER => {
-            let result = serve_account_transfer(server, &request, reply);
+            let result = serve_account_transfer(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_INFO => {
-            let result = serve_account_info(server, &request, reply);
+            let result = serve_account_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_CHILDREN => {
-            let result = serve_account_children(server, &request, reply);
+            let result = serve_account_children(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_SET_CPU => {
-            let result = serve_account_set_cpu(server, &request, reply);
+            let result = serve_account_set_cpu(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_SET_NAME => {
-            let result = serve_account_set_name(server, &request, reply);
+            let result = serve_account_set_name(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_TASK_CREATE => {
-            let result = serve_account_task_create(server, &request, reply);
+            let result = serve_account_task_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_THREAD_CREATE => {
-            let result = serve_account_thread_create(server, &request, reply);
+            let result = serve_account_thread_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::ACCOUNT_SESSION_CREATE => {
-            let result = serve_account_session_create(server, &request, reply);
+            let result = serve_account_session_create(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

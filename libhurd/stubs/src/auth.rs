@@ -62,6 +62,8 @@ pub struct AuthServerAuthenticateReply {
 ///
 /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no handle.
 #[inline(never)]
@@ -103,6 +105,8 @@ pub fn auth_getids<T: Transport + ?Sized>(
 /// A handle with ids that are a subset of those of this and the other handles; root may choose.
 ///
 /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -149,6 +153,8 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
 ///
 /// Message 25002 (48 bytes), reply 25102 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL a null rendezvous; EINTR the client was interrupted; ETIMEDOUT the deadline passed before the
 /// server came.
@@ -186,6 +192,8 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
 /// The server's half: `newport` goes to the client, the client's ids come back.
 ///
 /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL a null rendezvous; EINTR; ETIMEDOUT the deadline passed before the client came.
@@ -239,6 +247,8 @@ pub trait AuthServer {
     ///
     /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no handle.
     fn auth_getids(&mut self, request: &Request<'_>) -> Result<AuthGetidsReply, i32> {
@@ -247,6 +257,8 @@ pub trait AuthServer {
     /// A handle with ids that are a subset of those of this and the other handles; root may choose.
     ///
     /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -266,6 +278,8 @@ pub trait AuthServer {
     ///
     /// Message 25002 (48 bytes), reply 25102 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL a null rendezvous; EINTR the client was interrupted; ETIMEDOUT the deadline passed before the
     /// server came.
@@ -280,6 +294,8 @@ pub trait AuthServer {
     /// The server's half: `newport` goes to the client, the client's ids come back.
     ///
     /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL a null rendezvous; EINTR; ETIMEDOUT the deadline passed before the client came.
@@ -403,22 +419,32 @@ pub fn dispatch_as<S: AuthServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: AuthServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::AUTH_GETIDS => {
-            let result = serve_auth_getids(server, &request, reply);
+            let result = serve_auth_getids(server, request, reply);
             request.outcome(result, reply)
         }
         id::AUTH_MAKEAUTH => {
-            let result = serve_auth_makeauth(server, &request, reply);
+            let result = serve_auth_makeauth(server, request, reply);
             request.outcome(result, reply)
         }
         id::AUTH_USER_AUTHENTICATE => {
-            let result = serve_auth_user_authenticate(server, &request, reply);
+            let result = serve_auth_user_authenticate(server, request, reply);
             request.outcome(result, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE => {
-            let result = serve_auth_server_authenticate(server, &request, reply);
+            let result = serve_auth_server_authenticate(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -84,6 +84,8 @@ pub struct DeviceGetStatusReply {
 ///
 /// Message 2800 (184 bytes), reply 2900 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_NO_SUCH_DEVICE; D_ALREADY_OPEN; D_READ_ONLY; D_INVALID_OPERATION the request port is not the master
 /// port; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -122,6 +124,8 @@ pub fn device_open<T: Transport + ?Sized>(
 ///
 /// Message 2801 (32 bytes), reply 2901 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_NO_SUCH_DEVICE no device right.
 pub fn device_close<T: Transport + ?Sized>(
@@ -153,6 +157,8 @@ pub fn device_close<T: Transport + ?Sized>(
 /// Writes at a record.
 ///
 /// Message 2802 (80 bytes), reply 2902 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_READ_ONLY; D_DEVICE_DOWN.
@@ -192,6 +198,8 @@ pub fn device_write<T: Transport + ?Sized>(
 /// Writes at most 128 bytes.
 ///
 /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_READ_ONLY.
@@ -234,6 +242,8 @@ pub fn device_write_inband<T: Transport + ?Sized>(
 ///
 /// Message 2804 (80 bytes), reply 2904 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_NO_MEMORY.
 pub fn device_read<T: Transport + ?Sized>(
@@ -273,6 +283,8 @@ pub fn device_read<T: Transport + ?Sized>(
 ///
 /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_WOULD_BLOCK.
 pub fn device_read_inband<T: Transport + ?Sized>(
@@ -311,6 +323,8 @@ pub fn device_read_inband<T: Transport + ?Sized>(
 /// A memory object with the device's memory.
 ///
 /// Message 2809 (96 bytes), reply 2909 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// D_INVALID_OPERATION it cannot be mapped.
@@ -352,6 +366,8 @@ pub fn device_map<T: Transport + ?Sized>(
 ///
 /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor or value.
 #[inline(never)]
@@ -388,6 +404,8 @@ pub fn device_set_status<T: Transport + ?Sized>(
 /// Asks for an attribute: DEV_GET_SIZE 0, DEV_GET_RECORDS 1.
 ///
 /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor, or too little room.
@@ -427,6 +445,8 @@ pub fn device_get_status<T: Transport + ?Sized>(
 ///
 /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_INVALID_OPERATION no network device, or a bad filter.
 pub fn device_set_filter<T: Transport + ?Sized>(
@@ -465,6 +485,8 @@ pub fn device_set_filter<T: Transport + ?Sized>(
 ///
 /// Message 2813 (80 bytes), reply 2913 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// D_NO_SUCH_DEVICE; D_INVALID_OPERATION.
 pub fn device_intr_register<T: Transport + ?Sized>(
@@ -502,6 +524,8 @@ pub fn device_intr_register<T: Transport + ?Sized>(
 /// Lets the next interrupt come.
 ///
 /// Message 2814 (48 bytes), reply 2914 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// D_INVALID_OPERATION nothing was registered.
@@ -543,6 +567,8 @@ pub trait DeviceServer {
     ///
     /// Message 2800 (184 bytes), reply 2900 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_NO_SUCH_DEVICE; D_ALREADY_OPEN; D_READ_ONLY; D_INVALID_OPERATION the request port is not the master
     /// port; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -559,6 +585,8 @@ pub trait DeviceServer {
     ///
     /// Message 2801 (32 bytes), reply 2901 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_NO_SUCH_DEVICE no device right.
     fn device_close(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -567,6 +595,8 @@ pub trait DeviceServer {
     /// Writes at a record.
     ///
     /// Message 2802 (80 bytes), reply 2902 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_READ_ONLY; D_DEVICE_DOWN.
@@ -584,6 +614,8 @@ pub trait DeviceServer {
     ///
     /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_READ_ONLY.
     fn device_write_inband(
@@ -599,6 +631,8 @@ pub trait DeviceServer {
     /// Reads from a record; the memory goes to the caller, who pays.
     ///
     /// Message 2804 (80 bytes), reply 2904 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_NO_MEMORY.
@@ -616,6 +650,8 @@ pub trait DeviceServer {
     ///
     /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_WOULD_BLOCK.
     fn device_read_inband(
@@ -631,6 +667,8 @@ pub trait DeviceServer {
     /// A memory object with the device's memory.
     ///
     /// Message 2809 (96 bytes), reply 2909 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// D_INVALID_OPERATION it cannot be mapped.
@@ -648,6 +686,8 @@ pub trait DeviceServer {
     ///
     /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_INVALID_OPERATION unknown flavor or value.
     fn device_set_status(
@@ -662,6 +702,8 @@ pub trait DeviceServer {
     ///
     /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_INVALID_OPERATION unknown flavor, or too little room.
     fn device_get_status(
@@ -675,6 +717,8 @@ pub trait DeviceServer {
     /// Delivers packets that pass the filter to a port.
     ///
     /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// D_INVALID_OPERATION no network device, or a bad filter.
@@ -691,6 +735,8 @@ pub trait DeviceServer {
     ///
     /// Message 2813 (80 bytes), reply 2913 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// D_NO_SUCH_DEVICE; D_INVALID_OPERATION.
     fn device_intr_register(
@@ -705,6 +751,8 @@ pub trait DeviceServer {
     /// Lets the next interrupt come.
     ///
     /// Message 2814 (48 bytes), reply 2914 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// D_INVALID_OPERATION nothing was registered.
@@ -982,54 +1030,64 @@ pub fn dispatch_as<S: DeviceServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: DeviceServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::DEVICE_OPEN => {
-            let result = serve_device_open(server, &request, reply);
+            let result = serve_device_open(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_CLOSE => {
-            let result = serve_device_close(server, &request, reply);
+            let result = serve_device_close(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_WRITE => {
-            let result = serve_device_write(server, &request, reply);
+            let result = serve_device_write(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_WRITE_INBAND => {
-            let result = serve_device_write_inband(server, &request, reply);
+            let result = serve_device_write_inband(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_READ => {
-            let result = serve_device_read(server, &request, reply);
+            let result = serve_device_read(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_READ_INBAND => {
-            let result = serve_device_read_inband(server, &request, reply);
+            let result = serve_device_read_inband(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_MAP => {
-            let result = serve_device_map(server, &request, reply);
+            let result = serve_device_map(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_SET_STATUS => {
-            let result = serve_device_set_status(server, &request, reply);
+            let result = serve_device_set_status(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_GET_STATUS => {
-            let result = serve_device_get_status(server, &request, reply);
+            let result = serve_device_get_status(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_SET_FILTER => {
-            let result = serve_device_set_filter(server, &request, reply);
+            let result = serve_device_set_filter(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_INTR_REGISTER => {
-            let result = serve_device_intr_register(server, &request, reply);
+            let result = serve_device_intr_register(server, request, reply);
             request.outcome(result, reply)
         }
         id::DEVICE_INTR_ACK => {
-            let result = serve_device_intr_ack(server, &request, reply);
+            let result = serve_device_intr_ack(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -18,6 +18,8 @@ pub mod id {
 ///
 /// Message 701000 (48 bytes), reply 701100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE too many rendezvous; EBUSY this one is known already; EINVAL no right.
 pub fn auth_user_offer<T: Transport + ?Sized>(
@@ -58,6 +60,8 @@ pub trait DroverAuthServer {
     /// a later auth_user_authenticate collects the port. Forgotten after a few seconds.
     ///
     /// Message 701000 (48 bytes), reply 701100 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE too many rendezvous; EBUSY this one is known already; EINVAL no right.
@@ -110,10 +114,20 @@ pub fn dispatch_as<S: DroverAuthServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: DroverAuthServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::AUTH_USER_OFFER => {
-            let result = serve_auth_user_offer(server, &request, reply);
+            let result = serve_auth_user_offer(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

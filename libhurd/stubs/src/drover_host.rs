@@ -82,6 +82,8 @@ pub struct HostFramesReply {
 ///
 /// Message 700200 (32 bytes), reply 700300 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST; KERN_RESOURCE_SHORTAGE the caller cannot pay for the list.
 pub fn host_account_snapshot<T: Transport + ?Sized>(
@@ -116,6 +118,8 @@ pub fn host_account_snapshot<T: Transport + ?Sized>(
 /// Runs the conservation checker once: how many checks, how many violations, and what the first was.
 ///
 /// Message 700201 (32 bytes), reply 700301 (216 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST.
@@ -156,6 +160,8 @@ pub fn host_check_conservation<T: Transport + ?Sized>(
 ///
 /// Message 700202 (32 bytes), reply 700302 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST; KERN_RESOURCE_SHORTAGE no room for the right.
 pub fn host_root_account<T: Transport + ?Sized>(
@@ -188,6 +194,8 @@ pub fn host_root_account<T: Transport + ?Sized>(
 /// The boot module with that index: its command line, a memory object with its contents, its size in bytes.
 ///
 /// Message 700203 (48 bytes), reply 700303 (216 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST; KERN_INVALID_ARGUMENT there are fewer modules.
@@ -230,6 +238,8 @@ pub fn host_module<T: Transport + ?Sized>(
 ///
 /// Message 700204 (32 bytes), reply 700304 (1080 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST.
 #[inline(never)]
@@ -265,6 +275,8 @@ pub fn host_boot_command_line<T: Transport + ?Sized>(
 /// Frames of 4096 bytes: all of the machine, free ones, and the constant boot reserve.
 ///
 /// Message 700205 (32 bytes), reply 700305 (96 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST.
@@ -305,6 +317,8 @@ pub fn host_frames<T: Transport + ?Sized>(
 ///
 /// Message 700206 (48 bytes), reply 700306 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST; KERN_INVALID_ARGUMENT a negative number.
 pub fn host_set_checking<T: Transport + ?Sized>(
@@ -338,6 +352,8 @@ pub fn host_set_checking<T: Transport + ?Sized>(
 /// Ends the machine with an exit code for whoever runs it. Does not return.
 ///
 /// Message 700207 (48 bytes), reply 700307 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST.
@@ -379,6 +395,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700200 (32 bytes), reply 700300 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST; KERN_RESOURCE_SHORTAGE the caller cannot pay for the list.
     fn host_account_snapshot(
@@ -390,6 +408,8 @@ pub trait DroverHostServer {
     /// Runs the conservation checker once: how many checks, how many violations, and what the first was.
     ///
     /// Message 700201 (32 bytes), reply 700301 (216 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST.
@@ -403,6 +423,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700202 (32 bytes), reply 700302 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST; KERN_RESOURCE_SHORTAGE no room for the right.
     fn host_root_account(
@@ -414,6 +436,8 @@ pub trait DroverHostServer {
     /// The boot module with that index: its command line, a memory object with its contents, its size in bytes.
     ///
     /// Message 700203 (48 bytes), reply 700303 (216 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST; KERN_INVALID_ARGUMENT there are fewer modules.
@@ -428,6 +452,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700204 (32 bytes), reply 700304 (1080 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST.
     fn host_boot_command_line(
@@ -440,6 +466,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700205 (32 bytes), reply 700305 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST.
     fn host_frames(&mut self, request: &Request<'_>) -> Result<HostFramesReply, i32> {
@@ -448,6 +476,8 @@ pub trait DroverHostServer {
     /// Runs the conservation checker every so many kernel operations; 0: never.
     ///
     /// Message 700206 (48 bytes), reply 700306 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST; KERN_INVALID_ARGUMENT a negative number.
@@ -461,6 +491,8 @@ pub trait DroverHostServer {
     /// Ends the machine with an exit code for whoever runs it. Does not return.
     ///
     /// Message 700207 (48 bytes), reply 700307 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST.
@@ -642,38 +674,48 @@ pub fn dispatch_as<S: DroverHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: DroverHostServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::HOST_ACCOUNT_SNAPSHOT => {
-            let result = serve_host_account_snapshot(server, &request, reply);
+            let result = serve_host_account_snapshot(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_CHECK_CONSERVATION => {
-            let result = serve_host_check_conservation(server, &request, reply);
+            let result = serve_host_check_conservation(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_ROOT_ACCOUNT => {
-            let result = serve_host_root_account(server, &request, reply);
+            let result = serve_host_root_account(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_MODULE => {
-            let result = serve_host_module(server, &request, reply);
+            let result = serve_host_module(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_BOOT_COMMAND_LINE => {
-            let result = serve_host_boot_command_line(server, &request, reply);
+            let result = serve_host_boot_command_line(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_FRAMES => {
-            let result = serve_host_frames(server, &request, reply);
+            let result = serve_host_frames(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_SET_CHECKING => {
-            let result = serve_host_set_checking(server, &request, reply);
+            let result = serve_host_set_checking(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_SHUTDOWN => {
-            let result = serve_host_shutdown(server, &request, reply);
+            let result = serve_host_shutdown(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

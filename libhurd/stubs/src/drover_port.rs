@@ -49,6 +49,8 @@ pub struct PortExitStatsReply {
 ///
 /// Message 700400 (128 bytes), reply 700500 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_FAILURE messages are queued,
 /// threads wait, or it is in a port set; KERN_INVALID_ARGUMENT an entry point is no user address; KERN_RESOURCE_SHORTAGE a
@@ -94,6 +96,8 @@ pub fn port_set_rpc<T: Transport + ?Sized>(
 ///
 /// Message 700401 (48 bytes), reply 700501 (96 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE no RPC port;
 /// KERN_INVALID_TASK no task.
@@ -135,6 +139,8 @@ pub fn port_get_rpc_status<T: Transport + ?Sized>(
 /// Forced exits of calls in this task, by kind.
 ///
 /// Message 700402 (32 bytes), reply 700502 (128 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task.
@@ -187,6 +193,8 @@ pub trait DroverPortServer {
     ///
     /// Message 700400 (128 bytes), reply 700500 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_FAILURE messages are queued,
     /// threads wait, or it is in a port set; KERN_INVALID_ARGUMENT an entry point is no user address; KERN_RESOURCE_SHORTAGE a
@@ -207,6 +215,8 @@ pub trait DroverPortServer {
     ///
     /// Message 700401 (48 bytes), reply 700501 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE no RPC port;
     /// KERN_INVALID_TASK no task.
@@ -220,6 +230,8 @@ pub trait DroverPortServer {
     /// Forced exits of calls in this task, by kind.
     ///
     /// Message 700402 (32 bytes), reply 700502 (128 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task.
@@ -328,18 +340,28 @@ pub fn dispatch_as<S: DroverPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: DroverPortServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::PORT_SET_RPC => {
-            let result = serve_port_set_rpc(server, &request, reply);
+            let result = serve_port_set_rpc(server, request, reply);
             request.outcome(result, reply)
         }
         id::PORT_GET_RPC_STATUS => {
-            let result = serve_port_get_rpc_status(server, &request, reply);
+            let result = serve_port_get_rpc_status(server, request, reply);
             request.outcome(result, reply)
         }
         id::PORT_EXIT_STATS => {
-            let result = serve_port_exit_stats(server, &request, reply);
+            let result = serve_port_exit_stats(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -26,6 +26,8 @@ pub struct VmObjectCreateReply {
 ///
 /// Message 700800 (48 bytes), reply 700900 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT size 0 or too large; KERN_RESOURCE_SHORTAGE the payer; KERN_INVALID_TASK no task.
 pub fn vm_object_create<T: Transport + ?Sized>(
@@ -69,6 +71,8 @@ pub trait DroverVmServer {
     /// send right and its last mapping are gone, or its payer's account is destroyed.
     ///
     /// Message 700800 (48 bytes), reply 700900 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT size 0 or too large; KERN_RESOURCE_SHORTAGE the payer; KERN_INVALID_TASK no task.
@@ -122,10 +126,20 @@ pub fn dispatch_as<S: DroverVmServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: DroverVmServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::VM_OBJECT_CREATE => {
-            let result = serve_vm_object_create(server, &request, reply);
+            let result = serve_vm_object_create(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

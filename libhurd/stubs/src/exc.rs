@@ -21,6 +21,8 @@ pub mod id {
 ///
 /// Message 2400 (112 bytes), reply 2500 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// anything but success: the next handler is asked, and at last the task ends.
 pub fn exception_raise<T: Transport + ?Sized>(
@@ -69,6 +71,8 @@ pub trait ExcServer {
     /// BREAKPOINT 6.
     ///
     /// Message 2400 (112 bytes), reply 2500 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// anything but success: the next handler is asked, and at last the task ends.
@@ -129,10 +133,20 @@ pub fn dispatch_as<S: ExcServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: ExcServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::EXCEPTION_RAISE => {
-            let result = serve_exception_raise(server, &request, reply);
+            let result = serve_exception_raise(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

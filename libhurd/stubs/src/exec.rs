@@ -26,6 +26,8 @@ pub mod id {
 ///
 /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
@@ -80,6 +82,8 @@ pub fn exec_exec<T: Transport + ?Sized>(
 ///
 /// Message 30002 (64 bytes), reply 30102 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM somebody has done so.
 pub fn exec_init<T: Transport + ?Sized>(
@@ -116,6 +120,8 @@ pub fn exec_init<T: Transport + ?Sized>(
 ///
 /// Message 30003 (48 to 4144 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 #[inline(never)]
@@ -141,6 +147,8 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
 /// those in `destroynames` destroyed.
 ///
 /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -206,6 +214,8 @@ pub trait ExecServer {
     ///
     /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
     /// ETIMEDOUT the deadline passed; EIO.
@@ -229,6 +239,8 @@ pub trait ExecServer {
     ///
     /// Message 30002 (64 bytes), reply 30102 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM somebody has done so.
     fn exec_init(
@@ -242,6 +254,8 @@ pub trait ExecServer {
     /// Sets the ports and integers that programs get by default.
     ///
     /// Message 30003 (48 to 4144 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -259,6 +273,8 @@ pub trait ExecServer {
     /// those in `destroynames` destroyed.
     ///
     /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -425,24 +441,34 @@ pub fn dispatch_as<S: ExecServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: ExecServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::EXEC_EXEC => {
-            let result = serve_exec_exec(server, &request, reply);
+            let result = serve_exec_exec(server, request, reply);
             request.outcome(result, reply)
         }
         id::EXEC_INIT => {
-            let result = serve_exec_init(server, &request, reply);
+            let result = serve_exec_init(server, request, reply);
             request.outcome(result, reply)
         }
         id::EXEC_SETEXECDATA => {
-            match serve_exec_setexecdata(server, &request) {
+            match serve_exec_setexecdata(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::EXEC_EXEC_PATHS => {
-            let result = serve_exec_exec_paths(server, &request, reply);
+            let result = serve_exec_exec_paths(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

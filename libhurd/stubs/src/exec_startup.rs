@@ -46,6 +46,8 @@ pub struct ExecStartupGetInfoReply {
 ///
 /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM nothing was prepared for the caller's task.
 #[inline(never)]
@@ -109,6 +111,8 @@ pub trait ExecStartupServer {
     ///
     /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM nothing was prepared for the caller's task.
     fn exec_startup_get_info(
@@ -169,10 +173,20 @@ pub fn dispatch_as<S: ExecStartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: ExecStartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::EXEC_STARTUP_GET_INFO => {
-            let result = serve_exec_startup_get_info(server, &request, reply);
+            let result = serve_exec_startup_get_info(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -192,6 +192,8 @@ pub struct FileRecordLockReply {
 ///
 /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
 /// ETIMEDOUT the deadline passed; EIO.
@@ -244,6 +246,8 @@ pub fn file_exec<T: Transport + ?Sized>(
 ///
 /// Message 20001 (64 bytes), reply 20101 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
 pub fn file_chown<T: Transport + ?Sized>(
@@ -280,6 +284,8 @@ pub fn file_chown<T: Transport + ?Sized>(
 ///
 /// Message 20002 (48 bytes), reply 20102 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO; EOPNOTSUPP.
 pub fn file_chauthor<T: Transport + ?Sized>(
@@ -313,6 +319,8 @@ pub fn file_chauthor<T: Transport + ?Sized>(
 /// Sets the mode.
 ///
 /// Message 20003 (48 bytes), reply 20103 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
@@ -348,6 +356,8 @@ pub fn file_chmod<T: Transport + ?Sized>(
 ///
 /// Message 20004 (48 bytes), reply 20104 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EROFS; EOPNOTSUPP.
 pub fn file_chflags<T: Transport + ?Sized>(
@@ -381,6 +391,8 @@ pub fn file_chflags<T: Transport + ?Sized>(
 /// Sets times of access and change; -1 microseconds means now.
 ///
 /// Message 20005 (80 bytes), reply 20105 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
@@ -418,6 +430,8 @@ pub fn file_utimes<T: Transport + ?Sized>(
 ///
 /// Message 20006 (48 bytes), reply 20106 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EBADF not opened for that; EINVAL a negative size; EFBIG; ENOSPC; EROFS; EIO.
 pub fn file_set_size<T: Transport + ?Sized>(
@@ -452,6 +466,8 @@ pub fn file_set_size<T: Transport + ?Sized>(
 ///
 /// Message 20007 (48 bytes), reply 20107 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EWOULDBLOCK somebody else has it; EINVAL unknown flags; EINTR; EDEADLK the wait would never end.
 pub fn file_lock<T: Transport + ?Sized>(
@@ -485,6 +501,8 @@ pub fn file_lock<T: Transport + ?Sized>(
 /// What lock the caller has, and what others have.
 ///
 /// Message 20008 (32 bytes), reply 20108 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -523,6 +541,8 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
 ///
 /// Message 20009 (32 bytes), reply 20109 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn file_check_access<T: Transport + ?Sized>(
@@ -555,6 +575,8 @@ pub fn file_check_access<T: Transport + ?Sized>(
 /// Asks for file_changed.
 ///
 /// Message 20010 (48 bytes), reply 20110 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -590,6 +612,8 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
 ///
 /// Message 20011 (32 bytes), reply 20111 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 pub fn file_getcontrol<T: Transport + ?Sized>(
@@ -623,6 +647,8 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
 ///
 /// Message 20012 (32 bytes), reply 20112 (168 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn file_statfs<T: Transport + ?Sized>(
@@ -654,6 +680,8 @@ pub fn file_statfs<T: Transport + ?Sized>(
 /// Writes the file to disk.
 ///
 /// Message 20013 (64 bytes), reply 20113 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EIO; EROFS.
@@ -690,6 +718,8 @@ pub fn file_sync<T: Transport + ?Sized>(
 ///
 /// Message 20014 (64 bytes), reply 20114 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn file_syncfs<T: Transport + ?Sized>(
@@ -724,6 +754,8 @@ pub fn file_syncfs<T: Transport + ?Sized>(
 /// Where the file's blocks lie, so that they can be read without its file system.
 ///
 /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -767,6 +799,8 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
 ///
 /// Message 20016 (32 bytes), reply 20116 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP.
 pub fn file_getlinknode<T: Transport + ?Sized>(
@@ -799,6 +833,8 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
 /// A handle that finds the file again, for fsys_getfile.
 ///
 /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EOPNOTSUPP.
@@ -835,6 +871,8 @@ pub fn file_getfh<T: Transport + ?Sized>(
 /// is empty when there is nothing left to do.
 ///
 /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -884,6 +922,8 @@ pub fn dir_lookup<T: Transport + ?Sized>(
 ///
 /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOTDIR; EBADF not opened for that; EIO; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -924,6 +964,8 @@ pub fn dir_readdir<T: Transport + ?Sized>(
 ///
 /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EEXIST; ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
 #[inline(never)]
@@ -961,6 +1003,8 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
 ///
 /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
 #[inline(never)]
@@ -996,6 +1040,8 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
 ///
 /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
 #[inline(never)]
@@ -1030,6 +1076,8 @@ pub fn dir_unlink<T: Transport + ?Sized>(
 /// Gives a file a name; unless `excl`, in place of what has it.
 ///
 /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EEXIST; EXDEV; ENOTDIR; EACCES; EMLINK; ENOSPC; EROFS; EIO.
@@ -1068,6 +1116,8 @@ pub fn dir_link<T: Transport + ?Sized>(
 /// Moves a name; unless `excl`, in place of what has the new one.
 ///
 /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOENT; EEXIST; EXDEV; EINVAL into itself; ENOTEMPTY; ENOTDIR; EACCES; EROFS; EIO.
@@ -1110,6 +1160,8 @@ pub fn dir_rename<T: Transport + ?Sized>(
 ///
 /// Message 20025 (64 bytes), reply 20125 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
 pub fn dir_mkfile<T: Transport + ?Sized>(
@@ -1147,6 +1199,8 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
 ///
 /// Message 20026 (48 bytes), reply 20126 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOTDIR; EOPNOTSUPP; ENOMEM the caller cannot pay.
 pub fn dir_notice_changes<T: Transport + ?Sized>(
@@ -1181,6 +1235,8 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
 /// FS_TRANS_SET 1, EXCL 2, ORPHAN 4, FORCE 8; `oldtrans_flags` are those of fsys_goaway for the old one.
 ///
 /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EBUSY there is one, with EXCL; ENAMETOOLONG; EINVAL; ENOSPC; EROFS; EIO.
@@ -1225,6 +1281,8 @@ pub fn file_set_translator<T: Transport + ?Sized>(
 ///
 /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL there is none; EIO; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -1261,6 +1319,8 @@ pub fn file_get_translator<T: Transport + ?Sized>(
 ///
 /// Message 20029 (32 bytes), reply 20129 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENXIO there is none; EPERM the caller may not.
 pub fn file_get_translator_cntl<T: Transport + ?Sized>(
@@ -1296,6 +1356,8 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
 ///
 /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -1329,6 +1391,8 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
 /// The same file, whose `..` leads to `parent`.
 ///
 /// Message 20031 (48 bytes), reply 20131 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOTDIR; EOPNOTSUPP.
@@ -1364,6 +1428,8 @@ pub fn file_reparent<T: Transport + ?Sized>(
 /// Runs the file in `exec_task`; see exec_exec_paths.
 ///
 /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1421,6 +1487,8 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
 ///
 /// Message 20035 (80 bytes), reply 20135 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO; EINVAL no time.
 pub fn file_utimens<T: Transport + ?Sized>(
@@ -1456,6 +1524,8 @@ pub fn file_utimens<T: Transport + ?Sized>(
 /// Locks a range, unlocks it, or asks who has it.
 ///
 /// Message 20036 (104 bytes), reply 20136 (88 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EAGAIN somebody else has it; EINVAL; EDEADLK the wait would never end; EINTR; EBADF not opened for that.
@@ -1502,6 +1572,8 @@ pub trait FsServer {
     ///
     /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
     /// ETIMEDOUT the deadline passed; EIO.
@@ -1524,6 +1596,8 @@ pub trait FsServer {
     ///
     /// Message 20001 (64 bytes), reply 20101 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
     fn file_chown(
@@ -1538,6 +1612,8 @@ pub trait FsServer {
     ///
     /// Message 20002 (48 bytes), reply 20102 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO; EOPNOTSUPP.
     fn file_chauthor(
@@ -1551,6 +1627,8 @@ pub trait FsServer {
     ///
     /// Message 20003 (48 bytes), reply 20103 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
     fn file_chmod(&mut self, request: &Request<'_>, new_mode: u32) -> Result<(), i32> {
@@ -1559,6 +1637,8 @@ pub trait FsServer {
     /// Sets the flags.
     ///
     /// Message 20004 (48 bytes), reply 20104 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EOPNOTSUPP.
@@ -1572,6 +1652,8 @@ pub trait FsServer {
     /// Sets times of access and change; -1 microseconds means now.
     ///
     /// Message 20005 (80 bytes), reply 20105 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
@@ -1587,6 +1669,8 @@ pub trait FsServer {
     ///
     /// Message 20006 (48 bytes), reply 20106 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EBADF not opened for that; EINVAL a negative size; EFBIG; ENOSPC; EROFS; EIO.
     fn file_set_size(
@@ -1600,6 +1684,8 @@ pub trait FsServer {
     ///
     /// Message 20007 (48 bytes), reply 20107 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EWOULDBLOCK somebody else has it; EINVAL unknown flags; EINTR; EDEADLK the wait would never end.
     fn file_lock(&mut self, request: &Request<'_>, flags: i32) -> Result<(), i32> {
@@ -1608,6 +1694,8 @@ pub trait FsServer {
     /// What lock the caller has, and what others have.
     ///
     /// Message 20008 (32 bytes), reply 20108 (80 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1621,6 +1709,8 @@ pub trait FsServer {
     ///
     /// Message 20009 (32 bytes), reply 20109 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EIO.
     fn file_check_access(
@@ -1632,6 +1722,8 @@ pub trait FsServer {
     /// Asks for file_changed.
     ///
     /// Message 20010 (48 bytes), reply 20110 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1646,6 +1738,8 @@ pub trait FsServer {
     ///
     /// Message 20011 (32 bytes), reply 20111 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn file_getcontrol(
@@ -1658,6 +1752,8 @@ pub trait FsServer {
     ///
     /// Message 20012 (32 bytes), reply 20112 (168 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EIO.
     fn file_statfs(&mut self, request: &Request<'_>) -> Result<FileStatfsReply, i32> {
@@ -1666,6 +1762,8 @@ pub trait FsServer {
     /// Writes the file to disk.
     ///
     /// Message 20013 (64 bytes), reply 20113 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EIO; EROFS.
@@ -1681,6 +1779,8 @@ pub trait FsServer {
     ///
     /// Message 20014 (64 bytes), reply 20114 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EIO.
     fn file_syncfs(
@@ -1695,6 +1795,8 @@ pub trait FsServer {
     ///
     /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
     fn file_get_storage_info(
@@ -1706,6 +1808,8 @@ pub trait FsServer {
     /// The node whose translator's root this file is.
     ///
     /// Message 20016 (32 bytes), reply 20116 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1719,6 +1823,8 @@ pub trait FsServer {
     ///
     /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EOPNOTSUPP.
     fn file_getfh(&mut self, request: &Request<'_>) -> Result<FileGetfhReply, i32> {
@@ -1730,6 +1836,8 @@ pub trait FsServer {
     /// is empty when there is nothing left to do.
     ///
     /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -1748,6 +1856,8 @@ pub trait FsServer {
     ///
     /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOTDIR; EBADF not opened for that; EIO; ENOMEM the caller cannot pay.
     fn dir_readdir(
@@ -1763,6 +1873,8 @@ pub trait FsServer {
     ///
     /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EEXIST; ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
     fn dir_mkdir(
@@ -1777,6 +1889,8 @@ pub trait FsServer {
     ///
     /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
     fn dir_rmdir(&mut self, request: &Request<'_>, name: &[u8]) -> Result<(), i32> {
@@ -1786,6 +1900,8 @@ pub trait FsServer {
     ///
     /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
     fn dir_unlink(&mut self, request: &Request<'_>, name: &[u8]) -> Result<(), i32> {
@@ -1794,6 +1910,8 @@ pub trait FsServer {
     /// Gives a file a name; unless `excl`, in place of what has it.
     ///
     /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EEXIST; EXDEV; ENOTDIR; EACCES; EMLINK; ENOSPC; EROFS; EIO.
@@ -1809,6 +1927,8 @@ pub trait FsServer {
     /// Moves a name; unless `excl`, in place of what has the new one.
     ///
     /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOENT; EEXIST; EXDEV; EINVAL into itself; ENOTEMPTY; ENOTDIR; EACCES; EROFS; EIO.
@@ -1826,6 +1946,8 @@ pub trait FsServer {
     ///
     /// Message 20025 (64 bytes), reply 20125 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
     fn dir_mkfile(
@@ -1840,6 +1962,8 @@ pub trait FsServer {
     ///
     /// Message 20026 (48 bytes), reply 20126 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOTDIR; EOPNOTSUPP; ENOMEM the caller cannot pay.
     fn dir_notice_changes(
@@ -1853,6 +1977,8 @@ pub trait FsServer {
     /// FS_TRANS_SET 1, EXCL 2, ORPHAN 4, FORCE 8; `oldtrans_flags` are those of fsys_goaway for the old one.
     ///
     /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EBUSY there is one, with EXCL; ENAMETOOLONG; EINVAL; ENOSPC; EROFS; EIO.
@@ -1871,6 +1997,8 @@ pub trait FsServer {
     ///
     /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL there is none; EIO; ENOMEM the caller cannot pay.
     fn file_get_translator(
@@ -1882,6 +2010,8 @@ pub trait FsServer {
     /// The control port of the active translator, for its owner.
     ///
     /// Message 20029 (32 bytes), reply 20129 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENXIO there is none; EPERM the caller may not.
@@ -1895,6 +2025,8 @@ pub trait FsServer {
     ///
     /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
     fn file_get_fs_options(
@@ -1906,6 +2038,8 @@ pub trait FsServer {
     /// The same file, whose `..` leads to `parent`.
     ///
     /// Message 20031 (48 bytes), reply 20131 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOTDIR; EOPNOTSUPP.
@@ -1919,6 +2053,8 @@ pub trait FsServer {
     /// Runs the file in `exec_task`; see exec_exec_paths.
     ///
     /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1944,6 +2080,8 @@ pub trait FsServer {
     ///
     /// Message 20035 (80 bytes), reply 20135 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO; EINVAL no time.
     fn file_utimens(
@@ -1957,6 +2095,8 @@ pub trait FsServer {
     /// Locks a range, unlocks it, or asks who has it.
     ///
     /// Message 20036 (104 bytes), reply 20136 (88 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EAGAIN somebody else has it; EINVAL; EDEADLK the wait would never end; EINTR; EBADF not opened for that.
@@ -2709,146 +2849,156 @@ pub fn dispatch_as<S: FsServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: FsServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::FILE_EXEC => {
-            let result = serve_file_exec(server, &request, reply);
+            let result = serve_file_exec(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_CHOWN => {
-            let result = serve_file_chown(server, &request, reply);
+            let result = serve_file_chown(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_CHAUTHOR => {
-            let result = serve_file_chauthor(server, &request, reply);
+            let result = serve_file_chauthor(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_CHMOD => {
-            let result = serve_file_chmod(server, &request, reply);
+            let result = serve_file_chmod(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_CHFLAGS => {
-            let result = serve_file_chflags(server, &request, reply);
+            let result = serve_file_chflags(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_UTIMES => {
-            let result = serve_file_utimes(server, &request, reply);
+            let result = serve_file_utimes(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_SET_SIZE => {
-            let result = serve_file_set_size(server, &request, reply);
+            let result = serve_file_set_size(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_LOCK => {
-            let result = serve_file_lock(server, &request, reply);
+            let result = serve_file_lock(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_LOCK_STAT => {
-            let result = serve_file_lock_stat(server, &request, reply);
+            let result = serve_file_lock_stat(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_CHECK_ACCESS => {
-            let result = serve_file_check_access(server, &request, reply);
+            let result = serve_file_check_access(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_NOTICE_CHANGES => {
-            let result = serve_file_notice_changes(server, &request, reply);
+            let result = serve_file_notice_changes(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GETCONTROL => {
-            let result = serve_file_getcontrol(server, &request, reply);
+            let result = serve_file_getcontrol(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_STATFS => {
-            let result = serve_file_statfs(server, &request, reply);
+            let result = serve_file_statfs(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_SYNC => {
-            let result = serve_file_sync(server, &request, reply);
+            let result = serve_file_sync(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_SYNCFS => {
-            let result = serve_file_syncfs(server, &request, reply);
+            let result = serve_file_syncfs(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GET_STORAGE_INFO => {
-            let result = serve_file_get_storage_info(server, &request, reply);
+            let result = serve_file_get_storage_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GETLINKNODE => {
-            let result = serve_file_getlinknode(server, &request, reply);
+            let result = serve_file_getlinknode(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GETFH => {
-            let result = serve_file_getfh(server, &request, reply);
+            let result = serve_file_getfh(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_LOOKUP => {
-            let result = serve_dir_lookup(server, &request, reply);
+            let result = serve_dir_lookup(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_READDIR => {
-            let result = serve_dir_readdir(server, &request, reply);
+            let result = serve_dir_readdir(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_MKDIR => {
-            let result = serve_dir_mkdir(server, &request, reply);
+            let result = serve_dir_mkdir(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_RMDIR => {
-            let result = serve_dir_rmdir(server, &request, reply);
+            let result = serve_dir_rmdir(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_UNLINK => {
-            let result = serve_dir_unlink(server, &request, reply);
+            let result = serve_dir_unlink(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_LINK => {
-            let result = serve_dir_link(server, &request, reply);
+            let result = serve_dir_link(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_RENAME => {
-            let result = serve_dir_rename(server, &request, reply);
+            let result = serve_dir_rename(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_MKFILE => {
-            let result = serve_dir_mkfile(server, &request, reply);
+            let result = serve_dir_mkfile(server, request, reply);
             request.outcome(result, reply)
         }
         id::DIR_NOTICE_CHANGES => {
-            let result = serve_dir_notice_changes(server, &request, reply);
+            let result = serve_dir_notice_changes(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_SET_TRANSLATOR => {
-            let result = serve_file_set_translator(server, &request, reply);
+            let result = serve_file_set_translator(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GET_TRANSLATOR => {
-            let result = serve_file_get_translator(server, &request, reply);
+            let result = serve_file_get_translator(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GET_TRANSLATOR_CNTL => {
-            let result = serve_file_get_translator_cntl(server, &request, reply);
+            let result = serve_file_get_translator_cntl(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_GET_FS_OPTIONS => {
-            let result = serve_file_get_fs_options(server, &request, reply);
+            let result = serve_file_get_fs_options(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_REPARENT => {
-            let result = serve_file_reparent(server, &request, reply);
+            let result = serve_file_reparent(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_EXEC_PATHS => {
-            let result = serve_file_exec_paths(server, &request, reply);
+            let result = serve_file_exec_paths(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_UTIMENS => {
-            let result = serve_file_utimens(server, &request, reply);
+            let result = serve_file_utimens(server, request, reply);
             request.outcome(result, reply)
         }
         id::FILE_RECORD_LOCK => {
-            let result = serve_file_record_lock(server, &request, reply);
+            let result = serve_file_record_lock(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

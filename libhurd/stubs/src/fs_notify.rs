@@ -21,6 +21,8 @@ pub mod id {
 ///
 /// Message 20500 (1096 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 #[inline(never)]
@@ -45,6 +47,8 @@ pub fn dir_changed<T: Transport + ?Sized>(
 /// Contents or attributes of the file have changed, from `start` to `end`.
 ///
 /// Message 20501 (96 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -78,6 +82,8 @@ pub trait FsNotifyServer {
     ///
     /// Message 20500 (1096 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn dir_changed(
@@ -92,6 +98,8 @@ pub trait FsNotifyServer {
     /// Contents or attributes of the file have changed, from `start` to `end`.
     ///
     /// Message 20501 (96 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -166,16 +174,26 @@ pub fn dispatch_as<S: FsNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: FsNotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::DIR_CHANGED => {
-            match serve_dir_changed(server, &request) {
+            match serve_dir_changed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::FILE_CHANGED => {
-            match serve_file_changed(server, &request) {
+            match serve_file_changed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }

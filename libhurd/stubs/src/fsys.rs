@@ -95,6 +95,8 @@ pub struct FsysGetSourceReply {
 ///
 /// Message 22000 (64 bytes), reply 22100 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL no right came; EBADF not opened for that.
 pub fn fsys_startup<T: Transport + ?Sized>(
@@ -132,6 +134,8 @@ pub fn fsys_startup<T: Transport + ?Sized>(
 ///
 /// Message 22001 (48 bytes), reply 22101 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EBUSY it is in use; EPERM the caller may not; EIO.
 pub fn fsys_goaway<T: Transport + ?Sized>(
@@ -164,6 +168,8 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 /// The root, opened for a user with these ids; results as for dir_lookup. `dotdot_node` is where its `..` leads.
 ///
 /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -212,6 +218,8 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
 ///
 /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESTALE; EOPNOTSUPP; EACCES.
 #[inline(never)]
@@ -251,6 +259,8 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
 ///
 /// Message 22004 (64 bytes), reply 22104 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn fsys_syncfs<T: Transport + ?Sized>(
@@ -285,6 +295,8 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
 /// Changes options, as arguments.
 ///
 /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL; EOPNOTSUPP.
@@ -322,6 +334,8 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
 /// The privileged ports that a boot file system was given.
 ///
 /// Message 22006 (32 bytes), reply 22106 (96 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -361,6 +375,8 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
 ///
 /// Message 22007 (64 bytes), reply 22107 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
 pub fn fsys_init<T: Transport + ?Sized>(
@@ -395,6 +411,8 @@ pub fn fsys_init<T: Transport + ?Sized>(
 /// Has another server run the translator with these arguments.
 ///
 /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -433,6 +451,8 @@ pub fn fsys_forward<T: Transport + ?Sized>(
 ///
 /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -466,6 +486,8 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
 /// Names and control ports of active translators below.
 ///
 /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -504,6 +526,8 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
 /// What the file system is made from, such as a device.
 ///
 /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -546,6 +570,8 @@ pub trait FsysServer {
     ///
     /// Message 22000 (64 bytes), reply 22100 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no right came; EBADF not opened for that.
     fn fsys_startup(
@@ -560,6 +586,8 @@ pub trait FsysServer {
     ///
     /// Message 22001 (48 bytes), reply 22101 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EBUSY it is in use; EPERM the caller may not; EIO.
     fn fsys_goaway(&mut self, request: &Request<'_>, flags: i32) -> Result<(), i32> {
@@ -568,6 +596,8 @@ pub trait FsysServer {
     /// The root, opened for a user with these ids; results as for dir_lookup. `dotdot_node` is where its `..` leads.
     ///
     /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -585,6 +615,8 @@ pub trait FsysServer {
     ///
     /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESTALE; EOPNOTSUPP; EACCES.
     fn fsys_getfile(
@@ -600,6 +632,8 @@ pub trait FsysServer {
     ///
     /// Message 22004 (64 bytes), reply 22104 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EIO.
     fn fsys_syncfs(
@@ -613,6 +647,8 @@ pub trait FsysServer {
     /// Changes options, as arguments.
     ///
     /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL; EOPNOTSUPP.
@@ -628,6 +664,8 @@ pub trait FsysServer {
     ///
     /// Message 22006 (32 bytes), reply 22106 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn fsys_getpriv(&mut self, request: &Request<'_>) -> Result<FsysGetprivReply, i32> {
@@ -636,6 +674,8 @@ pub trait FsysServer {
     /// Tells a boot file system of proc and auth, once.
     ///
     /// Message 22007 (64 bytes), reply 22107 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -652,6 +692,8 @@ pub trait FsysServer {
     ///
     /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn fsys_forward(
@@ -666,6 +708,8 @@ pub trait FsysServer {
     ///
     /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
     fn fsys_get_options(
@@ -678,6 +722,8 @@ pub trait FsysServer {
     ///
     /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
     fn fsys_get_children(
@@ -689,6 +735,8 @@ pub trait FsysServer {
     /// What the file system is made from, such as a device.
     ///
     /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -956,54 +1004,64 @@ pub fn dispatch_as<S: FsysServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: FsysServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::FSYS_STARTUP => {
-            let result = serve_fsys_startup(server, &request, reply);
+            let result = serve_fsys_startup(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GOAWAY => {
-            let result = serve_fsys_goaway(server, &request, reply);
+            let result = serve_fsys_goaway(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GETROOT => {
-            let result = serve_fsys_getroot(server, &request, reply);
+            let result = serve_fsys_getroot(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GETFILE => {
-            let result = serve_fsys_getfile(server, &request, reply);
+            let result = serve_fsys_getfile(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_SYNCFS => {
-            let result = serve_fsys_syncfs(server, &request, reply);
+            let result = serve_fsys_syncfs(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_SET_OPTIONS => {
-            let result = serve_fsys_set_options(server, &request, reply);
+            let result = serve_fsys_set_options(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GETPRIV => {
-            let result = serve_fsys_getpriv(server, &request, reply);
+            let result = serve_fsys_getpriv(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_INIT => {
-            let result = serve_fsys_init(server, &request, reply);
+            let result = serve_fsys_init(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_FORWARD => {
-            let result = serve_fsys_forward(server, &request, reply);
+            let result = serve_fsys_forward(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GET_OPTIONS => {
-            let result = serve_fsys_get_options(server, &request, reply);
+            let result = serve_fsys_get_options(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GET_CHILDREN => {
-            let result = serve_fsys_get_children(server, &request, reply);
+            let result = serve_fsys_get_children(server, request, reply);
             request.outcome(result, reply)
         }
         id::FSYS_GET_SOURCE => {
-            let result = serve_fsys_get_source(server, &request, reply);
+            let result = serve_fsys_get_source(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -85,6 +85,8 @@ pub struct VmGetSizeLimitReply {
 ///
 /// Message 4200 (32 bytes), reply 4300 (104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task.
 pub fn vm_cache_statistics<T: Transport + ?Sized>(
@@ -120,6 +122,8 @@ pub fn vm_cache_statistics<T: Transport + ?Sized>(
 ///
 /// Message 4201 (112 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn thread_terminate_release<T: Transport + ?Sized>(
@@ -148,6 +152,8 @@ pub fn thread_terminate_release<T: Transport + ?Sized>(
 ///
 /// Message 4202 (40 to 104 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn task_set_name<T: Transport + ?Sized>(
@@ -167,6 +173,8 @@ pub fn task_set_name<T: Transport + ?Sized>(
 /// Asks for mach_notify_new_task for every task made from now on.
 ///
 /// Message 4203 (48 bytes), reply 4303 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_NO_ACCESS somebody else has asked already.
@@ -205,6 +213,8 @@ pub fn register_new_task_notification<T: Transport + ?Sized>(
 /// Waits while the words at `addr` equal `val1` (and `val2`, with QUAD 2), for at most `msec` with TIMED 4.
 ///
 /// Message 4204 (112 bytes), reply 4304 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ADDRESS not readable; KERN_TIMEDOUT nobody woke it in time; KERN_INTERRUPTED the thread was
@@ -248,6 +258,8 @@ pub fn gsync_wait<T: Transport + ?Sized>(
 ///
 /// Message 4205 (80 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn gsync_wake<T: Transport + ?Sized>(
@@ -270,6 +282,8 @@ pub fn gsync_wake<T: Transport + ?Sized>(
 /// Moves waiters from one word to another.
 ///
 /// Message 4206 (96 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -296,6 +310,8 @@ pub fn gsync_requeue<T: Transport + ?Sized>(
 /// Keeps all memory of a task in place: CURRENT 1, FUTURE 2.
 ///
 /// Message 4207 (64 bytes), reply 4307 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -331,6 +347,8 @@ pub fn vm_wire_all<T: Transport + ?Sized>(
 /// Writes back or drops pages of a memory object.
 ///
 /// Message 4208 (112 bytes), reply 4308 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no memory object.
@@ -374,6 +392,8 @@ pub fn vm_object_sync<T: Transport + ?Sized>(
 ///
 /// Message 4209 (80 bytes), reply 4309 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole in the range.
 pub fn vm_msync<T: Transport + ?Sized>(
@@ -411,6 +431,8 @@ pub fn vm_msync<T: Transport + ?Sized>(
 /// Wired memory that is contiguous in the machine.
 ///
 /// Message 4210 (112 bytes), reply 4310 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_NO_SPACE no room; KERN_INVALID_ARGUMENT odd bounds;
@@ -460,6 +482,8 @@ pub fn vm_allocate_contiguous<T: Transport + ?Sized>(
 ///
 /// Message 4211 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn task_set_essential<T: Transport + ?Sized>(
@@ -479,6 +503,8 @@ pub fn task_set_essential<T: Transport + ?Sized>(
 /// Addresses in the machine of a wired range.
 ///
 /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ADDRESS a hole in the range.
@@ -520,6 +546,8 @@ pub fn vm_pages_phys<T: Transport + ?Sized>(
 ///
 /// Message 4213 (40 to 104 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn thread_set_name<T: Transport + ?Sized>(
@@ -539,6 +567,8 @@ pub fn thread_set_name<T: Transport + ?Sized>(
 /// The name of a thread.
 ///
 /// Message 4214 (32 bytes), reply 4314 (56 to 120 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread.
@@ -572,6 +602,8 @@ pub fn thread_get_name<T: Transport + ?Sized>(
 /// Sets limits for a task's address space.
 ///
 /// Message 4215 (80 bytes), reply 4315 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_NO_SPACE lower than what is in use;
@@ -611,6 +643,8 @@ pub fn vm_set_size_limit<T: Transport + ?Sized>(
 /// Limits of a task's address space.
 ///
 /// Message 4216 (32 bytes), reply 4316 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task.
@@ -655,6 +689,8 @@ pub trait GnumachServer {
     ///
     /// Message 4200 (32 bytes), reply 4300 (104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task.
     fn vm_cache_statistics(
@@ -666,6 +702,8 @@ pub trait GnumachServer {
     /// Ends a thread, drops its port names and unmaps its stack in one step, for a thread that ends itself.
     ///
     /// Message 4201 (112 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -684,6 +722,8 @@ pub trait GnumachServer {
     ///
     /// Message 4202 (40 to 104 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn task_set_name(&mut self, request: &Request<'_>, name: &[u8]) -> Result<(), i32> {
@@ -692,6 +732,8 @@ pub trait GnumachServer {
     /// Asks for mach_notify_new_task for every task made from now on.
     ///
     /// Message 4203 (48 bytes), reply 4303 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_NO_ACCESS somebody else has asked already.
@@ -705,6 +747,8 @@ pub trait GnumachServer {
     /// Waits while the words at `addr` equal `val1` (and `val2`, with QUAD 2), for at most `msec` with TIMED 4.
     ///
     /// Message 4204 (112 bytes), reply 4304 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ADDRESS not readable; KERN_TIMEDOUT nobody woke it in time; KERN_INTERRUPTED the thread was
@@ -724,6 +768,8 @@ pub trait GnumachServer {
     ///
     /// Message 4205 (80 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn gsync_wake(
@@ -738,6 +784,8 @@ pub trait GnumachServer {
     /// Moves waiters from one word to another.
     ///
     /// Message 4206 (96 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -755,6 +803,8 @@ pub trait GnumachServer {
     ///
     /// Message 4207 (64 bytes), reply 4307 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn vm_wire_all(
@@ -768,6 +818,8 @@ pub trait GnumachServer {
     /// Writes back or drops pages of a memory object.
     ///
     /// Message 4208 (112 bytes), reply 4308 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no memory object.
@@ -786,6 +838,8 @@ pub trait GnumachServer {
     ///
     /// Message 4209 (80 bytes), reply 4309 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole in the range.
     fn vm_msync(
@@ -800,6 +854,8 @@ pub trait GnumachServer {
     /// Wired memory that is contiguous in the machine.
     ///
     /// Message 4210 (112 bytes), reply 4310 (80 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_NO_SPACE no room; KERN_INVALID_ARGUMENT odd bounds;
@@ -819,6 +875,8 @@ pub trait GnumachServer {
     ///
     /// Message 4211 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn task_set_essential(
@@ -831,6 +889,8 @@ pub trait GnumachServer {
     /// Addresses in the machine of a wired range.
     ///
     /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ADDRESS a hole in the range.
@@ -847,6 +907,8 @@ pub trait GnumachServer {
     ///
     /// Message 4213 (40 to 104 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn thread_set_name(
@@ -860,6 +922,8 @@ pub trait GnumachServer {
     ///
     /// Message 4214 (32 bytes), reply 4314 (56 to 120 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread.
     fn thread_get_name(
@@ -871,6 +935,8 @@ pub trait GnumachServer {
     /// Sets limits for a task's address space.
     ///
     /// Message 4215 (80 bytes), reply 4315 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_NO_SPACE lower than what is in use;
@@ -887,6 +953,8 @@ pub trait GnumachServer {
     /// Limits of a task's address space.
     ///
     /// Message 4216 (32 bytes), reply 4316 (80 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task.
@@ -1256,86 +1324,96 @@ pub fn dispatch_as<S: GnumachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: GnumachServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::VM_CACHE_STATISTICS => {
-            let result = serve_vm_cache_statistics(server, &request, reply);
+            let result = serve_vm_cache_statistics(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_TERMINATE_RELEASE => {
-            match serve_thread_terminate_release(server, &request) {
+            match serve_thread_terminate_release(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::TASK_SET_NAME => {
-            match serve_task_set_name(server, &request) {
+            match serve_task_set_name(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::REGISTER_NEW_TASK_NOTIFICATION => {
-            let result = serve_register_new_task_notification(server, &request, reply);
+            let result = serve_register_new_task_notification(server, request, reply);
             request.outcome(result, reply)
         }
         id::GSYNC_WAIT => {
-            let result = serve_gsync_wait(server, &request, reply);
+            let result = serve_gsync_wait(server, request, reply);
             request.outcome(result, reply)
         }
         id::GSYNC_WAKE => {
-            match serve_gsync_wake(server, &request) {
+            match serve_gsync_wake(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::GSYNC_REQUEUE => {
-            match serve_gsync_requeue(server, &request) {
+            match serve_gsync_requeue(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::VM_WIRE_ALL => {
-            let result = serve_vm_wire_all(server, &request, reply);
+            let result = serve_vm_wire_all(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_OBJECT_SYNC => {
-            let result = serve_vm_object_sync(server, &request, reply);
+            let result = serve_vm_object_sync(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_MSYNC => {
-            let result = serve_vm_msync(server, &request, reply);
+            let result = serve_vm_msync(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_ALLOCATE_CONTIGUOUS => {
-            let result = serve_vm_allocate_contiguous(server, &request, reply);
+            let result = serve_vm_allocate_contiguous(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_SET_ESSENTIAL => {
-            match serve_task_set_essential(server, &request) {
+            match serve_task_set_essential(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::VM_PAGES_PHYS => {
-            let result = serve_vm_pages_phys(server, &request, reply);
+            let result = serve_vm_pages_phys(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_SET_NAME => {
-            match serve_thread_set_name(server, &request) {
+            match serve_thread_set_name(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::THREAD_GET_NAME => {
-            let result = serve_thread_get_name(server, &request, reply);
+            let result = serve_thread_get_name(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_SET_SIZE_LIMIT => {
-            let result = serve_vm_set_size_limit(server, &request, reply);
+            let result = serve_vm_set_size_limit(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_GET_SIZE_LIMIT => {
-            let result = serve_vm_get_size_limit(server, &request, reply);
+            let result = serve_vm_get_size_limit(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -25,6 +25,8 @@ pub struct IfsockGetsockaddrReply {
 ///
 /// Message 34000 (32 bytes), reply 34100 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP.
 pub fn ifsock_getsockaddr<T: Transport + ?Sized>(
@@ -63,6 +65,8 @@ pub trait IfsockServer {
     /// A port that stands for the address of a socket's node.
     ///
     /// Message 34000 (32 bytes), reply 34100 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -114,10 +118,20 @@ pub fn dispatch_as<S: IfsockServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: IfsockServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::IFSOCK_GETSOCKADDR => {
-            let result = serve_ifsock_getsockaddr(server, &request, reply);
+            let result = serve_ifsock_getsockaddr(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -19,6 +19,8 @@ pub mod id {
 ///
 /// Message 33000 (32 bytes), reply 33100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT nothing to interrupt.
 pub fn interrupt_operation<T: Transport + ?Sized>(
@@ -56,6 +58,8 @@ pub trait InterruptServer {
     /// Ends the operations that came in through this port, with EINTR.
     ///
     /// Message 33000 (32 bytes), reply 33100 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT nothing to interrupt.
@@ -103,10 +107,20 @@ pub fn dispatch_as<S: InterruptServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: InterruptServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::INTERRUPT_OPERATION => {
-            let result = serve_interrupt_operation(server, &request, reply);
+            let result = serve_interrupt_operation(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -202,6 +202,8 @@ pub struct IoSelectTimeoutReply {
 ///
 /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO.
 #[inline(never)]
@@ -241,6 +243,8 @@ pub fn io_write<T: Transport + ?Sized>(
 ///
 /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EBADF not opened for that; EAGAIN; EISDIR; EINVAL; EIO; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -278,6 +282,8 @@ pub fn io_read<T: Transport + ?Sized>(
 ///
 /// Message 21002 (64 bytes), reply 21102 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESPIPE; EINVAL a place before the front.
 pub fn io_seek<T: Transport + ?Sized>(
@@ -314,6 +320,8 @@ pub fn io_seek<T: Transport + ?Sized>(
 ///
 /// Message 21003 (32 bytes), reply 21103 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EBADF not opened for that; EIO.
 pub fn io_readable<T: Transport + ?Sized>(
@@ -346,6 +354,8 @@ pub fn io_readable<T: Transport + ?Sized>(
 /// Sets the open flags that can change: APPEND, ASYNC, FSYNC, NONBLOCK, NOATIME.
 ///
 /// Message 21004 (48 bytes), reply 21104 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL.
@@ -381,6 +391,8 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21005 (32 bytes), reply 21105 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP.
 pub fn io_get_openmodes<T: Transport + ?Sized>(
@@ -413,6 +425,8 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
 /// Sets these open flags.
 ///
 /// Message 21006 (48 bytes), reply 21106 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL.
@@ -448,6 +462,8 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21007 (48 bytes), reply 21107 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL.
 pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
@@ -481,6 +497,8 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
 /// Asks for SIGIO at `notify_port`.
 ///
 /// Message 21008 (48 bytes), reply 21108 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -517,6 +535,8 @@ pub fn io_async<T: Transport + ?Sized>(
 ///
 /// Message 21009 (48 bytes), reply 21109 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EPERM the caller may not.
 pub fn io_mod_owner<T: Transport + ?Sized>(
@@ -551,6 +571,8 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
 ///
 /// Message 21010 (32 bytes), reply 21110 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOENT nobody; EOPNOTSUPP.
 pub fn io_get_owner<T: Transport + ?Sized>(
@@ -583,6 +605,8 @@ pub fn io_get_owner<T: Transport + ?Sized>(
 /// The port that SIGIO refers to.
 ///
 /// Message 21011 (32 bytes), reply 21111 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -618,6 +642,8 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
 /// Waits until reading 1, writing 2 or urgent data 4 are possible; returns which are.
 ///
 /// Message 21012 (48 bytes), reply 21112 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL; EINTR; EOPNOTSUPP.
@@ -655,6 +681,8 @@ pub fn io_select<T: Transport + ?Sized>(
 ///
 /// Message 21013 (32 bytes), reply 21113 (232 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn io_stat<T: Transport + ?Sized>(
@@ -689,6 +717,8 @@ pub fn io_stat<T: Transport + ?Sized>(
 ///
 /// Message 21014 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn io_reauthenticate<T: Transport + ?Sized>(
@@ -708,6 +738,8 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
 /// The same object with at most these ids.
 ///
 /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -747,6 +779,8 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
 ///
 /// Message 21016 (32 bytes), reply 21116 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOMEM the caller cannot pay.
 pub fn io_duplicate<T: Transport + ?Sized>(
@@ -779,6 +813,8 @@ pub fn io_duplicate<T: Transport + ?Sized>(
 /// Name and version of the server.
 ///
 /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -822,6 +858,8 @@ pub fn io_server_version<T: Transport + ?Sized>(
 ///
 /// Message 21018 (32 bytes), reply 21118 (80 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EBADF not opened for that.
 pub fn io_map<T: Transport + ?Sized>(
@@ -854,6 +892,8 @@ pub fn io_map<T: Transport + ?Sized>(
 /// A memory object of the shared control page.
 ///
 /// Message 21019 (32 bytes), reply 21119 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; EBUSY somebody has it.
@@ -888,6 +928,8 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
 ///
 /// Message 21020 (32 bytes), reply 21120 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
 pub fn io_get_conch<T: Transport + ?Sized>(
@@ -919,6 +961,8 @@ pub fn io_get_conch<T: Transport + ?Sized>(
 /// Gives the right to use the shared control page back.
 ///
 /// Message 21021 (32 bytes), reply 21121 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -952,6 +996,8 @@ pub fn io_release_conch<T: Transport + ?Sized>(
 ///
 /// Message 21022 (32 bytes), reply 21122 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
 pub fn io_eofnotify<T: Transport + ?Sized>(
@@ -983,6 +1029,8 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
 /// Tells that a write to this range is about to happen.
 ///
 /// Message 21023 (64 bytes), reply 21123 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1020,6 +1068,8 @@ pub fn io_prenotify<T: Transport + ?Sized>(
 ///
 /// Message 21024 (64 bytes), reply 21124 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
 pub fn io_postnotify<T: Transport + ?Sized>(
@@ -1056,6 +1106,8 @@ pub fn io_postnotify<T: Transport + ?Sized>(
 ///
 /// Message 21025 (32 bytes), reply 21125 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
 pub fn io_readnotify<T: Transport + ?Sized>(
@@ -1087,6 +1139,8 @@ pub fn io_readnotify<T: Transport + ?Sized>(
 /// Waits until data can be read.
 ///
 /// Message 21026 (32 bytes), reply 21126 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL; EINTR.
@@ -1120,6 +1174,8 @@ pub fn io_readsleep<T: Transport + ?Sized>(
 ///
 /// Message 21027 (32 bytes), reply 21127 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
 pub fn io_sigio<T: Transport + ?Sized>(
@@ -1151,6 +1207,8 @@ pub fn io_sigio<T: Transport + ?Sized>(
 /// The value of a `_PC_` parameter.
 ///
 /// Message 21028 (48 bytes), reply 21128 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL unknown parameter.
@@ -1186,6 +1244,8 @@ pub fn io_pathconf<T: Transport + ?Sized>(
 /// Ports that are the same for the same object and for the same file system, and the file's number.
 ///
 /// Message 21029 (32 bytes), reply 21129 (96 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -1226,6 +1286,8 @@ pub fn io_identity<T: Transport + ?Sized>(
 ///
 /// Message 21030 (32 bytes), reply 21130 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EOPNOTSUPP.
 pub fn io_revoke<T: Transport + ?Sized>(
@@ -1257,6 +1319,8 @@ pub fn io_revoke<T: Transport + ?Sized>(
 /// As io_select, until an absolute time.
 ///
 /// Message 21031 (72 bytes), reply 21131 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL; EINTR; EOPNOTSUPP.
@@ -1304,6 +1368,8 @@ pub trait IoServer {
     ///
     /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO.
     fn io_write(
@@ -1319,6 +1385,8 @@ pub trait IoServer {
     ///
     /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EBADF not opened for that; EAGAIN; EISDIR; EINVAL; EIO; ENOMEM the caller cannot pay.
     fn io_read(
@@ -1332,6 +1400,8 @@ pub trait IoServer {
     /// Sets the file pointer: from the front 0, from where it is 1, from the end 2.
     ///
     /// Message 21002 (64 bytes), reply 21102 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESPIPE; EINVAL a place before the front.
@@ -1347,6 +1417,8 @@ pub trait IoServer {
     ///
     /// Message 21003 (32 bytes), reply 21103 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EBADF not opened for that; EIO.
     fn io_readable(&mut self, request: &Request<'_>) -> Result<IoReadableReply, i32> {
@@ -1355,6 +1427,8 @@ pub trait IoServer {
     /// Sets the open flags that can change: APPEND, ASYNC, FSYNC, NONBLOCK, NOATIME.
     ///
     /// Message 21004 (48 bytes), reply 21104 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL.
@@ -1369,6 +1443,8 @@ pub trait IoServer {
     ///
     /// Message 21005 (32 bytes), reply 21105 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP.
     fn io_get_openmodes(
@@ -1380,6 +1456,8 @@ pub trait IoServer {
     /// Sets these open flags.
     ///
     /// Message 21006 (48 bytes), reply 21106 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL.
@@ -1394,6 +1472,8 @@ pub trait IoServer {
     ///
     /// Message 21007 (48 bytes), reply 21107 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL.
     fn io_clear_some_openmodes(
@@ -1406,6 +1486,8 @@ pub trait IoServer {
     /// Asks for SIGIO at `notify_port`.
     ///
     /// Message 21008 (48 bytes), reply 21108 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1420,6 +1502,8 @@ pub trait IoServer {
     ///
     /// Message 21009 (48 bytes), reply 21109 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EPERM the caller may not.
     fn io_mod_owner(&mut self, request: &Request<'_>, owner: i32) -> Result<(), i32> {
@@ -1429,6 +1513,8 @@ pub trait IoServer {
     ///
     /// Message 21010 (32 bytes), reply 21110 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOENT nobody; EOPNOTSUPP.
     fn io_get_owner(&mut self, request: &Request<'_>) -> Result<IoGetOwnerReply, i32> {
@@ -1437,6 +1523,8 @@ pub trait IoServer {
     /// The port that SIGIO refers to.
     ///
     /// Message 21011 (32 bytes), reply 21111 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1449,6 +1537,8 @@ pub trait IoServer {
     /// Waits until reading 1, writing 2 or urgent data 4 are possible; returns which are.
     ///
     /// Message 21012 (48 bytes), reply 21112 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL; EINTR; EOPNOTSUPP.
@@ -1463,6 +1553,8 @@ pub trait IoServer {
     ///
     /// Message 21013 (32 bytes), reply 21113 (232 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EIO.
     fn io_stat(&mut self, request: &Request<'_>) -> Result<IoStatReply, i32> {
@@ -1472,6 +1564,8 @@ pub trait IoServer {
     /// there.
     ///
     /// Message 21014 (48 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -1485,6 +1579,8 @@ pub trait IoServer {
     /// The same object with at most these ids.
     ///
     /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -1500,6 +1596,8 @@ pub trait IoServer {
     ///
     /// Message 21016 (32 bytes), reply 21116 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
     fn io_duplicate(&mut self, request: &Request<'_>) -> Result<IoDuplicateReply, i32> {
@@ -1508,6 +1606,8 @@ pub trait IoServer {
     /// Name and version of the server.
     ///
     /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1521,6 +1621,8 @@ pub trait IoServer {
     ///
     /// Message 21018 (32 bytes), reply 21118 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EBADF not opened for that.
     fn io_map(&mut self, request: &Request<'_>) -> Result<IoMapReply, i32> {
@@ -1529,6 +1631,8 @@ pub trait IoServer {
     /// A memory object of the shared control page.
     ///
     /// Message 21019 (32 bytes), reply 21119 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP; EBUSY somebody has it.
@@ -1539,6 +1643,8 @@ pub trait IoServer {
     ///
     /// Message 21020 (32 bytes), reply 21120 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn io_get_conch(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1547,6 +1653,8 @@ pub trait IoServer {
     /// Gives the right to use the shared control page back.
     ///
     /// Message 21021 (32 bytes), reply 21121 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1557,6 +1665,8 @@ pub trait IoServer {
     ///
     /// Message 21022 (32 bytes), reply 21122 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn io_eofnotify(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1565,6 +1675,8 @@ pub trait IoServer {
     /// Tells that a write to this range is about to happen.
     ///
     /// Message 21023 (64 bytes), reply 21123 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1580,6 +1692,8 @@ pub trait IoServer {
     ///
     /// Message 21024 (64 bytes), reply 21124 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn io_postnotify(
@@ -1594,6 +1708,8 @@ pub trait IoServer {
     ///
     /// Message 21025 (32 bytes), reply 21125 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn io_readnotify(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1602,6 +1718,8 @@ pub trait IoServer {
     /// Waits until data can be read.
     ///
     /// Message 21026 (32 bytes), reply 21126 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL; EINTR.
@@ -1612,6 +1730,8 @@ pub trait IoServer {
     ///
     /// Message 21027 (32 bytes), reply 21127 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
     fn io_sigio(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1620,6 +1740,8 @@ pub trait IoServer {
     /// The value of a `_PC_` parameter.
     ///
     /// Message 21028 (48 bytes), reply 21128 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL unknown parameter.
@@ -1634,6 +1756,8 @@ pub trait IoServer {
     ///
     /// Message 21029 (32 bytes), reply 21129 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
     fn io_identity(&mut self, request: &Request<'_>) -> Result<IoIdentityReply, i32> {
@@ -1643,6 +1767,8 @@ pub trait IoServer {
     ///
     /// Message 21030 (32 bytes), reply 21130 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EOPNOTSUPP.
     fn io_revoke(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1651,6 +1777,8 @@ pub trait IoServer {
     /// As io_select, until an absolute time.
     ///
     /// Message 21031 (72 bytes), reply 21131 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL; EINTR; EOPNOTSUPP.
@@ -2274,136 +2402,146 @@ pub fn dispatch_as<S: IoServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: IoServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::IO_WRITE => {
-            let result = serve_io_write(server, &request, reply);
+            let result = serve_io_write(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_READ => {
-            let result = serve_io_read(server, &request, reply);
+            let result = serve_io_read(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SEEK => {
-            let result = serve_io_seek(server, &request, reply);
+            let result = serve_io_seek(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_READABLE => {
-            let result = serve_io_readable(server, &request, reply);
+            let result = serve_io_readable(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SET_ALL_OPENMODES => {
-            let result = serve_io_set_all_openmodes(server, &request, reply);
+            let result = serve_io_set_all_openmodes(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_GET_OPENMODES => {
-            let result = serve_io_get_openmodes(server, &request, reply);
+            let result = serve_io_get_openmodes(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SET_SOME_OPENMODES => {
-            let result = serve_io_set_some_openmodes(server, &request, reply);
+            let result = serve_io_set_some_openmodes(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_CLEAR_SOME_OPENMODES => {
-            let result = serve_io_clear_some_openmodes(server, &request, reply);
+            let result = serve_io_clear_some_openmodes(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_ASYNC => {
-            let result = serve_io_async(server, &request, reply);
+            let result = serve_io_async(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_MOD_OWNER => {
-            let result = serve_io_mod_owner(server, &request, reply);
+            let result = serve_io_mod_owner(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_GET_OWNER => {
-            let result = serve_io_get_owner(server, &request, reply);
+            let result = serve_io_get_owner(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_GET_ICKY_ASYNC_ID => {
-            let result = serve_io_get_icky_async_id(server, &request, reply);
+            let result = serve_io_get_icky_async_id(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SELECT => {
-            let result = serve_io_select(server, &request, reply);
+            let result = serve_io_select(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_STAT => {
-            let result = serve_io_stat(server, &request, reply);
+            let result = serve_io_stat(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_REAUTHENTICATE => {
-            match serve_io_reauthenticate(server, &request) {
+            match serve_io_reauthenticate(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::IO_RESTRICT_AUTH => {
-            let result = serve_io_restrict_auth(server, &request, reply);
+            let result = serve_io_restrict_auth(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_DUPLICATE => {
-            let result = serve_io_duplicate(server, &request, reply);
+            let result = serve_io_duplicate(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SERVER_VERSION => {
-            let result = serve_io_server_version(server, &request, reply);
+            let result = serve_io_server_version(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_MAP => {
-            let result = serve_io_map(server, &request, reply);
+            let result = serve_io_map(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_MAP_CNTL => {
-            let result = serve_io_map_cntl(server, &request, reply);
+            let result = serve_io_map_cntl(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_GET_CONCH => {
-            let result = serve_io_get_conch(server, &request, reply);
+            let result = serve_io_get_conch(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_RELEASE_CONCH => {
-            let result = serve_io_release_conch(server, &request, reply);
+            let result = serve_io_release_conch(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_EOFNOTIFY => {
-            let result = serve_io_eofnotify(server, &request, reply);
+            let result = serve_io_eofnotify(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_PRENOTIFY => {
-            let result = serve_io_prenotify(server, &request, reply);
+            let result = serve_io_prenotify(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_POSTNOTIFY => {
-            let result = serve_io_postnotify(server, &request, reply);
+            let result = serve_io_postnotify(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_READNOTIFY => {
-            let result = serve_io_readnotify(server, &request, reply);
+            let result = serve_io_readnotify(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_READSLEEP => {
-            let result = serve_io_readsleep(server, &request, reply);
+            let result = serve_io_readsleep(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SIGIO => {
-            let result = serve_io_sigio(server, &request, reply);
+            let result = serve_io_sigio(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_PATHCONF => {
-            let result = serve_io_pathconf(server, &request, reply);
+            let result = serve_io_pathconf(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_IDENTITY => {
-            let result = serve_io_identity(server, &request, reply);
+            let result = serve_io_identity(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_REVOKE => {
-            let result = serve_io_revoke(server, &request, reply);
+            let result = serve_io_revoke(server, request, reply);
             request.outcome(result, reply)
         }
         id::IO_SELECT_TIMEOUT => {
-            let result = serve_io_select_timeout(server, &request, reply);
+            let result = serve_io_select_timeout(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

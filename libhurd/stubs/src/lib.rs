@@ -9,9 +9,27 @@
 #[rustfmt::skip]
 pub mod account;
 #[rustfmt::skip]
+pub mod acpi;
+#[rustfmt::skip]
 pub mod auth;
 #[rustfmt::skip]
+pub mod auth_reply;
+#[rustfmt::skip]
+pub mod auth_request;
+#[rustfmt::skip]
+pub mod crash;
+#[rustfmt::skip]
+pub mod crash_reply;
+#[rustfmt::skip]
+pub mod default_pager;
+#[rustfmt::skip]
+pub mod default_pager_reply;
+#[rustfmt::skip]
 pub mod device;
+#[rustfmt::skip]
+pub mod device_reply;
+#[rustfmt::skip]
+pub mod device_request;
 #[rustfmt::skip]
 pub mod drover_auth;
 #[rustfmt::skip]
@@ -33,34 +51,96 @@ pub mod fs_notify;
 #[rustfmt::skip]
 pub mod fsys;
 #[rustfmt::skip]
+pub mod fsys_reply;
+#[rustfmt::skip]
 pub mod gnumach;
 #[rustfmt::skip]
 pub mod ifsock;
+#[rustfmt::skip]
+pub mod iioctl;
 #[rustfmt::skip]
 pub mod interrupt;
 #[rustfmt::skip]
 pub mod io;
 #[rustfmt::skip]
+pub mod io_reply;
+#[rustfmt::skip]
+pub mod io_request;
+#[rustfmt::skip]
+pub mod kdioctl;
+#[rustfmt::skip]
+pub mod kernel_boot;
+#[rustfmt::skip]
+pub mod login;
+#[rustfmt::skip]
 pub mod mach;
 #[rustfmt::skip]
+pub mod mach4;
+#[rustfmt::skip]
+pub mod mach_aarch64;
+#[rustfmt::skip]
+pub mod mach_debug;
+#[rustfmt::skip]
+pub mod mach_default_pager;
+#[rustfmt::skip]
 pub mod mach_host;
+#[rustfmt::skip]
+pub mod mach_i386;
 #[rustfmt::skip]
 pub mod mach_port;
 #[rustfmt::skip]
 pub mod memory_object;
 #[rustfmt::skip]
+pub mod memory_object_default;
+#[rustfmt::skip]
 pub mod msg;
+#[rustfmt::skip]
+pub mod msg_reply;
+#[rustfmt::skip]
+pub mod msg_request;
+#[rustfmt::skip]
+pub mod newterm;
 #[rustfmt::skip]
 pub mod notify;
 #[rustfmt::skip]
+pub mod ourmsg;
+#[rustfmt::skip]
+pub mod password;
+#[rustfmt::skip]
 pub mod payer;
 #[rustfmt::skip]
+pub mod pci;
+#[rustfmt::skip]
+pub mod pfinet;
+#[rustfmt::skip]
+pub mod pioctl;
+#[rustfmt::skip]
+pub mod proc_exc;
+#[rustfmt::skip]
+pub mod proc_excrepl;
+#[rustfmt::skip]
 pub mod process;
+#[rustfmt::skip]
+pub mod process_reply;
+#[rustfmt::skip]
+pub mod process_request;
+#[rustfmt::skip]
+pub mod rioctl;
+#[rustfmt::skip]
+pub mod shutdown;
+#[rustfmt::skip]
+pub mod socket;
 #[rustfmt::skip]
 pub mod startup;
 #[rustfmt::skip]
 pub mod startup_notify;
 #[rustfmt::skip]
+pub mod startup_reply;
+#[rustfmt::skip]
 pub mod task_notify;
+#[rustfmt::skip]
+pub mod term;
+#[rustfmt::skip]
+pub mod tioctl;
 #[rustfmt::skip]
 pub mod types;

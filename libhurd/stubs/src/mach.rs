@@ -234,6 +234,8 @@ pub struct VmMachineAttributeReply {
 ///
 /// Message 2007 (48 bytes), reply 2107 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn task_create<T: Transport + ?Sized>(
@@ -269,6 +271,8 @@ pub fn task_create<T: Transport + ?Sized>(
 ///
 /// Message 2008 (32 bytes), reply 2108 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE it is ending already.
 pub fn task_terminate<T: Transport + ?Sized>(
@@ -300,6 +304,8 @@ pub fn task_terminate<T: Transport + ?Sized>(
 /// Kept for its id; there is no emulation.
 ///
 /// Message 2009 (32 bytes), reply 2109 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_FAILURE always.
@@ -338,6 +344,8 @@ pub fn task_get_emulation_vector<T: Transport + ?Sized>(
 ///
 /// Message 2010 (64 bytes), reply 2110 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE always.
 pub fn task_set_emulation_vector<T: Transport + ?Sized>(
@@ -374,6 +382,8 @@ pub fn task_set_emulation_vector<T: Transport + ?Sized>(
 ///
 /// Message 2011 (32 bytes), reply 2111 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn task_threads<T: Transport + ?Sized>(
@@ -406,6 +416,8 @@ pub fn task_threads<T: Transport + ?Sized>(
 /// Facts about a task: BASIC 1, EVENTS 2, THREAD_TIMES 3.
 ///
 /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
@@ -445,6 +457,8 @@ pub fn task_info<T: Transport + ?Sized>(
 ///
 /// Message 2016 (32 bytes), reply 2116 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE it is ending already.
 pub fn thread_terminate<T: Transport + ?Sized>(
@@ -476,6 +490,8 @@ pub fn thread_terminate<T: Transport + ?Sized>(
 /// Registers of a thread: flavor 1 integer state, others as for i386.
 ///
 /// Message 2017 (64 bytes), reply 2117 (56 to 4152 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
@@ -515,6 +531,8 @@ pub fn thread_get_state<T: Transport + ?Sized>(
 ///
 /// Message 2018 (56 to 4152 bytes), reply 2118 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, too few words, or values that a
 /// user may not have.
@@ -553,6 +571,8 @@ pub fn thread_set_state<T: Transport + ?Sized>(
 ///
 /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
 #[inline(never)]
@@ -590,6 +610,8 @@ pub fn thread_info<T: Transport + ?Sized>(
 /// Zeroed memory of `size` bytes, rounded to pages, anywhere or at `address`. Pages are charged when touched.
 ///
 /// Message 2021 (80 bytes), reply 2121 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE no room; KERN_INVALID_ADDRESS no user address;
@@ -631,6 +653,8 @@ pub fn vm_allocate<T: Transport + ?Sized>(
 ///
 /// Message 2023 (64 bytes), reply 2123 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS no user addresses.
 pub fn vm_deallocate<T: Transport + ?Sized>(
@@ -666,6 +690,8 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
 /// Sets current or maximum protection of a range.
 ///
 /// Message 2024 (96 bytes), reply 2124 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
@@ -708,6 +734,8 @@ pub fn vm_protect<T: Transport + ?Sized>(
 ///
 /// Message 2025 (80 bytes), reply 2125 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
 pub fn vm_inherit<T: Transport + ?Sized>(
@@ -745,6 +773,8 @@ pub fn vm_inherit<T: Transport + ?Sized>(
 /// A copy of a page-aligned range, in the caller's memory.
 ///
 /// Message 2026 (64 bytes), reply 2126 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not readable;
@@ -784,6 +814,8 @@ pub fn vm_read<T: Transport + ?Sized>(
 ///
 /// Message 2027 (64 bytes), reply 2127 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not writable;
 /// KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -820,6 +852,8 @@ pub fn vm_write<T: Transport + ?Sized>(
 /// Copies one range over another in the same task.
 ///
 /// Message 2028 (80 bytes), reply 2128 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not allowed;
@@ -859,6 +893,8 @@ pub fn vm_copy<T: Transport + ?Sized>(
 /// The first mapped region at or above `address`.
 ///
 /// Message 2029 (48 bytes), reply 2129 (176 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE nothing there.
@@ -911,6 +947,8 @@ pub fn vm_region<T: Transport + ?Sized>(
 ///
 /// Message 2030 (32 bytes), reply 2130 (112 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task.
 pub fn vm_statistics<T: Transport + ?Sized>(
@@ -943,6 +981,8 @@ pub fn vm_statistics<T: Transport + ?Sized>(
 /// Stores up to four send rights with a task.
 ///
 /// Message 2033 (48 bytes), reply 2133 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT more than four.
@@ -977,6 +1017,8 @@ pub fn mach_ports_register<T: Transport + ?Sized>(
 /// The send rights stored with a task.
 ///
 /// Message 2034 (32 bytes), reply 2134 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -1013,6 +1055,8 @@ pub fn mach_ports_lookup<T: Transport + ?Sized>(
 ///
 /// Message 2039 (64 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_data_unavailable<T: Transport + ?Sized>(
@@ -1038,6 +1082,8 @@ pub fn memory_object_data_unavailable<T: Transport + ?Sized>(
 /// Attributes of a memory object.
 ///
 /// Message 2040 (32 bytes), reply 2140 (96 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no control port.
@@ -1082,6 +1128,8 @@ pub fn memory_object_get_attributes<T: Transport + ?Sized>(
 ///
 /// Message 2041 (48 bytes), reply 2141 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port.
 pub fn vm_set_default_memory_manager<T: Transport + ?Sized>(
@@ -1123,6 +1171,8 @@ pub fn vm_set_default_memory_manager<T: Transport + ?Sized>(
 ///
 /// Message 2044 (128 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_lock_request<T: Transport + ?Sized>(
@@ -1157,6 +1207,8 @@ pub fn memory_object_lock_request<T: Transport + ?Sized>(
 ///
 /// Message 2056 (32 bytes), reply 2156 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE too often.
 pub fn task_suspend<T: Transport + ?Sized>(
@@ -1189,6 +1241,8 @@ pub fn task_suspend<T: Transport + ?Sized>(
 ///
 /// Message 2057 (32 bytes), reply 2157 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE it is not suspended.
 pub fn task_resume<T: Transport + ?Sized>(
@@ -1220,6 +1274,8 @@ pub fn task_resume<T: Transport + ?Sized>(
 /// A send right to a task's own port 1, exception port 3 or bootstrap port 4.
 ///
 /// Message 2058 (48 bytes), reply 2158 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT no such port.
@@ -1258,6 +1314,8 @@ pub fn task_get_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2059 (64 bytes), reply 2159 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT no such port.
 pub fn task_set_special_port<T: Transport + ?Sized>(
@@ -1294,6 +1352,8 @@ pub fn task_set_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2061 (32 bytes), reply 2161 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn thread_create<T: Transport + ?Sized>(
@@ -1327,6 +1387,8 @@ pub fn thread_create<T: Transport + ?Sized>(
 ///
 /// Message 2062 (32 bytes), reply 2162 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE too often.
 pub fn thread_suspend<T: Transport + ?Sized>(
@@ -1358,6 +1420,8 @@ pub fn thread_suspend<T: Transport + ?Sized>(
 /// Undoes one thread_suspend.
 ///
 /// Message 2063 (32 bytes), reply 2163 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE it is not suspended.
@@ -1391,6 +1455,8 @@ pub fn thread_resume<T: Transport + ?Sized>(
 ///
 /// Message 2064 (32 bytes), reply 2164 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread.
 pub fn thread_abort<T: Transport + ?Sized>(
@@ -1422,6 +1488,8 @@ pub fn thread_abort<T: Transport + ?Sized>(
 /// A send right to a thread's own port 1 or exception port 3.
 ///
 /// Message 2067 (48 bytes), reply 2167 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT no such port.
@@ -1460,6 +1528,8 @@ pub fn thread_get_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2068 (64 bytes), reply 2168 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT no such port.
 pub fn thread_set_special_port<T: Transport + ?Sized>(
@@ -1496,6 +1566,8 @@ pub fn thread_set_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2070 (64 bytes), reply 2170 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE always.
 pub fn task_set_emulation<T: Transport + ?Sized>(
@@ -1531,6 +1603,8 @@ pub fn task_set_emulation<T: Transport + ?Sized>(
 /// Kept for its id; restartable sequences are not supported.
 ///
 /// Message 2071 (80 bytes), reply 2171 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_FAILURE always.
@@ -1569,6 +1643,8 @@ pub fn task_ras_control<T: Transport + ?Sized>(
 /// Maps a range of a memory object, or with a null port zeroed memory; `mask` has the address bits that must be 0.
 ///
 /// Message 2089 (192 bytes), reply 2189 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE no room; KERN_INVALID_ARGUMENT no memory object, or odd
@@ -1624,6 +1700,8 @@ pub fn vm_map<T: Transport + ?Sized>(
 ///
 /// Message 2090 (80 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_data_error<T: Transport + ?Sized>(
@@ -1652,6 +1730,8 @@ pub fn memory_object_data_error<T: Transport + ?Sized>(
 ///
 /// Message 2092 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_destroy<T: Transport + ?Sized>(
@@ -1675,6 +1755,8 @@ pub fn memory_object_destroy<T: Transport + ?Sized>(
 /// Data for a range, as asked for with memory_object_data_request.
 ///
 /// Message 2093 (112 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -1708,6 +1790,8 @@ pub fn memory_object_data_supply<T: Transport + ?Sized>(
 ///
 /// Message 2094 (64 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_ready<T: Transport + ?Sized>(
@@ -1733,6 +1817,8 @@ pub fn memory_object_ready<T: Transport + ?Sized>(
 /// Changes attributes of a memory object.
 ///
 /// Message 2095 (80 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -1761,6 +1847,8 @@ pub fn memory_object_change_attributes<T: Transport + ?Sized>(
 /// Gets or sets a machine-dependent attribute of a range, such as cacheability.
 ///
 /// Message 2099 (96 bytes), reply 2199 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT unknown attribute or value.
@@ -1809,6 +1897,8 @@ pub trait MachServer {
     ///
     /// Message 2007 (48 bytes), reply 2107 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn task_create(
@@ -1822,6 +1912,8 @@ pub trait MachServer {
     ///
     /// Message 2008 (32 bytes), reply 2108 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE it is ending already.
     fn task_terminate(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1830,6 +1922,8 @@ pub trait MachServer {
     /// Kept for its id; there is no emulation.
     ///
     /// Message 2009 (32 bytes), reply 2109 (80 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE always.
@@ -1842,6 +1936,8 @@ pub trait MachServer {
     /// Kept for its id; there is no emulation.
     ///
     /// Message 2010 (64 bytes), reply 2110 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE always.
@@ -1857,6 +1953,8 @@ pub trait MachServer {
     ///
     /// Message 2011 (32 bytes), reply 2111 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn task_threads(&mut self, request: &Request<'_>) -> Result<TaskThreadsReply, i32> {
@@ -1865,6 +1963,8 @@ pub trait MachServer {
     /// Facts about a task: BASIC 1, EVENTS 2, THREAD_TIMES 3.
     ///
     /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
@@ -1880,6 +1980,8 @@ pub trait MachServer {
     ///
     /// Message 2016 (32 bytes), reply 2116 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE it is ending already.
     fn thread_terminate(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1888,6 +1990,8 @@ pub trait MachServer {
     /// Registers of a thread: flavor 1 integer state, others as for i386.
     ///
     /// Message 2017 (64 bytes), reply 2117 (56 to 4152 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
@@ -1902,6 +2006,8 @@ pub trait MachServer {
     /// Sets registers of a thread.
     ///
     /// Message 2018 (56 to 4152 bytes), reply 2118 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, too few words, or values that a
@@ -1918,6 +2024,8 @@ pub trait MachServer {
     ///
     /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown flavor, or too little room.
     fn thread_info(
@@ -1931,6 +2039,8 @@ pub trait MachServer {
     /// Zeroed memory of `size` bytes, rounded to pages, anywhere or at `address`. Pages are charged when touched.
     ///
     /// Message 2021 (80 bytes), reply 2121 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE no room; KERN_INVALID_ADDRESS no user address;
@@ -1948,6 +2058,8 @@ pub trait MachServer {
     ///
     /// Message 2023 (64 bytes), reply 2123 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS no user addresses.
     fn vm_deallocate(
@@ -1961,6 +2073,8 @@ pub trait MachServer {
     /// Sets current or maximum protection of a range.
     ///
     /// Message 2024 (96 bytes), reply 2124 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
@@ -1979,6 +2093,8 @@ pub trait MachServer {
     ///
     /// Message 2025 (80 bytes), reply 2125 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
     fn vm_inherit(
@@ -1993,6 +2109,8 @@ pub trait MachServer {
     /// A copy of a page-aligned range, in the caller's memory.
     ///
     /// Message 2026 (64 bytes), reply 2126 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not readable;
@@ -2009,6 +2127,8 @@ pub trait MachServer {
     ///
     /// Message 2027 (64 bytes), reply 2127 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not writable;
     /// KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -2023,6 +2143,8 @@ pub trait MachServer {
     /// Copies one range over another in the same task.
     ///
     /// Message 2028 (80 bytes), reply 2128 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a hole; KERN_PROTECTION_FAILURE not allowed;
@@ -2040,6 +2162,8 @@ pub trait MachServer {
     ///
     /// Message 2029 (48 bytes), reply 2129 (176 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE nothing there.
     fn vm_region(
@@ -2053,6 +2177,8 @@ pub trait MachServer {
     ///
     /// Message 2030 (32 bytes), reply 2130 (112 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task.
     fn vm_statistics(
@@ -2064,6 +2190,8 @@ pub trait MachServer {
     /// Stores up to four send rights with a task.
     ///
     /// Message 2033 (48 bytes), reply 2133 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT more than four.
@@ -2078,6 +2206,8 @@ pub trait MachServer {
     ///
     /// Message 2034 (32 bytes), reply 2134 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn mach_ports_lookup(
@@ -2089,6 +2219,8 @@ pub trait MachServer {
     /// The pager has no data for that range; it reads as zeros.
     ///
     /// Message 2039 (64 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -2104,6 +2236,8 @@ pub trait MachServer {
     ///
     /// Message 2040 (32 bytes), reply 2140 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no control port.
     fn memory_object_get_attributes(
@@ -2115,6 +2249,8 @@ pub trait MachServer {
     /// Sets, or with a null port asks for, the default pager.
     ///
     /// Message 2041 (48 bytes), reply 2141 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port.
@@ -2128,6 +2264,8 @@ pub trait MachServer {
     /// Flushes, cleans or protects a range; the answer goes to `reply_to` if that is not null.
     ///
     /// Message 2044 (128 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -2147,6 +2285,8 @@ pub trait MachServer {
     ///
     /// Message 2056 (32 bytes), reply 2156 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE too often.
     fn task_suspend(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2156,6 +2296,8 @@ pub trait MachServer {
     ///
     /// Message 2057 (32 bytes), reply 2157 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_FAILURE it is not suspended.
     fn task_resume(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2164,6 +2306,8 @@ pub trait MachServer {
     /// A send right to a task's own port 1, exception port 3 or bootstrap port 4.
     ///
     /// Message 2058 (48 bytes), reply 2158 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT no such port.
@@ -2177,6 +2321,8 @@ pub trait MachServer {
     /// Sets one of them.
     ///
     /// Message 2059 (64 bytes), reply 2159 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT no such port.
@@ -2192,6 +2338,8 @@ pub trait MachServer {
     ///
     /// Message 2061 (32 bytes), reply 2161 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn thread_create(
@@ -2204,6 +2352,8 @@ pub trait MachServer {
     ///
     /// Message 2062 (32 bytes), reply 2162 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE too often.
     fn thread_suspend(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2212,6 +2362,8 @@ pub trait MachServer {
     /// Undoes one thread_suspend.
     ///
     /// Message 2063 (32 bytes), reply 2163 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_FAILURE it is not suspended.
@@ -2222,6 +2374,8 @@ pub trait MachServer {
     ///
     /// Message 2064 (32 bytes), reply 2164 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread.
     fn thread_abort(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2230,6 +2384,8 @@ pub trait MachServer {
     /// A send right to a thread's own port 1 or exception port 3.
     ///
     /// Message 2067 (48 bytes), reply 2167 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT no such port.
@@ -2243,6 +2399,8 @@ pub trait MachServer {
     /// Sets one of them.
     ///
     /// Message 2068 (64 bytes), reply 2168 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT no such port.
@@ -2258,6 +2416,8 @@ pub trait MachServer {
     ///
     /// Message 2070 (64 bytes), reply 2170 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_FAILURE always.
     fn task_set_emulation(
@@ -2271,6 +2431,8 @@ pub trait MachServer {
     /// Kept for its id; restartable sequences are not supported.
     ///
     /// Message 2071 (80 bytes), reply 2171 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE always.
@@ -2286,6 +2448,8 @@ pub trait MachServer {
     /// Maps a range of a memory object, or with a null port zeroed memory; `mask` has the address bits that must be 0.
     ///
     /// Message 2089 (192 bytes), reply 2189 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_NO_SPACE no room; KERN_INVALID_ARGUMENT no memory object, or odd
@@ -2310,6 +2474,8 @@ pub trait MachServer {
     ///
     /// Message 2090 (80 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_data_error(
@@ -2325,6 +2491,8 @@ pub trait MachServer {
     ///
     /// Message 2092 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_destroy(
@@ -2337,6 +2505,8 @@ pub trait MachServer {
     /// Data for a range, as asked for with memory_object_data_request.
     ///
     /// Message 2093 (112 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -2355,6 +2525,8 @@ pub trait MachServer {
     ///
     /// Message 2094 (64 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_ready(
@@ -2368,6 +2540,8 @@ pub trait MachServer {
     /// Changes attributes of a memory object.
     ///
     /// Message 2095 (80 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -2383,6 +2557,8 @@ pub trait MachServer {
     /// Gets or sets a machine-dependent attribute of a range, such as cacheability.
     ///
     /// Message 2099 (96 bytes), reply 2199 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT unknown attribute or value.
@@ -3286,196 +3462,206 @@ pub fn dispatch_as<S: MachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: MachServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::TASK_CREATE => {
-            let result = serve_task_create(server, &request, reply);
+            let result = serve_task_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_TERMINATE => {
-            let result = serve_task_terminate(server, &request, reply);
+            let result = serve_task_terminate(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_GET_EMULATION_VECTOR => {
-            let result = serve_task_get_emulation_vector(server, &request, reply);
+            let result = serve_task_get_emulation_vector(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_SET_EMULATION_VECTOR => {
-            let result = serve_task_set_emulation_vector(server, &request, reply);
+            let result = serve_task_set_emulation_vector(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_THREADS => {
-            let result = serve_task_threads(server, &request, reply);
+            let result = serve_task_threads(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_INFO => {
-            let result = serve_task_info(server, &request, reply);
+            let result = serve_task_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_TERMINATE => {
-            let result = serve_thread_terminate(server, &request, reply);
+            let result = serve_thread_terminate(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_GET_STATE => {
-            let result = serve_thread_get_state(server, &request, reply);
+            let result = serve_thread_get_state(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_SET_STATE => {
-            let result = serve_thread_set_state(server, &request, reply);
+            let result = serve_thread_set_state(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_INFO => {
-            let result = serve_thread_info(server, &request, reply);
+            let result = serve_thread_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_ALLOCATE => {
-            let result = serve_vm_allocate(server, &request, reply);
+            let result = serve_vm_allocate(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_DEALLOCATE => {
-            let result = serve_vm_deallocate(server, &request, reply);
+            let result = serve_vm_deallocate(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_PROTECT => {
-            let result = serve_vm_protect(server, &request, reply);
+            let result = serve_vm_protect(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_INHERIT => {
-            let result = serve_vm_inherit(server, &request, reply);
+            let result = serve_vm_inherit(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_READ => {
-            let result = serve_vm_read(server, &request, reply);
+            let result = serve_vm_read(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_WRITE => {
-            let result = serve_vm_write(server, &request, reply);
+            let result = serve_vm_write(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_COPY => {
-            let result = serve_vm_copy(server, &request, reply);
+            let result = serve_vm_copy(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_REGION => {
-            let result = serve_vm_region(server, &request, reply);
+            let result = serve_vm_region(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_STATISTICS => {
-            let result = serve_vm_statistics(server, &request, reply);
+            let result = serve_vm_statistics(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORTS_REGISTER => {
-            let result = serve_mach_ports_register(server, &request, reply);
+            let result = serve_mach_ports_register(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORTS_LOOKUP => {
-            let result = serve_mach_ports_lookup(server, &request, reply);
+            let result = serve_mach_ports_lookup(server, request, reply);
             request.outcome(result, reply)
         }
         id::MEMORY_OBJECT_DATA_UNAVAILABLE => {
-            match serve_memory_object_data_unavailable(server, &request) {
+            match serve_memory_object_data_unavailable(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_GET_ATTRIBUTES => {
-            let result = serve_memory_object_get_attributes(server, &request, reply);
+            let result = serve_memory_object_get_attributes(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_SET_DEFAULT_MEMORY_MANAGER => {
-            let result = serve_vm_set_default_memory_manager(server, &request, reply);
+            let result = serve_vm_set_default_memory_manager(server, request, reply);
             request.outcome(result, reply)
         }
         id::MEMORY_OBJECT_LOCK_REQUEST => {
-            match serve_memory_object_lock_request(server, &request) {
+            match serve_memory_object_lock_request(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::TASK_SUSPEND => {
-            let result = serve_task_suspend(server, &request, reply);
+            let result = serve_task_suspend(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_RESUME => {
-            let result = serve_task_resume(server, &request, reply);
+            let result = serve_task_resume(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_GET_SPECIAL_PORT => {
-            let result = serve_task_get_special_port(server, &request, reply);
+            let result = serve_task_get_special_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_SET_SPECIAL_PORT => {
-            let result = serve_task_set_special_port(server, &request, reply);
+            let result = serve_task_set_special_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_CREATE => {
-            let result = serve_thread_create(server, &request, reply);
+            let result = serve_thread_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_SUSPEND => {
-            let result = serve_thread_suspend(server, &request, reply);
+            let result = serve_thread_suspend(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_RESUME => {
-            let result = serve_thread_resume(server, &request, reply);
+            let result = serve_thread_resume(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_ABORT => {
-            let result = serve_thread_abort(server, &request, reply);
+            let result = serve_thread_abort(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_GET_SPECIAL_PORT => {
-            let result = serve_thread_get_special_port(server, &request, reply);
+            let result = serve_thread_get_special_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_SET_SPECIAL_PORT => {
-            let result = serve_thread_set_special_port(server, &request, reply);
+            let result = serve_thread_set_special_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_SET_EMULATION => {
-            let result = serve_task_set_emulation(server, &request, reply);
+            let result = serve_task_set_emulation(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_RAS_CONTROL => {
-            let result = serve_task_ras_control(server, &request, reply);
+            let result = serve_task_ras_control(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_MAP => {
-            let result = serve_vm_map(server, &request, reply);
+            let result = serve_vm_map(server, request, reply);
             request.outcome(result, reply)
         }
         id::MEMORY_OBJECT_DATA_ERROR => {
-            match serve_memory_object_data_error(server, &request) {
+            match serve_memory_object_data_error(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_DESTROY => {
-            match serve_memory_object_destroy(server, &request) {
+            match serve_memory_object_destroy(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_DATA_SUPPLY => {
-            match serve_memory_object_data_supply(server, &request) {
+            match serve_memory_object_data_supply(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_READY => {
-            match serve_memory_object_ready(server, &request) {
+            match serve_memory_object_ready(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_CHANGE_ATTRIBUTES => {
-            match serve_memory_object_change_attributes(server, &request) {
+            match serve_memory_object_change_attributes(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::VM_MACHINE_ATTRIBUTE => {
-            let result = serve_vm_machine_attribute(server, &request, reply);
+            let result = serve_vm_machine_attribute(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

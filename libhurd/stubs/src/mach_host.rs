@@ -227,6 +227,8 @@ pub struct ProcessorSetProcessorsReply {
 ///
 /// Message 2600 (32 bytes), reply 2700 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn host_processors<T: Transport + ?Sized>(
@@ -262,6 +264,8 @@ pub fn host_processors<T: Transport + ?Sized>(
 ///
 /// Message 2603 (32 bytes), reply 2703 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no processor; KERN_FAILURE it runs already.
 pub fn processor_start<T: Transport + ?Sized>(
@@ -294,6 +298,8 @@ pub fn processor_start<T: Transport + ?Sized>(
 ///
 /// Message 2604 (32 bytes), reply 2704 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no processor; KERN_FAILURE it is the only one.
 pub fn processor_exit<T: Transport + ?Sized>(
@@ -325,6 +331,8 @@ pub fn processor_exit<T: Transport + ?Sized>(
 /// The name of the set with all processors.
 ///
 /// Message 2606 (32 bytes), reply 2706 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
@@ -360,6 +368,8 @@ pub fn processor_set_default<T: Transport + ?Sized>(
 /// A new processor set.
 ///
 /// Message 2608 (32 bytes), reply 2708 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_FAILURE there is only the default set.
@@ -398,6 +408,8 @@ pub fn processor_set_create<T: Transport + ?Sized>(
 ///
 /// Message 2609 (32 bytes), reply 2709 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE it is the default set.
 pub fn processor_set_destroy<T: Transport + ?Sized>(
@@ -429,6 +441,8 @@ pub fn processor_set_destroy<T: Transport + ?Sized>(
 /// Moves a processor to another set.
 ///
 /// Message 2611 (64 bytes), reply 2711 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_FAILURE there is only the default set.
@@ -465,6 +479,8 @@ pub fn processor_assign<T: Transport + ?Sized>(
 /// The set a processor is in.
 ///
 /// Message 2612 (32 bytes), reply 2712 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no processor.
@@ -505,6 +521,8 @@ pub fn processor_get_assignment<T: Transport + ?Sized>(
 ///
 /// Message 2613 (48 bytes), reply 2713 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE there is only the default set.
 pub fn thread_assign<T: Transport + ?Sized>(
@@ -539,6 +557,8 @@ pub fn thread_assign<T: Transport + ?Sized>(
 ///
 /// Message 2614 (32 bytes), reply 2714 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread.
 pub fn thread_assign_default<T: Transport + ?Sized>(
@@ -570,6 +590,8 @@ pub fn thread_assign_default<T: Transport + ?Sized>(
 /// The set a thread is in.
 ///
 /// Message 2615 (32 bytes), reply 2715 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread.
@@ -606,6 +628,8 @@ pub fn thread_get_assignment<T: Transport + ?Sized>(
 ///
 /// Message 2616 (64 bytes), reply 2716 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE there is only the default set.
 pub fn task_assign<T: Transport + ?Sized>(
@@ -641,6 +665,8 @@ pub fn task_assign<T: Transport + ?Sized>(
 ///
 /// Message 2617 (48 bytes), reply 2717 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task.
 pub fn task_assign_default<T: Transport + ?Sized>(
@@ -674,6 +700,8 @@ pub fn task_assign_default<T: Transport + ?Sized>(
 /// The set a task is in.
 ///
 /// Message 2618 (32 bytes), reply 2718 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task.
@@ -709,6 +737,8 @@ pub fn task_get_assignment<T: Transport + ?Sized>(
 /// Sets a thread's priority. Shares of accounts decide over turns; the value is only stored.
 ///
 /// Message 2620 (64 bytes), reply 2720 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT out of range.
@@ -746,6 +776,8 @@ pub fn thread_priority<T: Transport + ?Sized>(
 ///
 /// Message 2621 (64 bytes), reply 2721 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT out of range.
 pub fn thread_max_priority<T: Transport + ?Sized>(
@@ -782,6 +814,8 @@ pub fn thread_max_priority<T: Transport + ?Sized>(
 ///
 /// Message 2622 (64 bytes), reply 2722 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT out of range.
 pub fn task_priority<T: Transport + ?Sized>(
@@ -817,6 +851,8 @@ pub fn task_priority<T: Transport + ?Sized>(
 /// Sets the highest priority in a set.
 ///
 /// Message 2623 (64 bytes), reply 2723 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set, or out of range.
@@ -858,6 +894,8 @@ pub fn processor_set_max_priority<T: Transport + ?Sized>(
 ///
 /// Message 2624 (64 bytes), reply 2724 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown policy.
 pub fn thread_policy<T: Transport + ?Sized>(
@@ -893,6 +931,8 @@ pub fn thread_policy<T: Transport + ?Sized>(
 /// Allows a policy in a set.
 ///
 /// Message 2625 (48 bytes), reply 2725 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set, or unknown policy.
@@ -931,6 +971,8 @@ pub fn processor_set_policy_enable<T: Transport + ?Sized>(
 /// Forbids a policy in a set.
 ///
 /// Message 2626 (64 bytes), reply 2726 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set, or unknown policy.
@@ -972,6 +1014,8 @@ pub fn processor_set_policy_disable<T: Transport + ?Sized>(
 ///
 /// Message 2627 (32 bytes), reply 2727 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn processor_set_tasks<T: Transport + ?Sized>(
@@ -1006,6 +1050,8 @@ pub fn processor_set_tasks<T: Transport + ?Sized>(
 /// Rights to all threads in a set.
 ///
 /// Message 2628 (32 bytes), reply 2728 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -1046,6 +1092,8 @@ pub fn processor_set_threads<T: Transport + ?Sized>(
 ///
 /// Message 2629 (32 bytes), reply 2729 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn host_processor_sets<T: Transport + ?Sized>(
@@ -1080,6 +1128,8 @@ pub fn host_processor_sets<T: Transport + ?Sized>(
 /// The right to a set, for its name.
 ///
 /// Message 2630 (48 bytes), reply 2730 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no set.
@@ -1116,6 +1166,8 @@ pub fn host_processor_set_priv<T: Transport + ?Sized>(
 ///
 /// Message 2631 (32 bytes), reply 2731 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no thread.
 pub fn thread_depress_abort<T: Transport + ?Sized>(
@@ -1147,6 +1199,8 @@ pub fn thread_depress_abort<T: Transport + ?Sized>(
 /// Sets the time of day.
 ///
 /// Message 2632 (56 bytes), reply 2732 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_VALUE no time.
@@ -1181,6 +1235,8 @@ pub fn host_set_time<T: Transport + ?Sized>(
 /// Lets the time of day run faster or slower until it is so far off; returns what was left to do.
 ///
 /// Message 2633 (56 bytes), reply 2733 (72 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port.
@@ -1220,6 +1276,8 @@ pub fn host_adjust_time<T: Transport + ?Sized>(
 ///
 /// Message 2634 (32 bytes), reply 2734 (72 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
 pub fn host_get_time<T: Transport + ?Sized>(
@@ -1252,6 +1310,8 @@ pub fn host_get_time<T: Transport + ?Sized>(
 /// Restarts or halts the machine.
 ///
 /// Message 2635 (48 bytes), reply 2735 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port.
@@ -1286,6 +1346,8 @@ pub fn host_reboot<T: Transport + ?Sized>(
 /// Keeps a range in memory. Frames are never taken from it while it is wired.
 ///
 /// Message 2636 (96 bytes), reply 2736 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a
@@ -1327,6 +1389,8 @@ pub fn vm_wire<T: Transport + ?Sized>(
 ///
 /// Message 2637 (64 bytes), reply 2737 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no thread.
 pub fn thread_wire<T: Transport + ?Sized>(
@@ -1362,6 +1426,8 @@ pub fn thread_wire<T: Transport + ?Sized>(
 /// Facts about the host.
 ///
 /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host, unknown flavor, or too little room.
@@ -1399,6 +1465,8 @@ pub fn host_info<T: Transport + ?Sized>(
 /// Facts about a processor.
 ///
 /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no processor, unknown flavor, or too little room.
@@ -1442,6 +1510,8 @@ pub fn processor_info<T: Transport + ?Sized>(
 ///
 /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set, unknown flavor, or too little room.
 #[inline(never)]
@@ -1484,6 +1554,8 @@ pub fn processor_set_info<T: Transport + ?Sized>(
 ///
 /// Message 2641 (40 to 4136 bytes), reply 2741 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_FAILURE nothing can be controlled.
 #[inline(never)]
@@ -1519,6 +1591,8 @@ pub fn processor_control<T: Transport + ?Sized>(
 ///
 /// Message 2643 (32 bytes), reply 2743 (72 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
 pub fn host_get_time64<T: Transport + ?Sized>(
@@ -1553,6 +1627,8 @@ pub fn host_get_time64<T: Transport + ?Sized>(
 ///
 /// Message 2644 (56 bytes), reply 2744 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_VALUE no time.
 pub fn host_set_time64<T: Transport + ?Sized>(
@@ -1586,6 +1662,8 @@ pub fn host_set_time64<T: Transport + ?Sized>(
 /// As host_adjust_time, in nanoseconds.
 ///
 /// Message 2645 (56 bytes), reply 2745 (72 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_HOST not the privileged host port.
@@ -1625,6 +1703,8 @@ pub fn host_adjust_time64<T: Transport + ?Sized>(
 ///
 /// Message 2646 (32 bytes), reply 2746 (568 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
 #[inline(never)]
@@ -1661,6 +1741,8 @@ pub fn host_get_kernel_version<T: Transport + ?Sized>(
 ///
 /// Message 2647 (32 bytes), reply 2747 (72 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no host.
 pub fn host_get_uptime64<T: Transport + ?Sized>(
@@ -1693,6 +1775,8 @@ pub fn host_get_uptime64<T: Transport + ?Sized>(
 /// Names of all processors in a set.
 ///
 /// Message 2648 (32 bytes), reply 2748 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -1735,6 +1819,8 @@ pub trait MachHostServer {
     ///
     /// Message 2600 (32 bytes), reply 2700 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn host_processors(
@@ -1747,6 +1833,8 @@ pub trait MachHostServer {
     ///
     /// Message 2603 (32 bytes), reply 2703 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no processor; KERN_FAILURE it runs already.
     fn processor_start(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1756,6 +1844,8 @@ pub trait MachHostServer {
     ///
     /// Message 2604 (32 bytes), reply 2704 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no processor; KERN_FAILURE it is the only one.
     fn processor_exit(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1764,6 +1854,8 @@ pub trait MachHostServer {
     /// The name of the set with all processors.
     ///
     /// Message 2606 (32 bytes), reply 2706 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host.
@@ -1777,6 +1869,8 @@ pub trait MachHostServer {
     ///
     /// Message 2608 (32 bytes), reply 2708 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_FAILURE there is only the default set.
     fn processor_set_create(
@@ -1789,6 +1883,8 @@ pub trait MachHostServer {
     ///
     /// Message 2609 (32 bytes), reply 2709 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_FAILURE it is the default set.
     fn processor_set_destroy(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1797,6 +1893,8 @@ pub trait MachHostServer {
     /// Moves a processor to another set.
     ///
     /// Message 2611 (64 bytes), reply 2711 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE there is only the default set.
@@ -1812,6 +1910,8 @@ pub trait MachHostServer {
     ///
     /// Message 2612 (32 bytes), reply 2712 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no processor.
     fn processor_get_assignment(
@@ -1823,6 +1923,8 @@ pub trait MachHostServer {
     /// Moves a thread to another set.
     ///
     /// Message 2613 (48 bytes), reply 2713 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE there is only the default set.
@@ -1837,6 +1939,8 @@ pub trait MachHostServer {
     ///
     /// Message 2614 (32 bytes), reply 2714 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread.
     fn thread_assign_default(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -1845,6 +1949,8 @@ pub trait MachHostServer {
     /// The set a thread is in.
     ///
     /// Message 2615 (32 bytes), reply 2715 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread.
@@ -1857,6 +1963,8 @@ pub trait MachHostServer {
     /// Moves a task to another set.
     ///
     /// Message 2616 (64 bytes), reply 2716 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE there is only the default set.
@@ -1872,6 +1980,8 @@ pub trait MachHostServer {
     ///
     /// Message 2617 (48 bytes), reply 2717 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task.
     fn task_assign_default(
@@ -1885,6 +1995,8 @@ pub trait MachHostServer {
     ///
     /// Message 2618 (32 bytes), reply 2718 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task.
     fn task_get_assignment(
@@ -1896,6 +2008,8 @@ pub trait MachHostServer {
     /// Sets a thread's priority. Shares of accounts decide over turns; the value is only stored.
     ///
     /// Message 2620 (64 bytes), reply 2720 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT out of range.
@@ -1911,6 +2025,8 @@ pub trait MachHostServer {
     ///
     /// Message 2621 (64 bytes), reply 2721 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT out of range.
     fn thread_max_priority(
@@ -1924,6 +2040,8 @@ pub trait MachHostServer {
     /// Sets the priority of a task's new threads, or of all.
     ///
     /// Message 2622 (64 bytes), reply 2722 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ARGUMENT out of range.
@@ -1939,6 +2057,8 @@ pub trait MachHostServer {
     ///
     /// Message 2623 (64 bytes), reply 2723 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set, or out of range.
     fn processor_set_max_priority(
@@ -1952,6 +2072,8 @@ pub trait MachHostServer {
     /// Sets a thread's policy.
     ///
     /// Message 2624 (64 bytes), reply 2724 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread; KERN_INVALID_ARGUMENT unknown policy.
@@ -1967,6 +2089,8 @@ pub trait MachHostServer {
     ///
     /// Message 2625 (48 bytes), reply 2725 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set, or unknown policy.
     fn processor_set_policy_enable(
@@ -1979,6 +2103,8 @@ pub trait MachHostServer {
     /// Forbids a policy in a set.
     ///
     /// Message 2626 (64 bytes), reply 2726 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set, or unknown policy.
@@ -1994,6 +2120,8 @@ pub trait MachHostServer {
     ///
     /// Message 2627 (32 bytes), reply 2727 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn processor_set_tasks(
@@ -2005,6 +2133,8 @@ pub trait MachHostServer {
     /// Rights to all threads in a set.
     ///
     /// Message 2628 (32 bytes), reply 2728 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -2018,6 +2148,8 @@ pub trait MachHostServer {
     ///
     /// Message 2629 (32 bytes), reply 2729 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn host_processor_sets(
@@ -2029,6 +2161,8 @@ pub trait MachHostServer {
     /// The right to a set, for its name.
     ///
     /// Message 2630 (48 bytes), reply 2730 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no set.
@@ -2043,6 +2177,8 @@ pub trait MachHostServer {
     ///
     /// Message 2631 (32 bytes), reply 2731 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no thread.
     fn thread_depress_abort(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2051,6 +2187,8 @@ pub trait MachHostServer {
     /// Sets the time of day.
     ///
     /// Message 2632 (56 bytes), reply 2732 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_VALUE no time.
@@ -2065,6 +2203,8 @@ pub trait MachHostServer {
     ///
     /// Message 2633 (56 bytes), reply 2733 (72 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port.
     fn host_adjust_time(
@@ -2078,6 +2218,8 @@ pub trait MachHostServer {
     ///
     /// Message 2634 (32 bytes), reply 2734 (72 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host.
     fn host_get_time(&mut self, request: &Request<'_>) -> Result<HostGetTimeReply, i32> {
@@ -2087,6 +2229,8 @@ pub trait MachHostServer {
     ///
     /// Message 2635 (48 bytes), reply 2735 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port.
     fn host_reboot(&mut self, request: &Request<'_>, options: i32) -> Result<(), i32> {
@@ -2095,6 +2239,8 @@ pub trait MachHostServer {
     /// Keeps a range in memory. Frames are never taken from it while it is wired.
     ///
     /// Message 2636 (96 bytes), reply 2736 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS a
@@ -2113,6 +2259,8 @@ pub trait MachHostServer {
     ///
     /// Message 2637 (64 bytes), reply 2737 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_ARGUMENT no thread.
     fn thread_wire(
@@ -2126,6 +2274,8 @@ pub trait MachHostServer {
     /// Facts about the host.
     ///
     /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host, unknown flavor, or too little room.
@@ -2141,6 +2291,8 @@ pub trait MachHostServer {
     ///
     /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no processor, unknown flavor, or too little room.
     fn processor_info(
@@ -2154,6 +2306,8 @@ pub trait MachHostServer {
     /// Facts about a set.
     ///
     /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set, unknown flavor, or too little room.
@@ -2169,6 +2323,8 @@ pub trait MachHostServer {
     ///
     /// Message 2641 (40 to 4136 bytes), reply 2741 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_FAILURE nothing can be controlled.
     fn processor_control(
@@ -2182,6 +2338,8 @@ pub trait MachHostServer {
     ///
     /// Message 2643 (32 bytes), reply 2743 (72 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host.
     fn host_get_time64(
@@ -2193,6 +2351,8 @@ pub trait MachHostServer {
     /// Sets the time of day.
     ///
     /// Message 2644 (56 bytes), reply 2744 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port; KERN_INVALID_VALUE no time.
@@ -2207,6 +2367,8 @@ pub trait MachHostServer {
     ///
     /// Message 2645 (56 bytes), reply 2745 (72 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_HOST not the privileged host port.
     fn host_adjust_time64(
@@ -2220,6 +2382,8 @@ pub trait MachHostServer {
     ///
     /// Message 2646 (32 bytes), reply 2746 (568 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host.
     fn host_get_kernel_version(
@@ -2232,6 +2396,8 @@ pub trait MachHostServer {
     ///
     /// Message 2647 (32 bytes), reply 2747 (72 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no host.
     fn host_get_uptime64(
@@ -2243,6 +2409,8 @@ pub trait MachHostServer {
     /// Names of all processors in a set.
     ///
     /// Message 2648 (32 bytes), reply 2748 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_ARGUMENT no set; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -3058,174 +3226,184 @@ pub fn dispatch_as<S: MachHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: MachHostServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::HOST_PROCESSORS => {
-            let result = serve_host_processors(server, &request, reply);
+            let result = serve_host_processors(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_START => {
-            let result = serve_processor_start(server, &request, reply);
+            let result = serve_processor_start(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_EXIT => {
-            let result = serve_processor_exit(server, &request, reply);
+            let result = serve_processor_exit(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_DEFAULT => {
-            let result = serve_processor_set_default(server, &request, reply);
+            let result = serve_processor_set_default(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_CREATE => {
-            let result = serve_processor_set_create(server, &request, reply);
+            let result = serve_processor_set_create(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_DESTROY => {
-            let result = serve_processor_set_destroy(server, &request, reply);
+            let result = serve_processor_set_destroy(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_ASSIGN => {
-            let result = serve_processor_assign(server, &request, reply);
+            let result = serve_processor_assign(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_GET_ASSIGNMENT => {
-            let result = serve_processor_get_assignment(server, &request, reply);
+            let result = serve_processor_get_assignment(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_ASSIGN => {
-            let result = serve_thread_assign(server, &request, reply);
+            let result = serve_thread_assign(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_ASSIGN_DEFAULT => {
-            let result = serve_thread_assign_default(server, &request, reply);
+            let result = serve_thread_assign_default(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_GET_ASSIGNMENT => {
-            let result = serve_thread_get_assignment(server, &request, reply);
+            let result = serve_thread_get_assignment(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_ASSIGN => {
-            let result = serve_task_assign(server, &request, reply);
+            let result = serve_task_assign(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_ASSIGN_DEFAULT => {
-            let result = serve_task_assign_default(server, &request, reply);
+            let result = serve_task_assign_default(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_GET_ASSIGNMENT => {
-            let result = serve_task_get_assignment(server, &request, reply);
+            let result = serve_task_get_assignment(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_PRIORITY => {
-            let result = serve_thread_priority(server, &request, reply);
+            let result = serve_thread_priority(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_MAX_PRIORITY => {
-            let result = serve_thread_max_priority(server, &request, reply);
+            let result = serve_thread_max_priority(server, request, reply);
             request.outcome(result, reply)
         }
         id::TASK_PRIORITY => {
-            let result = serve_task_priority(server, &request, reply);
+            let result = serve_task_priority(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_MAX_PRIORITY => {
-            let result = serve_processor_set_max_priority(server, &request, reply);
+            let result = serve_processor_set_max_priority(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_POLICY => {
-            let result = serve_thread_policy(server, &request, reply);
+            let result = serve_thread_policy(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_POLICY_ENABLE => {
-            let result = serve_processor_set_policy_enable(server, &request, reply);
+            let result = serve_processor_set_policy_enable(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_POLICY_DISABLE => {
-            let result = serve_processor_set_policy_disable(server, &request, reply);
+            let result = serve_processor_set_policy_disable(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_TASKS => {
-            let result = serve_processor_set_tasks(server, &request, reply);
+            let result = serve_processor_set_tasks(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_THREADS => {
-            let result = serve_processor_set_threads(server, &request, reply);
+            let result = serve_processor_set_threads(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_PROCESSOR_SETS => {
-            let result = serve_host_processor_sets(server, &request, reply);
+            let result = serve_host_processor_sets(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_PROCESSOR_SET_PRIV => {
-            let result = serve_host_processor_set_priv(server, &request, reply);
+            let result = serve_host_processor_set_priv(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_DEPRESS_ABORT => {
-            let result = serve_thread_depress_abort(server, &request, reply);
+            let result = serve_thread_depress_abort(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_SET_TIME => {
-            let result = serve_host_set_time(server, &request, reply);
+            let result = serve_host_set_time(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_ADJUST_TIME => {
-            let result = serve_host_adjust_time(server, &request, reply);
+            let result = serve_host_adjust_time(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_GET_TIME => {
-            let result = serve_host_get_time(server, &request, reply);
+            let result = serve_host_get_time(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_REBOOT => {
-            let result = serve_host_reboot(server, &request, reply);
+            let result = serve_host_reboot(server, request, reply);
             request.outcome(result, reply)
         }
         id::VM_WIRE => {
-            let result = serve_vm_wire(server, &request, reply);
+            let result = serve_vm_wire(server, request, reply);
             request.outcome(result, reply)
         }
         id::THREAD_WIRE => {
-            let result = serve_thread_wire(server, &request, reply);
+            let result = serve_thread_wire(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_INFO => {
-            let result = serve_host_info(server, &request, reply);
+            let result = serve_host_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_INFO => {
-            let result = serve_processor_info(server, &request, reply);
+            let result = serve_processor_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_INFO => {
-            let result = serve_processor_set_info(server, &request, reply);
+            let result = serve_processor_set_info(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_CONTROL => {
-            let result = serve_processor_control(server, &request, reply);
+            let result = serve_processor_control(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_GET_TIME64 => {
-            let result = serve_host_get_time64(server, &request, reply);
+            let result = serve_host_get_time64(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_SET_TIME64 => {
-            let result = serve_host_set_time64(server, &request, reply);
+            let result = serve_host_set_time64(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_ADJUST_TIME64 => {
-            let result = serve_host_adjust_time64(server, &request, reply);
+            let result = serve_host_adjust_time64(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_GET_KERNEL_VERSION => {
-            let result = serve_host_get_kernel_version(server, &request, reply);
+            let result = serve_host_get_kernel_version(server, request, reply);
             request.outcome(result, reply)
         }
         id::HOST_GET_UPTIME64 => {
-            let result = serve_host_get_uptime64(server, &request, reply);
+            let result = serve_host_get_uptime64(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROCESSOR_SET_PROCESSORS => {
-            let result = serve_processor_set_processors(server, &request, reply);
+            let result = serve_processor_set_processors(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -109,6 +109,8 @@ pub struct MachPortGetReceiveStatusReply {
 ///
 /// Message 3200 (32 bytes), reply 3300 (80 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
 pub fn mach_port_names<T: Transport + ?Sized>(
@@ -142,6 +144,8 @@ pub fn mach_port_names<T: Transport + ?Sized>(
 /// The type of the rights under a name.
 ///
 /// Message 3201 (48 bytes), reply 3301 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name.
@@ -177,6 +181,8 @@ pub fn mach_port_type<T: Transport + ?Sized>(
 /// Gives rights another name.
 ///
 /// Message 3202 (64 bytes), reply 3302 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_NAME_EXISTS the new name is in use;
@@ -215,6 +221,8 @@ pub fn mach_port_rename<T: Transport + ?Sized>(
 ///
 /// Message 3203 (64 bytes), reply 3303 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_NAME_EXISTS it is in use; KERN_INVALID_VALUE unknown kind of right, or
 /// no such names; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -252,6 +260,8 @@ pub fn mach_port_allocate_name<T: Transport + ?Sized>(
 ///
 /// Message 3204 (48 bytes), reply 3304 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_VALUE unknown kind of right; KERN_NO_SPACE no names left;
 /// KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -288,6 +298,8 @@ pub fn mach_port_allocate<T: Transport + ?Sized>(
 ///
 /// Message 3205 (48 bytes), reply 3305 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name.
 pub fn mach_port_destroy<T: Transport + ?Sized>(
@@ -321,6 +333,8 @@ pub fn mach_port_destroy<T: Transport + ?Sized>(
 /// Drops one reference of a send, send-once or dead-name right.
 ///
 /// Message 3206 (48 bytes), reply 3306 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT a receive right or port
@@ -356,6 +370,8 @@ pub fn mach_port_deallocate<T: Transport + ?Sized>(
 /// How many references of one kind of right.
 ///
 /// Message 3207 (64 bytes), reply 3307 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_VALUE unknown kind of right.
@@ -393,6 +409,8 @@ pub fn mach_port_get_refs<T: Transport + ?Sized>(
 /// Adds to or takes from the references of one kind of right.
 ///
 /// Message 3208 (80 bytes), reply 3308 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -433,6 +451,8 @@ pub fn mach_port_mod_refs<T: Transport + ?Sized>(
 ///
 /// Message 3210 (64 bytes), reply 3310 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
 /// KERN_INVALID_VALUE more than 16.
@@ -470,6 +490,8 @@ pub fn mach_port_set_qlimit<T: Transport + ?Sized>(
 ///
 /// Message 3211 (64 bytes), reply 3311 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
 pub fn mach_port_set_mscount<T: Transport + ?Sized>(
@@ -505,6 +527,8 @@ pub fn mach_port_set_mscount<T: Transport + ?Sized>(
 /// The members of a port set.
 ///
 /// Message 3212 (48 bytes), reply 3312 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -544,6 +568,8 @@ pub fn mach_port_get_set_status<T: Transport + ?Sized>(
 ///
 /// Message 3213 (64 bytes), reply 3313 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
 /// KERN_NOT_IN_SET it is in none; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -580,6 +606,8 @@ pub fn mach_port_move_member<T: Transport + ?Sized>(
 /// Asks to be told, and returns the earlier request: 69 port destroyed, 70 no senders, 72 dead name.
 ///
 /// Message 3214 (96 bytes), reply 3314 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -630,6 +658,8 @@ pub fn mach_port_request_notification<T: Transport + ?Sized>(
 ///
 /// Message 3215 (64 bytes), reply 3315 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_NAME_EXISTS the name has other rights; KERN_RIGHT_EXISTS the rights are
 /// there under another name; KERN_INVALID_VALUE no such name may be used; KERN_INVALID_CAPABILITY no right came;
@@ -667,6 +697,8 @@ pub fn mach_port_insert_right<T: Transport + ?Sized>(
 /// Takes a right out of a task, as a sender would with that disposition.
 ///
 /// Message 3216 (64 bytes), reply 3316 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -706,6 +738,8 @@ pub fn mach_port_extract_right<T: Transport + ?Sized>(
 ///
 /// Message 3217 (48 bytes), reply 3317 (96 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
 pub fn mach_port_get_receive_status<T: Transport + ?Sized>(
@@ -743,6 +777,8 @@ pub fn mach_port_get_receive_status<T: Transport + ?Sized>(
 ///
 /// Message 3218 (64 bytes), reply 3318 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
 pub fn mach_port_set_seqno<T: Transport + ?Sized>(
@@ -778,6 +814,8 @@ pub fn mach_port_set_seqno<T: Transport + ?Sized>(
 /// Sets the value that stands in for the port in received headers.
 ///
 /// Message 3221 (64 bytes), reply 3321 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
@@ -819,6 +857,8 @@ pub fn mach_port_set_protected_payload<T: Transport + ?Sized>(
 ///
 /// Message 3222 (48 bytes), reply 3322 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
 pub fn mach_port_clear_protected_payload<T: Transport + ?Sized>(
@@ -856,6 +896,8 @@ pub fn mach_port_clear_protected_payload<T: Transport + ?Sized>(
 /// Kept for its id; kinds of kernel objects cannot be changed.
 ///
 /// Message 3223 (96 bytes), reply 3323 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// KERN_FAILURE always.
@@ -903,6 +945,8 @@ pub trait MachPortServer {
     ///
     /// Message 3200 (32 bytes), reply 3300 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_RESOURCE_SHORTAGE the payer cannot pay.
     fn mach_port_names(
@@ -914,6 +958,8 @@ pub trait MachPortServer {
     /// The type of the rights under a name.
     ///
     /// Message 3201 (48 bytes), reply 3301 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name.
@@ -927,6 +973,8 @@ pub trait MachPortServer {
     /// Gives rights another name.
     ///
     /// Message 3202 (64 bytes), reply 3302 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_NAME_EXISTS the new name is in use;
@@ -943,6 +991,8 @@ pub trait MachPortServer {
     ///
     /// Message 3203 (64 bytes), reply 3303 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_NAME_EXISTS it is in use; KERN_INVALID_VALUE unknown kind of right, or
     /// no such names; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -958,6 +1008,8 @@ pub trait MachPortServer {
     ///
     /// Message 3204 (48 bytes), reply 3304 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_VALUE unknown kind of right; KERN_NO_SPACE no names left;
     /// KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -972,6 +1024,8 @@ pub trait MachPortServer {
     ///
     /// Message 3205 (48 bytes), reply 3305 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name.
     fn mach_port_destroy(
@@ -984,6 +1038,8 @@ pub trait MachPortServer {
     /// Drops one reference of a send, send-once or dead-name right.
     ///
     /// Message 3206 (48 bytes), reply 3306 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT a receive right or port
@@ -999,6 +1055,8 @@ pub trait MachPortServer {
     ///
     /// Message 3207 (64 bytes), reply 3307 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_VALUE unknown kind of right.
     fn mach_port_get_refs(
@@ -1012,6 +1070,8 @@ pub trait MachPortServer {
     /// Adds to or takes from the references of one kind of right.
     ///
     /// Message 3208 (80 bytes), reply 3308 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -1029,6 +1089,8 @@ pub trait MachPortServer {
     ///
     /// Message 3210 (64 bytes), reply 3310 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
     /// KERN_INVALID_VALUE more than 16.
@@ -1044,6 +1106,8 @@ pub trait MachPortServer {
     ///
     /// Message 3211 (64 bytes), reply 3311 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
     fn mach_port_set_mscount(
@@ -1057,6 +1121,8 @@ pub trait MachPortServer {
     /// The members of a port set.
     ///
     /// Message 3212 (48 bytes), reply 3312 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -1072,6 +1138,8 @@ pub trait MachPortServer {
     ///
     /// Message 3213 (64 bytes), reply 3313 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
     /// KERN_NOT_IN_SET it is in none; KERN_RESOURCE_SHORTAGE the payer cannot pay.
@@ -1086,6 +1154,8 @@ pub trait MachPortServer {
     /// Asks to be told, and returns the earlier request: 69 port destroyed, 70 no senders, 72 dead name.
     ///
     /// Message 3214 (96 bytes), reply 3314 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
@@ -1105,6 +1175,8 @@ pub trait MachPortServer {
     ///
     /// Message 3215 (64 bytes), reply 3315 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_NAME_EXISTS the name has other rights; KERN_RIGHT_EXISTS the rights are
     /// there under another name; KERN_INVALID_VALUE no such name may be used; KERN_INVALID_CAPABILITY no right came;
@@ -1121,6 +1193,8 @@ pub trait MachPortServer {
     ///
     /// Message 3216 (64 bytes), reply 3316 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right;
     /// KERN_INVALID_VALUE unknown disposition.
@@ -1136,6 +1210,8 @@ pub trait MachPortServer {
     ///
     /// Message 3217 (48 bytes), reply 3317 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
     fn mach_port_get_receive_status(
@@ -1148,6 +1224,8 @@ pub trait MachPortServer {
     /// Sets the sequence number.
     ///
     /// Message 3218 (64 bytes), reply 3318 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
@@ -1163,6 +1241,8 @@ pub trait MachPortServer {
     ///
     /// Message 3221 (64 bytes), reply 3321 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
     fn mach_port_set_protected_payload(
@@ -1177,6 +1257,8 @@ pub trait MachPortServer {
     ///
     /// Message 3222 (48 bytes), reply 3322 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// KERN_INVALID_TASK no task; KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT not that kind of right.
     fn mach_port_clear_protected_payload(
@@ -1189,6 +1271,8 @@ pub trait MachPortServer {
     /// Kept for its id; kinds of kernel objects cannot be changed.
     ///
     /// Message 3223 (96 bytes), reply 3323 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// KERN_FAILURE always.
@@ -1630,94 +1714,100 @@ pub fn dispatch_as<S: MachPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: MachPortServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::MACH_PORT_NAMES => {
-            let result = serve_mach_port_names(server, &request, reply);
+            let result = serve_mach_port_names(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_TYPE => {
-            let result = serve_mach_port_type(server, &request, reply);
+            let result = serve_mach_port_type(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_RENAME => {
-            let result = serve_mach_port_rename(server, &request, reply);
+            let result = serve_mach_port_rename(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_ALLOCATE_NAME => {
-            let result = serve_mach_port_allocate_name(server, &request, reply);
+            let result = serve_mach_port_allocate_name(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_ALLOCATE => {
-            let result = serve_mach_port_allocate(server, &request, reply);
+            let result = serve_mach_port_allocate(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_DESTROY => {
-            let result = serve_mach_port_destroy(server, &request, reply);
+            let result = serve_mach_port_destroy(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_DEALLOCATE => {
-            let result = serve_mach_port_deallocate(server, &request, reply);
+            let result = serve_mach_port_deallocate(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_GET_REFS => {
-            let result = serve_mach_port_get_refs(server, &request, reply);
+            let result = serve_mach_port_get_refs(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_MOD_REFS => {
-            let result = serve_mach_port_mod_refs(server, &request, reply);
+            let result = serve_mach_port_mod_refs(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_SET_QLIMIT => {
-            let result = serve_mach_port_set_qlimit(server, &request, reply);
+            let result = serve_mach_port_set_qlimit(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_SET_MSCOUNT => {
-            let result = serve_mach_port_set_mscount(server, &request, reply);
+            let result = serve_mach_port_set_mscount(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_GET_SET_STATUS => {
-            let result = serve_mach_port_get_set_status(server, &request, reply);
+            let result = serve_mach_port_get_set_status(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_MOVE_MEMBER => {
-            let result = serve_mach_port_move_member(server, &request, reply);
+            let result = serve_mach_port_move_member(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_REQUEST_NOTIFICATION => {
-            let result = serve_mach_port_request_notification(server, &request, reply);
+            let result = serve_mach_port_request_notification(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_INSERT_RIGHT => {
-            let result = serve_mach_port_insert_right(server, &request, reply);
+            let result = serve_mach_port_insert_right(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_EXTRACT_RIGHT => {
-            let result = serve_mach_port_extract_right(server, &request, reply);
+            let result = serve_mach_port_extract_right(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_GET_RECEIVE_STATUS => {
-            let result = serve_mach_port_get_receive_status(server, &request, reply);
+            let result = serve_mach_port_get_receive_status(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_SET_SEQNO => {
-            let result = serve_mach_port_set_seqno(server, &request, reply);
+            let result = serve_mach_port_set_seqno(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_SET_PROTECTED_PAYLOAD => {
-            let result = serve_mach_port_set_protected_payload(server, &request, reply);
+            let result = serve_mach_port_set_protected_payload(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD => {
-            let result = serve_mach_port_clear_protected_payload(
-                server,
-                &request,
-                reply,
-            );
+            let result = serve_mach_port_clear_protected_payload(server, request, reply);
             request.outcome(result, reply)
         }
         id::MACH_PORT_SET_KTYPE => {
-            let result = serve_mach_port_set_ktype(server, &request, reply);
+            let result = serve_mach_port_set_ktype(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -36,6 +36,8 @@ pub mod id {
 ///
 /// Message 2200 (80 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_init<T: Transport + ?Sized>(
@@ -59,6 +61,8 @@ pub fn memory_object_init<T: Transport + ?Sized>(
 /// Nobody maps the object any more; here are the receive rights of its control and name ports.
 ///
 /// Message 2201 (64 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -85,6 +89,8 @@ pub fn memory_object_terminate<T: Transport + ?Sized>(
 /// The kernel has made a copy of a range; the new object shows the old contents.
 ///
 /// Message 2202 (96 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -116,6 +122,8 @@ pub fn memory_object_copy<T: Transport + ?Sized>(
 ///
 /// Message 2203 (96 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_data_request<T: Transport + ?Sized>(
@@ -145,6 +153,8 @@ pub fn memory_object_data_request<T: Transport + ?Sized>(
 /// More access is wanted to a range that the pager has protected.
 ///
 /// Message 2204 (96 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -176,6 +186,8 @@ pub fn memory_object_data_unlock<T: Transport + ?Sized>(
 ///
 /// Message 2206 (80 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_lock_completed<T: Transport + ?Sized>(
@@ -199,6 +211,8 @@ pub fn memory_object_lock_completed<T: Transport + ?Sized>(
 /// A memory_object_data_supply is done, or failed at `error_offset`.
 ///
 /// Message 2207 (112 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -227,6 +241,8 @@ pub fn memory_object_supply_completed<T: Transport + ?Sized>(
 /// Dirty or precious pages come back.
 ///
 /// Message 2208 (112 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -260,6 +276,8 @@ pub fn memory_object_data_return<T: Transport + ?Sized>(
 ///
 /// Message 2209 (64 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn memory_object_change_completed<T: Transport + ?Sized>(
@@ -288,6 +306,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2200 (80 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_init(
@@ -303,6 +323,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2201 (64 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_terminate(
@@ -316,6 +338,8 @@ pub trait MemoryObjectServer {
     /// The kernel has made a copy of a range; the new object shows the old contents.
     ///
     /// Message 2202 (96 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -333,6 +357,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2203 (96 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_data_request(
@@ -348,6 +374,8 @@ pub trait MemoryObjectServer {
     /// More access is wanted to a range that the pager has protected.
     ///
     /// Message 2204 (96 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -365,6 +393,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2206 (80 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_lock_completed(
@@ -379,6 +409,8 @@ pub trait MemoryObjectServer {
     /// A memory_object_data_supply is done, or failed at `error_offset`.
     ///
     /// Message 2207 (112 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -397,6 +429,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2208 (112 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn memory_object_data_return(
@@ -413,6 +447,8 @@ pub trait MemoryObjectServer {
     /// A memory_object_change_attributes is done.
     ///
     /// Message 2209 (64 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -658,58 +694,68 @@ pub fn dispatch_as<S: MemoryObjectServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: MemoryObjectServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::MEMORY_OBJECT_INIT => {
-            match serve_memory_object_init(server, &request) {
+            match serve_memory_object_init(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_TERMINATE => {
-            match serve_memory_object_terminate(server, &request) {
+            match serve_memory_object_terminate(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_COPY => {
-            match serve_memory_object_copy(server, &request) {
+            match serve_memory_object_copy(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_DATA_REQUEST => {
-            match serve_memory_object_data_request(server, &request) {
+            match serve_memory_object_data_request(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_DATA_UNLOCK => {
-            match serve_memory_object_data_unlock(server, &request) {
+            match serve_memory_object_data_unlock(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_LOCK_COMPLETED => {
-            match serve_memory_object_lock_completed(server, &request) {
+            match serve_memory_object_lock_completed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_SUPPLY_COMPLETED => {
-            match serve_memory_object_supply_completed(server, &request) {
+            match serve_memory_object_supply_completed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_DATA_RETURN => {
-            match serve_memory_object_data_return(server, &request) {
+            match serve_memory_object_data_return(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MEMORY_OBJECT_CHANGE_COMPLETED => {
-            match serve_memory_object_change_completed(server, &request) {
+            match serve_memory_object_change_completed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }

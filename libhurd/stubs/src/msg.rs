@@ -126,6 +126,8 @@ pub struct MsgDescribePortsReply {
 ///
 /// Message 23000 (80 bytes), reply 23100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL unknown signal.
 pub fn msg_sig_post<T: Transport + ?Sized>(
@@ -163,6 +165,8 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
 /// The process has new ids, from the process server.
 ///
 /// Message 23001 (96 bytes), reply 23101 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -204,6 +208,8 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
 ///
 /// Message 23002 (48 bytes), reply 23102 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
 pub fn msg_add_auth<T: Transport + ?Sized>(
@@ -237,6 +243,8 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 /// Drops ids.
 ///
 /// Message 23003 (64 to 4160 bytes), reply 23103 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -277,6 +285,8 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
 ///
 /// Message 23004 (64 bytes), reply 23104 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL no such port.
 pub fn msg_get_init_port<T: Transport + ?Sized>(
@@ -313,6 +323,8 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
 /// Sets one of the ports that a program starts with.
 ///
 /// Message 23005 (80 bytes), reply 23105 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL no such port.
@@ -352,6 +364,8 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 ///
 /// Message 23006 (48 bytes), reply 23106 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -387,6 +401,8 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 /// Sets all ports that a program starts with.
 ///
 /// Message 23007 (56 to 2104 bytes), reply 23107 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -425,6 +441,8 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
 ///
 /// Message 23008 (64 bytes), reply 23108 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL no such integer.
 pub fn msg_get_init_int<T: Transport + ?Sized>(
@@ -461,6 +479,8 @@ pub fn msg_get_init_int<T: Transport + ?Sized>(
 /// Sets one of the integers that a program starts with.
 ///
 /// Message 23009 (80 bytes), reply 23109 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL no such integer.
@@ -500,6 +520,8 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 ///
 /// Message 23010 (48 bytes), reply 23110 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -535,6 +557,8 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 /// Sets all integers that a program starts with.
 ///
 /// Message 23011 (56 to 2104 bytes), reply 23111 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -573,6 +597,8 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 ///
 /// Message 23012 (48 bytes), reply 23112 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -608,6 +634,8 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 /// Sets the ports of all file descriptors.
 ///
 /// Message 23013 (56 to 2104 bytes), reply 23113 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -646,6 +674,8 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
 ///
 /// Message 23014 (64 bytes), reply 23114 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EBADF no such descriptor.
 pub fn msg_get_fd<T: Transport + ?Sized>(
@@ -682,6 +712,8 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
 /// Sets the port of one file descriptor.
 ///
 /// Message 23015 (80 bytes), reply 23115 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EBADF no such descriptor.
@@ -721,6 +753,8 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 ///
 /// Message 23016 (32 bytes), reply 23116 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -754,6 +788,8 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 /// Sets the environment.
 ///
 /// Message 23017 (56 to 2104 bytes), reply 23117 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -792,6 +828,8 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 ///
 /// Message 23018 (1064 bytes), reply 23118 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOENT it is not set; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -827,6 +865,8 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 /// Sets one variable.
 ///
 /// Message 23019 (2128 bytes), reply 23119 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; EEXIST it is set and `replace` is false.
@@ -869,6 +909,8 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
 ///
 /// Message 23022 (80 bytes), reply 23122 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL unknown signal.
 pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
@@ -906,6 +948,8 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 /// What a thread waits for, in words and as a message id.
 ///
 /// Message 23023 (48 bytes), reply 23123 (1096 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no thread.
@@ -946,6 +990,8 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 /// What ports are, in words, each with its NUL.
 ///
 /// Message 23024 (56 to 2104 bytes), reply 23124 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not; ENOMEM the caller cannot pay.
@@ -993,6 +1039,8 @@ pub trait MsgServer {
     ///
     /// Message 23000 (80 bytes), reply 23100 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL unknown signal.
     fn msg_sig_post(
@@ -1008,6 +1056,8 @@ pub trait MsgServer {
     /// The process has new ids, from the process server.
     ///
     /// Message 23001 (96 bytes), reply 23101 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -1025,6 +1075,8 @@ pub trait MsgServer {
     ///
     /// Message 23002 (48 bytes), reply 23102 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
     fn msg_add_auth(&mut self, request: &Request<'_>, auth: Port) -> Result<(), i32> {
@@ -1033,6 +1085,8 @@ pub trait MsgServer {
     /// Drops ids.
     ///
     /// Message 23003 (64 to 4160 bytes), reply 23103 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -1049,6 +1103,8 @@ pub trait MsgServer {
     ///
     /// Message 23004 (64 bytes), reply 23104 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no such port.
     fn msg_get_init_port(
@@ -1062,6 +1118,8 @@ pub trait MsgServer {
     /// Sets one of the ports that a program starts with.
     ///
     /// Message 23005 (80 bytes), reply 23105 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no such port.
@@ -1078,6 +1136,8 @@ pub trait MsgServer {
     ///
     /// Message 23006 (48 bytes), reply 23106 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; ENOMEM the caller cannot pay.
     fn msg_get_init_ports(
@@ -1090,6 +1150,8 @@ pub trait MsgServer {
     /// Sets all ports that a program starts with.
     ///
     /// Message 23007 (56 to 2104 bytes), reply 23107 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -1105,6 +1167,8 @@ pub trait MsgServer {
     ///
     /// Message 23008 (64 bytes), reply 23108 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no such integer.
     fn msg_get_init_int(
@@ -1118,6 +1182,8 @@ pub trait MsgServer {
     /// Sets one of the integers that a program starts with.
     ///
     /// Message 23009 (80 bytes), reply 23109 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no such integer.
@@ -1134,6 +1200,8 @@ pub trait MsgServer {
     ///
     /// Message 23010 (48 bytes), reply 23110 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; ENOMEM the caller cannot pay.
     fn msg_get_init_ints(
@@ -1146,6 +1214,8 @@ pub trait MsgServer {
     /// Sets all integers that a program starts with.
     ///
     /// Message 23011 (56 to 2104 bytes), reply 23111 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -1161,6 +1231,8 @@ pub trait MsgServer {
     ///
     /// Message 23012 (48 bytes), reply 23112 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; ENOMEM the caller cannot pay.
     fn msg_get_dtable(
@@ -1173,6 +1245,8 @@ pub trait MsgServer {
     /// Sets the ports of all file descriptors.
     ///
     /// Message 23013 (56 to 2104 bytes), reply 23113 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -1188,6 +1262,8 @@ pub trait MsgServer {
     ///
     /// Message 23014 (64 bytes), reply 23114 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EBADF no such descriptor.
     fn msg_get_fd(
@@ -1201,6 +1277,8 @@ pub trait MsgServer {
     /// Sets the port of one file descriptor.
     ///
     /// Message 23015 (80 bytes), reply 23115 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EBADF no such descriptor.
@@ -1217,6 +1295,8 @@ pub trait MsgServer {
     ///
     /// Message 23016 (32 bytes), reply 23116 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
     fn msg_get_environment(
@@ -1228,6 +1308,8 @@ pub trait MsgServer {
     /// Sets the environment.
     ///
     /// Message 23017 (56 to 2104 bytes), reply 23117 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -1243,6 +1325,8 @@ pub trait MsgServer {
     ///
     /// Message 23018 (1064 bytes), reply 23118 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOENT it is not set; ENOMEM the caller cannot pay.
     fn msg_get_env_variable(
@@ -1255,6 +1339,8 @@ pub trait MsgServer {
     /// Sets one variable.
     ///
     /// Message 23019 (2128 bytes), reply 23119 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EEXIST it is set and `replace` is false.
@@ -1272,6 +1358,8 @@ pub trait MsgServer {
     ///
     /// Message 23022 (80 bytes), reply 23122 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL unknown signal.
     fn msg_sig_post_untraced(
@@ -1288,6 +1376,8 @@ pub trait MsgServer {
     ///
     /// Message 23023 (48 bytes), reply 23123 (1096 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no thread.
     fn msg_report_wait(
@@ -1300,6 +1390,8 @@ pub trait MsgServer {
     /// What ports are, in words, each with its NUL.
     ///
     /// Message 23024 (56 to 2104 bytes), reply 23124 (56 to 2104 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; ENOMEM the caller cannot pay.
@@ -1785,98 +1877,108 @@ pub fn dispatch_as<S: MsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: MsgServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::MSG_SIG_POST => {
-            let result = serve_msg_sig_post(server, &request, reply);
+            let result = serve_msg_sig_post(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_PROC_NEWIDS => {
-            let result = serve_msg_proc_newids(server, &request, reply);
+            let result = serve_msg_proc_newids(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_ADD_AUTH => {
-            let result = serve_msg_add_auth(server, &request, reply);
+            let result = serve_msg_add_auth(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_DEL_AUTH => {
-            let result = serve_msg_del_auth(server, &request, reply);
+            let result = serve_msg_del_auth(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_INIT_PORT => {
-            let result = serve_msg_get_init_port(server, &request, reply);
+            let result = serve_msg_get_init_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_INIT_PORT => {
-            let result = serve_msg_set_init_port(server, &request, reply);
+            let result = serve_msg_set_init_port(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_INIT_PORTS => {
-            let result = serve_msg_get_init_ports(server, &request, reply);
+            let result = serve_msg_get_init_ports(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_INIT_PORTS => {
-            let result = serve_msg_set_init_ports(server, &request, reply);
+            let result = serve_msg_set_init_ports(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_INIT_INT => {
-            let result = serve_msg_get_init_int(server, &request, reply);
+            let result = serve_msg_get_init_int(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_INIT_INT => {
-            let result = serve_msg_set_init_int(server, &request, reply);
+            let result = serve_msg_set_init_int(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_INIT_INTS => {
-            let result = serve_msg_get_init_ints(server, &request, reply);
+            let result = serve_msg_get_init_ints(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_INIT_INTS => {
-            let result = serve_msg_set_init_ints(server, &request, reply);
+            let result = serve_msg_set_init_ints(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_DTABLE => {
-            let result = serve_msg_get_dtable(server, &request, reply);
+            let result = serve_msg_get_dtable(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_DTABLE => {
-            let result = serve_msg_set_dtable(server, &request, reply);
+            let result = serve_msg_set_dtable(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_FD => {
-            let result = serve_msg_get_fd(server, &request, reply);
+            let result = serve_msg_get_fd(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_FD => {
-            let result = serve_msg_set_fd(server, &request, reply);
+            let result = serve_msg_set_fd(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_ENVIRONMENT => {
-            let result = serve_msg_get_environment(server, &request, reply);
+            let result = serve_msg_get_environment(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_ENVIRONMENT => {
-            let result = serve_msg_set_environment(server, &request, reply);
+            let result = serve_msg_set_environment(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_GET_ENV_VARIABLE => {
-            let result = serve_msg_get_env_variable(server, &request, reply);
+            let result = serve_msg_get_env_variable(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SET_ENV_VARIABLE => {
-            let result = serve_msg_set_env_variable(server, &request, reply);
+            let result = serve_msg_set_env_variable(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_SIG_POST_UNTRACED => {
-            let result = serve_msg_sig_post_untraced(server, &request, reply);
+            let result = serve_msg_sig_post_untraced(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_REPORT_WAIT => {
-            let result = serve_msg_report_wait(server, &request, reply);
+            let result = serve_msg_report_wait(server, request, reply);
             request.outcome(result, reply)
         }
         id::MSG_DESCRIBE_PORTS => {
-            let result = serve_msg_describe_ports(server, &request, reply);
+            let result = serve_msg_describe_ports(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -30,6 +30,8 @@ pub mod id {
 ///
 /// Message 65 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn mach_notify_port_deleted<T: Transport + ?Sized>(
@@ -50,6 +52,8 @@ pub fn mach_notify_port_deleted<T: Transport + ?Sized>(
 ///
 /// Message 66 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn mach_notify_msg_accepted<T: Transport + ?Sized>(
@@ -69,6 +73,8 @@ pub fn mach_notify_msg_accepted<T: Transport + ?Sized>(
 /// A receive right would have died with its holder; here it is.
 ///
 /// Message 69 (48 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -91,6 +97,8 @@ pub fn mach_notify_port_destroyed<T: Transport + ?Sized>(
 ///
 /// Message 70 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn mach_notify_no_senders<T: Transport + ?Sized>(
@@ -111,6 +119,8 @@ pub fn mach_notify_no_senders<T: Transport + ?Sized>(
 ///
 /// Message 71 (32 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn mach_notify_send_once<T: Transport + ?Sized>(
@@ -128,6 +138,8 @@ pub fn mach_notify_send_once<T: Transport + ?Sized>(
 /// The port behind a name has died. The name has one more user reference, which the receiver must drop.
 ///
 /// Message 72 (48 bytes), no reply.
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -155,6 +167,8 @@ pub trait NotifyServer {
     ///
     /// Message 65 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn mach_notify_port_deleted(
@@ -168,6 +182,8 @@ pub trait NotifyServer {
     ///
     /// Message 66 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn mach_notify_msg_accepted(
@@ -180,6 +196,8 @@ pub trait NotifyServer {
     /// A receive right would have died with its holder; here it is.
     ///
     /// Message 69 (48 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -195,6 +213,8 @@ pub trait NotifyServer {
     ///
     /// Message 70 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn mach_notify_no_senders(
@@ -208,6 +228,8 @@ pub trait NotifyServer {
     ///
     /// Message 71 (32 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn mach_notify_send_once(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -216,6 +238,8 @@ pub trait NotifyServer {
     /// The port behind a name has died. The name has one more user reference, which the receiver must drop.
     ///
     /// Message 72 (48 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -345,40 +369,50 @@ pub fn dispatch_as<S: NotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: NotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::MACH_NOTIFY_PORT_DELETED => {
-            match serve_mach_notify_port_deleted(server, &request) {
+            match serve_mach_notify_port_deleted(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MACH_NOTIFY_MSG_ACCEPTED => {
-            match serve_mach_notify_msg_accepted(server, &request) {
+            match serve_mach_notify_msg_accepted(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MACH_NOTIFY_PORT_DESTROYED => {
-            match serve_mach_notify_port_destroyed(server, &request) {
+            match serve_mach_notify_port_destroyed(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MACH_NOTIFY_NO_SENDERS => {
-            match serve_mach_notify_no_senders(server, &request) {
+            match serve_mach_notify_no_senders(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MACH_NOTIFY_SEND_ONCE => {
-            match serve_mach_notify_send_once(server, &request) {
+            match serve_mach_notify_send_once(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::MACH_NOTIFY_DEAD_NAME => {
-            match serve_mach_notify_dead_name(server, &request) {
+            match serve_mach_notify_dead_name(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }

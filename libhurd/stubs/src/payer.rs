@@ -28,6 +28,8 @@ pub struct PayerForUidReply {
 ///
 /// Message 700600 (48 bytes), reply 700700 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOENT nobody has registered one; EPERM the caller may not spend for that user.
 pub fn payer_for_uid<T: Transport + ?Sized>(
@@ -62,6 +64,8 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
 /// Registers the account that pays for `uid`, instead of an earlier one.
 ///
 /// Message 700601 (64 bytes), reply 700701 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller is neither that user nor root; EINVAL no right came with the call.
@@ -105,6 +109,8 @@ pub trait PayerServer {
     ///
     /// Message 700600 (48 bytes), reply 700700 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOENT nobody has registered one; EPERM the caller may not spend for that user.
     fn payer_for_uid(
@@ -117,6 +123,8 @@ pub trait PayerServer {
     /// Registers the account that pays for `uid`, instead of an earlier one.
     ///
     /// Message 700601 (64 bytes), reply 700701 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller is neither that user nor root; EINVAL no right came with the call.
@@ -190,14 +198,24 @@ pub fn dispatch_as<S: PayerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: PayerServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::PAYER_FOR_UID => {
-            let result = serve_payer_for_uid(server, &request, reply);
+            let result = serve_payer_for_uid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PAYER_REGISTER => {
-            let result = serve_payer_register(server, &request, reply);
+            let result = serve_payer_register(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

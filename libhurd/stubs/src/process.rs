@@ -374,6 +374,8 @@ pub struct ProcGetchildrenRusageReply {
 ///
 /// Message 24004 (32 bytes), reply 24104 (80 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 pub fn proc_getprivports<T: Transport + ?Sized>(
@@ -411,6 +413,8 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
 ///
 /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -444,6 +448,8 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
 /// Sets the default ports and integers for exec.
 ///
 /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -481,6 +487,8 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
 /// The default ports and integers for exec.
 ///
 /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -520,6 +528,8 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
 ///
 /// Message 24008 (48 bytes), reply 24108 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ENOMEM the caller cannot pay.
 pub fn proc_execdata_notify<T: Transport + ?Sized>(
@@ -554,6 +564,8 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
 ///
 /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 #[inline(never)]
@@ -587,6 +599,8 @@ pub fn proc_uname<T: Transport + ?Sized>(
 /// Registers a server's name and version; needs the privileged host port.
 ///
 /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -629,6 +643,8 @@ pub fn proc_register_version<T: Transport + ?Sized>(
 ///
 /// Message 24011 (48 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn proc_reauthenticate<T: Transport + ?Sized>(
@@ -648,6 +664,8 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
 /// Says that `child` is a child of the caller.
 ///
 /// Message 24012 (48 bytes), reply 24112 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no task; EBUSY it is somebody's child.
@@ -682,6 +700,8 @@ pub fn proc_child<T: Transport + ?Sized>(
 /// Sets the caller's message port, and returns the old one.
 ///
 /// Message 24013 (48 bytes), reply 24113 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -718,6 +738,8 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
 ///
 /// Message 24014 (48 bytes), reply 24114 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no task.
 pub fn proc_reassign<T: Transport + ?Sized>(
@@ -751,6 +773,8 @@ pub fn proc_reassign<T: Transport + ?Sized>(
 /// Sets the owner, or clears it.
 ///
 /// Message 24015 (64 bytes), reply 24115 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -787,6 +811,8 @@ pub fn proc_setowner<T: Transport + ?Sized>(
 /// The caller's pid, its parent's, and whether its group is orphaned.
 ///
 /// Message 24016 (32 bytes), reply 24116 (96 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -827,6 +853,8 @@ pub fn proc_getpids<T: Transport + ?Sized>(
 ///
 /// Message 24017 (64 bytes), reply 24117 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_set_arg_locations<T: Transport + ?Sized>(
@@ -862,6 +890,8 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
 /// Where argv and envp are.
 ///
 /// Message 24018 (32 bytes), reply 24118 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -900,6 +930,8 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
 ///
 /// Message 24019 (48 bytes), reply 24119 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH; EINTR; ETIMEDOUT the deadline passed.
 pub fn proc_getmsgport<T: Transport + ?Sized>(
@@ -934,6 +966,8 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
 /// Waits for a child: pid, -1 any, 0 any of the group, below -1 any of that group.
 ///
 /// Message 24020 (64 bytes), reply 24120 (248 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -979,6 +1013,8 @@ pub fn proc_wait<T: Transport + ?Sized>(
 ///
 /// Message 24021 (48 bytes), reply 24121 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no thread.
 pub fn proc_dostop<T: Transport + ?Sized>(
@@ -1012,6 +1048,8 @@ pub fn proc_dostop<T: Transport + ?Sized>(
 /// Has proc receive exceptions on `msgport` and forward them with that state.
 ///
 /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL.
@@ -1054,6 +1092,8 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
 ///
 /// Message 24023 (64 bytes), reply 24123 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_mark_stop<T: Transport + ?Sized>(
@@ -1090,6 +1130,8 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
 ///
 /// Message 24024 (32 bytes), reply 24124 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_mark_cont<T: Transport + ?Sized>(
@@ -1121,6 +1163,8 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
 /// The caller ends with that status.
 ///
 /// Message 24025 (64 bytes), reply 24125 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process; EBUSY it has said so before.
@@ -1158,6 +1202,8 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
 ///
 /// Message 24026 (32 bytes), reply 24126 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_mark_exec<T: Transport + ?Sized>(
@@ -1190,6 +1236,8 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
 ///
 /// Message 24027 (32 bytes), reply 24127 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_mark_traced<T: Transport + ?Sized>(
@@ -1221,6 +1269,8 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
 /// Whether stopped children are told of.
 ///
 /// Message 24028 (48 bytes), reply 24128 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1255,6 +1305,8 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
 /// The task of a process, for its owner.
 ///
 /// Message 24029 (48 bytes), reply 24129 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not.
@@ -1291,6 +1343,8 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
 ///
 /// Message 24030 (48 bytes), reply 24130 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH.
 pub fn proc_task2pid<T: Transport + ?Sized>(
@@ -1325,6 +1379,8 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
 /// The process right of a task.
 ///
 /// Message 24031 (48 bytes), reply 24131 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH.
@@ -1361,6 +1417,8 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
 ///
 /// Message 24032 (32 bytes), reply 24132 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_proc2task<T: Transport + ?Sized>(
@@ -1393,6 +1451,8 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
 /// The process right of a pid, for its owner.
 ///
 /// Message 24033 (48 bytes), reply 24133 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not.
@@ -1428,6 +1488,8 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
 /// Facts about a process, as asked for with `flags`.
 ///
 /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1473,6 +1535,8 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
 ///
 /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -1508,6 +1572,8 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
 /// Environment of a process, each with its NUL.
 ///
 /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1545,6 +1611,8 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
 ///
 /// Message 24037 (32 bytes), reply 24137 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_make_login_coll<T: Transport + ?Sized>(
@@ -1576,6 +1644,8 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
 /// The login collection of a process.
 ///
 /// Message 24038 (48 bytes), reply 24138 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH.
@@ -1611,6 +1681,8 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
 /// The processes of a login collection.
 ///
 /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1648,6 +1720,8 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
 ///
 /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 #[inline(never)]
@@ -1683,6 +1757,8 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
 ///
 /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 #[inline(never)]
@@ -1717,6 +1793,8 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
 ///
 /// Message 24042 (32 bytes), reply 24142 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller leads a group.
 pub fn proc_setsid<T: Transport + ?Sized>(
@@ -1748,6 +1826,8 @@ pub fn proc_setsid<T: Transport + ?Sized>(
 /// The session of a process.
 ///
 /// Message 24043 (48 bytes), reply 24143 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH.
@@ -1783,6 +1863,8 @@ pub fn proc_getsid<T: Transport + ?Sized>(
 /// The groups of a session.
 ///
 /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1822,6 +1904,8 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
 ///
 /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
 #[inline(never)]
@@ -1858,6 +1942,8 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
 ///
 /// Message 24046 (32 bytes), reply 24146 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_getsidport<T: Transport + ?Sized>(
@@ -1890,6 +1976,8 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
 /// Puts a process into a group.
 ///
 /// Message 24047 (64 bytes), reply 24147 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not; EACCES the child has run exec.
@@ -1927,6 +2015,8 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
 ///
 /// Message 24048 (48 bytes), reply 24148 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH.
 pub fn proc_getpgrp<T: Transport + ?Sized>(
@@ -1961,6 +2051,8 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
 /// The processes of a group.
 ///
 /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1998,6 +2090,8 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
 ///
 /// Message 24050 (48 bytes), reply 24150 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// ESRCH; EOPNOTSUPP.
 pub fn proc_get_tty<T: Transport + ?Sized>(
@@ -2032,6 +2126,8 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
 /// How many port names a task has.
 ///
 /// Message 24051 (48 bytes), reply 24151 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH.
@@ -2068,6 +2164,8 @@ pub fn proc_getnports<T: Transport + ?Sized>(
 ///
 /// Message 24052 (48 bytes), reply 24152 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL no task.
 pub fn proc_set_init_task<T: Transport + ?Sized>(
@@ -2102,6 +2200,8 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
 ///
 /// Message 24053 (32 bytes), reply 24153 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 pub fn proc_mark_important<T: Transport + ?Sized>(
@@ -2133,6 +2233,8 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
 /// Whether it must.
 ///
 /// Message 24054 (32 bytes), reply 24154 (64 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2166,6 +2268,8 @@ pub fn proc_is_important<T: Transport + ?Sized>(
 /// Says where the program's code is.
 ///
 /// Message 24055 (64 bytes), reply 24155 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2202,6 +2306,8 @@ pub fn proc_set_code<T: Transport + ?Sized>(
 /// Where the program's code is.
 ///
 /// Message 24056 (32 bytes), reply 24156 (80 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2240,6 +2346,8 @@ pub fn proc_get_code<T: Transport + ?Sized>(
 ///
 /// Message 24057 (48 bytes), reply 24157 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
 pub fn proc_make_task_namespace<T: Transport + ?Sized>(
@@ -2273,6 +2381,8 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
 /// Says which file the program came from.
 ///
 /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2308,6 +2418,8 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
 /// Which file a process came from.
 ///
 /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ESRCH.
@@ -2345,6 +2457,8 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
 ///
 /// Message 24060 (48 bytes), reply 24160 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_set_entry<T: Transport + ?Sized>(
@@ -2379,6 +2493,8 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
 ///
 /// Message 24061 (32 bytes), reply 24161 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EINVAL no process.
 pub fn proc_get_entry<T: Transport + ?Sized>(
@@ -2411,6 +2527,8 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
 /// As proc_wait, with the options of waitid.
 ///
 /// Message 24062 (64 bytes), reply 24162 (248 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -2457,6 +2575,8 @@ pub fn proc_waitid<T: Transport + ?Sized>(
 ///
 /// Message 24063 (64 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
@@ -2483,6 +2603,8 @@ pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
 ///
 /// Message 24064 (32 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
@@ -2504,6 +2626,8 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
 /// Resources used by children that have ended.
 ///
 /// Message 24065 (32 bytes), reply 24165 (200 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2546,6 +2670,8 @@ pub trait ProcessServer {
     ///
     /// Message 24004 (32 bytes), reply 24104 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn proc_getprivports(
@@ -2558,6 +2684,8 @@ pub trait ProcessServer {
     ///
     /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
     fn proc_getallpids(
@@ -2569,6 +2697,8 @@ pub trait ProcessServer {
     /// Sets the default ports and integers for exec.
     ///
     /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2584,6 +2714,8 @@ pub trait ProcessServer {
     ///
     /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
     fn proc_getexecdata(
@@ -2595,6 +2727,8 @@ pub trait ProcessServer {
     /// Asks for exec_setexecdata whenever they change.
     ///
     /// Message 24008 (48 bytes), reply 24108 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -2609,6 +2743,8 @@ pub trait ProcessServer {
     ///
     /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_uname(&mut self, request: &Request<'_>) -> Result<ProcUnameReply, i32> {
@@ -2617,6 +2753,8 @@ pub trait ProcessServer {
     /// Registers a server's name and version; needs the privileged host port.
     ///
     /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2634,6 +2772,8 @@ pub trait ProcessServer {
     ///
     /// Message 24011 (48 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn proc_reauthenticate(
@@ -2647,6 +2787,8 @@ pub trait ProcessServer {
     ///
     /// Message 24012 (48 bytes), reply 24112 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no task; EBUSY it is somebody's child.
     fn proc_child(&mut self, request: &Request<'_>, child: Port) -> Result<(), i32> {
@@ -2655,6 +2797,8 @@ pub trait ProcessServer {
     /// Sets the caller's message port, and returns the old one.
     ///
     /// Message 24013 (48 bytes), reply 24113 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2670,6 +2814,8 @@ pub trait ProcessServer {
     ///
     /// Message 24014 (48 bytes), reply 24114 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no task.
     fn proc_reassign(
@@ -2682,6 +2828,8 @@ pub trait ProcessServer {
     /// Sets the owner, or clears it.
     ///
     /// Message 24015 (64 bytes), reply 24115 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2697,6 +2845,8 @@ pub trait ProcessServer {
     ///
     /// Message 24016 (32 bytes), reply 24116 (96 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_getpids(&mut self, request: &Request<'_>) -> Result<ProcGetpidsReply, i32> {
@@ -2705,6 +2855,8 @@ pub trait ProcessServer {
     /// Says where argv and envp are.
     ///
     /// Message 24017 (64 bytes), reply 24117 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2720,6 +2872,8 @@ pub trait ProcessServer {
     ///
     /// Message 24018 (32 bytes), reply 24118 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_get_arg_locations(
@@ -2731,6 +2885,8 @@ pub trait ProcessServer {
     /// The message port of a process; waits until it has one.
     ///
     /// Message 24019 (48 bytes), reply 24119 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; EINTR; ETIMEDOUT the deadline passed.
@@ -2745,6 +2901,8 @@ pub trait ProcessServer {
     /// Waits for a child: pid, -1 any, 0 any of the group, below -1 any of that group.
     ///
     /// Message 24020 (64 bytes), reply 24120 (248 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -2761,6 +2919,8 @@ pub trait ProcessServer {
     ///
     /// Message 24021 (48 bytes), reply 24121 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no thread.
     fn proc_dostop(
@@ -2773,6 +2933,8 @@ pub trait ProcessServer {
     /// Has proc receive exceptions on `msgport` and forward them with that state.
     ///
     /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL.
@@ -2790,6 +2952,8 @@ pub trait ProcessServer {
     ///
     /// Message 24023 (64 bytes), reply 24123 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_mark_stop(
@@ -2804,6 +2968,8 @@ pub trait ProcessServer {
     ///
     /// Message 24024 (32 bytes), reply 24124 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_mark_cont(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2812,6 +2978,8 @@ pub trait ProcessServer {
     /// The caller ends with that status.
     ///
     /// Message 24025 (64 bytes), reply 24125 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process; EBUSY it has said so before.
@@ -2827,6 +2995,8 @@ pub trait ProcessServer {
     ///
     /// Message 24026 (32 bytes), reply 24126 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_mark_exec(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2836,6 +3006,8 @@ pub trait ProcessServer {
     ///
     /// Message 24027 (32 bytes), reply 24127 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_mark_traced(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2844,6 +3016,8 @@ pub trait ProcessServer {
     /// Whether stopped children are told of.
     ///
     /// Message 24028 (48 bytes), reply 24128 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2858,6 +3032,8 @@ pub trait ProcessServer {
     ///
     /// Message 24029 (48 bytes), reply 24129 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH; EPERM the caller may not.
     fn proc_pid2task(
@@ -2870,6 +3046,8 @@ pub trait ProcessServer {
     /// The pid of a task.
     ///
     /// Message 24030 (48 bytes), reply 24130 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH.
@@ -2884,6 +3062,8 @@ pub trait ProcessServer {
     ///
     /// Message 24031 (48 bytes), reply 24131 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH.
     fn proc_task2proc(
@@ -2897,6 +3077,8 @@ pub trait ProcessServer {
     ///
     /// Message 24032 (32 bytes), reply 24132 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_proc2task(
@@ -2908,6 +3090,8 @@ pub trait ProcessServer {
     /// The process right of a pid, for its owner.
     ///
     /// Message 24033 (48 bytes), reply 24133 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; EPERM the caller may not.
@@ -2921,6 +3105,8 @@ pub trait ProcessServer {
     /// Facts about a process, as asked for with `flags`.
     ///
     /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2936,6 +3122,8 @@ pub trait ProcessServer {
     ///
     /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
     fn proc_getprocargs(
@@ -2948,6 +3136,8 @@ pub trait ProcessServer {
     /// Environment of a process, each with its NUL.
     ///
     /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2962,6 +3152,8 @@ pub trait ProcessServer {
     ///
     /// Message 24037 (32 bytes), reply 24137 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_make_login_coll(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -2970,6 +3162,8 @@ pub trait ProcessServer {
     /// The login collection of a process.
     ///
     /// Message 24038 (48 bytes), reply 24138 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH.
@@ -2984,6 +3178,8 @@ pub trait ProcessServer {
     ///
     /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
     fn proc_getloginpids(
@@ -2996,6 +3192,8 @@ pub trait ProcessServer {
     /// Sets the login name; needs root.
     ///
     /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -3010,6 +3208,8 @@ pub trait ProcessServer {
     ///
     /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_getlogin(
@@ -3022,6 +3222,8 @@ pub trait ProcessServer {
     ///
     /// Message 24042 (32 bytes), reply 24142 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller leads a group.
     fn proc_setsid(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -3030,6 +3232,8 @@ pub trait ProcessServer {
     /// The session of a process.
     ///
     /// Message 24043 (48 bytes), reply 24143 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH.
@@ -3044,6 +3248,8 @@ pub trait ProcessServer {
     ///
     /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
     fn proc_getsessionpgids(
@@ -3056,6 +3262,8 @@ pub trait ProcessServer {
     /// The processes of a session.
     ///
     /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -3070,6 +3278,8 @@ pub trait ProcessServer {
     ///
     /// Message 24046 (32 bytes), reply 24146 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_getsidport(
@@ -3081,6 +3291,8 @@ pub trait ProcessServer {
     /// Puts a process into a group.
     ///
     /// Message 24047 (64 bytes), reply 24147 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; EPERM the caller may not; EACCES the child has run exec.
@@ -3096,6 +3308,8 @@ pub trait ProcessServer {
     ///
     /// Message 24048 (48 bytes), reply 24148 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH.
     fn proc_getpgrp(
@@ -3108,6 +3322,8 @@ pub trait ProcessServer {
     /// The processes of a group.
     ///
     /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -3122,6 +3338,8 @@ pub trait ProcessServer {
     ///
     /// Message 24050 (48 bytes), reply 24150 (64 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// ESRCH; EOPNOTSUPP.
     fn proc_get_tty(
@@ -3134,6 +3352,8 @@ pub trait ProcessServer {
     /// How many port names a task has.
     ///
     /// Message 24051 (48 bytes), reply 24151 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH.
@@ -3148,6 +3368,8 @@ pub trait ProcessServer {
     ///
     /// Message 24052 (48 bytes), reply 24152 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no task.
     fn proc_set_init_task(
@@ -3161,6 +3383,8 @@ pub trait ProcessServer {
     ///
     /// Message 24053 (32 bytes), reply 24153 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn proc_mark_important(&mut self, request: &Request<'_>) -> Result<(), i32> {
@@ -3169,6 +3393,8 @@ pub trait ProcessServer {
     /// Whether it must.
     ///
     /// Message 24054 (32 bytes), reply 24154 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3181,6 +3407,8 @@ pub trait ProcessServer {
     /// Says where the program's code is.
     ///
     /// Message 24055 (64 bytes), reply 24155 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3196,6 +3424,8 @@ pub trait ProcessServer {
     ///
     /// Message 24056 (32 bytes), reply 24156 (80 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_get_code(&mut self, request: &Request<'_>) -> Result<ProcGetCodeReply, i32> {
@@ -3204,6 +3434,8 @@ pub trait ProcessServer {
     /// Begins a name space of tasks, whose new tasks are told of at `notify`.
     ///
     /// Message 24057 (48 bytes), reply 24157 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -3218,6 +3450,8 @@ pub trait ProcessServer {
     ///
     /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_set_exe(&mut self, request: &Request<'_>, path: &[u8]) -> Result<(), i32> {
@@ -3226,6 +3460,8 @@ pub trait ProcessServer {
     /// Which file a process came from.
     ///
     /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ESRCH.
@@ -3240,6 +3476,8 @@ pub trait ProcessServer {
     ///
     /// Message 24060 (48 bytes), reply 24160 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EINVAL no process.
     fn proc_set_entry(&mut self, request: &Request<'_>, entry: u64) -> Result<(), i32> {
@@ -3248,6 +3486,8 @@ pub trait ProcessServer {
     /// Where the program starts.
     ///
     /// Message 24061 (32 bytes), reply 24161 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3260,6 +3500,8 @@ pub trait ProcessServer {
     /// As proc_wait, with the options of waitid.
     ///
     /// Message 24062 (64 bytes), reply 24162 (248 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -3276,6 +3518,8 @@ pub trait ProcessServer {
     ///
     /// Message 24063 (64 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn proc_reauthenticate_reassign(
@@ -3290,6 +3534,8 @@ pub trait ProcessServer {
     ///
     /// Message 24064 (32 bytes), no reply.
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// none, nobody waits for an answer.
     fn proc_reauthenticate_complete(
@@ -3301,6 +3547,8 @@ pub trait ProcessServer {
     /// Resources used by children that have ended.
     ///
     /// Message 24065 (32 bytes), reply 24165 (200 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -4489,260 +4737,270 @@ pub fn dispatch_as<S: ProcessServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: ProcessServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::PROC_GETPRIVPORTS => {
-            let result = serve_proc_getprivports(server, &request, reply);
+            let result = serve_proc_getprivports(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETALLPIDS => {
-            let result = serve_proc_getallpids(server, &request, reply);
+            let result = serve_proc_getallpids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETEXECDATA => {
-            let result = serve_proc_setexecdata(server, &request, reply);
+            let result = serve_proc_setexecdata(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETEXECDATA => {
-            let result = serve_proc_getexecdata(server, &request, reply);
+            let result = serve_proc_getexecdata(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_EXECDATA_NOTIFY => {
-            let result = serve_proc_execdata_notify(server, &request, reply);
+            let result = serve_proc_execdata_notify(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_UNAME => {
-            let result = serve_proc_uname(server, &request, reply);
+            let result = serve_proc_uname(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_REGISTER_VERSION => {
-            let result = serve_proc_register_version(server, &request, reply);
+            let result = serve_proc_register_version(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_REAUTHENTICATE => {
-            match serve_proc_reauthenticate(server, &request) {
+            match serve_proc_reauthenticate(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::PROC_CHILD => {
-            let result = serve_proc_child(server, &request, reply);
+            let result = serve_proc_child(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETMSGPORT => {
-            let result = serve_proc_setmsgport(server, &request, reply);
+            let result = serve_proc_setmsgport(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_REASSIGN => {
-            let result = serve_proc_reassign(server, &request, reply);
+            let result = serve_proc_reassign(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETOWNER => {
-            let result = serve_proc_setowner(server, &request, reply);
+            let result = serve_proc_setowner(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPIDS => {
-            let result = serve_proc_getpids(server, &request, reply);
+            let result = serve_proc_getpids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SET_ARG_LOCATIONS => {
-            let result = serve_proc_set_arg_locations(server, &request, reply);
+            let result = serve_proc_set_arg_locations(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GET_ARG_LOCATIONS => {
-            let result = serve_proc_get_arg_locations(server, &request, reply);
+            let result = serve_proc_get_arg_locations(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETMSGPORT => {
-            let result = serve_proc_getmsgport(server, &request, reply);
+            let result = serve_proc_getmsgport(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_WAIT => {
-            let result = serve_proc_wait(server, &request, reply);
+            let result = serve_proc_wait(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_DOSTOP => {
-            let result = serve_proc_dostop(server, &request, reply);
+            let result = serve_proc_dostop(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_HANDLE_EXCEPTIONS => {
-            let result = serve_proc_handle_exceptions(server, &request, reply);
+            let result = serve_proc_handle_exceptions(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_STOP => {
-            let result = serve_proc_mark_stop(server, &request, reply);
+            let result = serve_proc_mark_stop(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_CONT => {
-            let result = serve_proc_mark_cont(server, &request, reply);
+            let result = serve_proc_mark_cont(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_EXIT => {
-            let result = serve_proc_mark_exit(server, &request, reply);
+            let result = serve_proc_mark_exit(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_EXEC => {
-            let result = serve_proc_mark_exec(server, &request, reply);
+            let result = serve_proc_mark_exec(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_TRACED => {
-            let result = serve_proc_mark_traced(server, &request, reply);
+            let result = serve_proc_mark_traced(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MOD_STOPCHILD => {
-            let result = serve_proc_mod_stopchild(server, &request, reply);
+            let result = serve_proc_mod_stopchild(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_PID2TASK => {
-            let result = serve_proc_pid2task(server, &request, reply);
+            let result = serve_proc_pid2task(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_TASK2PID => {
-            let result = serve_proc_task2pid(server, &request, reply);
+            let result = serve_proc_task2pid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_TASK2PROC => {
-            let result = serve_proc_task2proc(server, &request, reply);
+            let result = serve_proc_task2proc(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_PROC2TASK => {
-            let result = serve_proc_proc2task(server, &request, reply);
+            let result = serve_proc_proc2task(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_PID2PROC => {
-            let result = serve_proc_pid2proc(server, &request, reply);
+            let result = serve_proc_pid2proc(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPROCINFO => {
-            let result = serve_proc_getprocinfo(server, &request, reply);
+            let result = serve_proc_getprocinfo(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPROCARGS => {
-            let result = serve_proc_getprocargs(server, &request, reply);
+            let result = serve_proc_getprocargs(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPROCENV => {
-            let result = serve_proc_getprocenv(server, &request, reply);
+            let result = serve_proc_getprocenv(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MAKE_LOGIN_COLL => {
-            let result = serve_proc_make_login_coll(server, &request, reply);
+            let result = serve_proc_make_login_coll(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETLOGINID => {
-            let result = serve_proc_getloginid(server, &request, reply);
+            let result = serve_proc_getloginid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETLOGINPIDS => {
-            let result = serve_proc_getloginpids(server, &request, reply);
+            let result = serve_proc_getloginpids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETLOGIN => {
-            let result = serve_proc_setlogin(server, &request, reply);
+            let result = serve_proc_setlogin(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETLOGIN => {
-            let result = serve_proc_getlogin(server, &request, reply);
+            let result = serve_proc_getlogin(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETSID => {
-            let result = serve_proc_setsid(server, &request, reply);
+            let result = serve_proc_setsid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETSID => {
-            let result = serve_proc_getsid(server, &request, reply);
+            let result = serve_proc_getsid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETSESSIONPGIDS => {
-            let result = serve_proc_getsessionpgids(server, &request, reply);
+            let result = serve_proc_getsessionpgids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETSESSIONPIDS => {
-            let result = serve_proc_getsessionpids(server, &request, reply);
+            let result = serve_proc_getsessionpids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETSIDPORT => {
-            let result = serve_proc_getsidport(server, &request, reply);
+            let result = serve_proc_getsidport(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SETPGRP => {
-            let result = serve_proc_setpgrp(server, &request, reply);
+            let result = serve_proc_setpgrp(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPGRP => {
-            let result = serve_proc_getpgrp(server, &request, reply);
+            let result = serve_proc_getpgrp(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETPGRPPIDS => {
-            let result = serve_proc_getpgrppids(server, &request, reply);
+            let result = serve_proc_getpgrppids(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GET_TTY => {
-            let result = serve_proc_get_tty(server, &request, reply);
+            let result = serve_proc_get_tty(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GETNPORTS => {
-            let result = serve_proc_getnports(server, &request, reply);
+            let result = serve_proc_getnports(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SET_INIT_TASK => {
-            let result = serve_proc_set_init_task(server, &request, reply);
+            let result = serve_proc_set_init_task(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MARK_IMPORTANT => {
-            let result = serve_proc_mark_important(server, &request, reply);
+            let result = serve_proc_mark_important(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_IS_IMPORTANT => {
-            let result = serve_proc_is_important(server, &request, reply);
+            let result = serve_proc_is_important(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SET_CODE => {
-            let result = serve_proc_set_code(server, &request, reply);
+            let result = serve_proc_set_code(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GET_CODE => {
-            let result = serve_proc_get_code(server, &request, reply);
+            let result = serve_proc_get_code(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_MAKE_TASK_NAMESPACE => {
-            let result = serve_proc_make_task_namespace(server, &request, reply);
+            let result = serve_proc_make_task_namespace(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SET_EXE => {
-            let result = serve_proc_set_exe(server, &request, reply);
+            let result = serve_proc_set_exe(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GET_EXE => {
-            let result = serve_proc_get_exe(server, &request, reply);
+            let result = serve_proc_get_exe(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_SET_ENTRY => {
-            let result = serve_proc_set_entry(server, &request, reply);
+            let result = serve_proc_set_entry(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_GET_ENTRY => {
-            let result = serve_proc_get_entry(server, &request, reply);
+            let result = serve_proc_get_entry(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_WAITID => {
-            let result = serve_proc_waitid(server, &request, reply);
+            let result = serve_proc_waitid(server, request, reply);
             request.outcome(result, reply)
         }
         id::PROC_REAUTHENTICATE_REASSIGN => {
-            match serve_proc_reauthenticate_reassign(server, &request) {
+            match serve_proc_reauthenticate_reassign(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::PROC_REAUTHENTICATE_COMPLETE => {
-            match serve_proc_reauthenticate_complete(server, &request) {
+            match serve_proc_reauthenticate_complete(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }
         }
         id::PROC_GETCHILDREN_RUSAGE => {
-            let result = serve_proc_getchildren_rusage(server, &request, reply);
+            let result = serve_proc_getchildren_rusage(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

@@ -45,6 +45,8 @@ pub struct StartupAuthinitReply {
 ///
 /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 #[inline(never)]
@@ -85,6 +87,8 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
 /// Asks for startup_dosync before shutdown.
 ///
 /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -127,6 +131,8 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
 ///
 /// Message 29002 (64 bytes), reply 29102 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 pub fn startup_reboot<T: Transport + ?Sized>(
@@ -162,6 +168,8 @@ pub fn startup_reboot<T: Transport + ?Sized>(
 /// The process server has started; it gets startup's task, auth and the privileged ports.
 ///
 /// Message 29003 (48 bytes), reply 29103 (112 bytes).
+///
+/// The caller's account pays, up to the offer.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -206,6 +214,8 @@ pub fn startup_procinit<T: Transport + ?Sized>(
 ///
 /// Message 29004 (48 bytes), reply 29104 (64 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EPERM the caller may not.
 pub fn startup_authinit<T: Transport + ?Sized>(
@@ -247,6 +257,8 @@ pub trait StartupServer {
     ///
     /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn startup_essential_task(
@@ -264,6 +276,8 @@ pub trait StartupServer {
     ///
     /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn startup_request_notification(
@@ -277,6 +291,8 @@ pub trait StartupServer {
     /// Restarts or halts the machine.
     ///
     /// Message 29002 (64 bytes), reply 29102 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -292,6 +308,8 @@ pub trait StartupServer {
     ///
     /// Message 29003 (48 bytes), reply 29103 (112 bytes).
     ///
+    /// The caller's account pays, up to the offer.
+    ///
     /// # Errors
     /// EPERM the caller may not.
     fn startup_procinit(
@@ -305,6 +323,8 @@ pub trait StartupServer {
     /// The auth server has started; it gets its process right.
     ///
     /// Message 29004 (48 bytes), reply 29104 (64 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -448,26 +468,36 @@ pub fn dispatch_as<S: StartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: StartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::STARTUP_ESSENTIAL_TASK => {
-            let result = serve_startup_essential_task(server, &request, reply);
+            let result = serve_startup_essential_task(server, request, reply);
             request.outcome(result, reply)
         }
         id::STARTUP_REQUEST_NOTIFICATION => {
-            let result = serve_startup_request_notification(server, &request, reply);
+            let result = serve_startup_request_notification(server, request, reply);
             request.outcome(result, reply)
         }
         id::STARTUP_REBOOT => {
-            let result = serve_startup_reboot(server, &request, reply);
+            let result = serve_startup_reboot(server, request, reply);
             request.outcome(result, reply)
         }
         id::STARTUP_PROCINIT => {
-            let result = serve_startup_procinit(server, &request, reply);
+            let result = serve_startup_procinit(server, request, reply);
             request.outcome(result, reply)
         }
         id::STARTUP_AUTHINIT => {
-            let result = serve_startup_authinit(server, &request, reply);
+            let result = serve_startup_authinit(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

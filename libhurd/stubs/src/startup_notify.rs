@@ -19,6 +19,8 @@ pub mod id {
 ///
 /// Message 29500 (32 bytes), reply 29600 (48 bytes).
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// EIO.
 pub fn startup_dosync<T: Transport + ?Sized>(
@@ -56,6 +58,8 @@ pub trait StartupNotifyServer {
     /// The machine is going down: write everything to disk now.
     ///
     /// Message 29500 (32 bytes), reply 29600 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// EIO.
@@ -103,10 +107,20 @@ pub fn dispatch_as<S: StartupNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: StartupNotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::STARTUP_DOSYNC => {
-            let result = serve_startup_dosync(server, &request, reply);
+            let result = serve_startup_dosync(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,

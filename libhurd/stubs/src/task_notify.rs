@@ -19,6 +19,8 @@ pub mod id {
 ///
 /// Message 4400 (64 bytes), no reply.
 ///
+/// The caller's account pays, up to the offer.
+///
 /// # Errors
 /// none, nobody waits for an answer.
 pub fn mach_notify_new_task<T: Transport + ?Sized>(
@@ -46,6 +48,8 @@ pub trait TaskNotifyServer {
     /// `task` was made by `parent`.
     ///
     /// Message 4400 (64 bytes), no reply.
+    ///
+    /// The caller's account pays, up to the offer.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -98,10 +102,20 @@ pub fn dispatch_as<S: TaskNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    let Some(request) = Request::new(mode, request) else { return Outcome::NotMine };
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
+    }
+}
+/// As [`dispatch`], of a request of which its receiver may know what was offered.
+pub fn dispatch_request<S: TaskNotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
         id::MACH_NOTIFY_NEW_TASK => {
-            match serve_mach_notify_new_task(server, &request) {
+            match serve_mach_notify_new_task(server, request) {
                 Ok(()) => Outcome::NoReply,
                 Err(code) => request.error(code, reply),
             }

@@ -3,6 +3,212 @@
 //! Structs that interfaces share.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{PortName, Value};
+/// One cache of the kernel's allocator: objects of one size.
+///
+/// `cache_info_t`: 120 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CacheInfo {
+    /// At byte 0.
+    pub flags: i32,
+    /// At byte 8.
+    pub cpu_pool_size: u64,
+    /// At byte 16.
+    pub obj_size: u64,
+    /// At byte 24.
+    pub align: u64,
+    /// At byte 32.
+    pub buf_size: u64,
+    /// At byte 40.
+    pub slab_size: u64,
+    /// At byte 48.
+    pub bufs_per_slab: u64,
+    /// At byte 56.
+    pub nr_objs: u64,
+    /// At byte 64.
+    pub nr_bufs: u64,
+    /// At byte 72.
+    pub nr_slabs: u64,
+    /// At byte 80.
+    pub nr_free_slabs: u64,
+    /// At byte 88.
+    pub name: [u8; 32],
+}
+impl Value for CacheInfo {
+    const SIZE: usize = 120;
+    const ZERO: Self = Self {
+        flags: <i32 as Value>::ZERO,
+        cpu_pool_size: <u64 as Value>::ZERO,
+        obj_size: <u64 as Value>::ZERO,
+        align: <u64 as Value>::ZERO,
+        buf_size: <u64 as Value>::ZERO,
+        slab_size: <u64 as Value>::ZERO,
+        bufs_per_slab: <u64 as Value>::ZERO,
+        nr_objs: <u64 as Value>::ZERO,
+        nr_bufs: <u64 as Value>::ZERO,
+        nr_slabs: <u64 as Value>::ZERO,
+        nr_free_slabs: <u64 as Value>::ZERO,
+        name: <[u8; 32] as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            flags: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            cpu_pool_size: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            obj_size: <u64>::load(bytes.get(16..).unwrap_or(&[])),
+            align: <u64>::load(bytes.get(24..).unwrap_or(&[])),
+            buf_size: <u64>::load(bytes.get(32..).unwrap_or(&[])),
+            slab_size: <u64>::load(bytes.get(40..).unwrap_or(&[])),
+            bufs_per_slab: <u64>::load(bytes.get(48..).unwrap_or(&[])),
+            nr_objs: <u64>::load(bytes.get(56..).unwrap_or(&[])),
+            nr_bufs: <u64>::load(bytes.get(64..).unwrap_or(&[])),
+            nr_slabs: <u64>::load(bytes.get(72..).unwrap_or(&[])),
+            nr_free_slabs: <u64>::load(bytes.get(80..).unwrap_or(&[])),
+            name: <[u8; 32]>::load(bytes.get(88..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.flags.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.cpu_pool_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.obj_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.align.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.buf_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.slab_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.bufs_per_slab.store(place);
+        }
+        if let Some(place) = bytes.get_mut(56..) {
+            self.nr_objs.store(place);
+        }
+        if let Some(place) = bytes.get_mut(64..) {
+            self.nr_bufs.store(place);
+        }
+        if let Some(place) = bytes.get_mut(72..) {
+            self.nr_slabs.store(place);
+        }
+        if let Some(place) = bytes.get_mut(80..) {
+            self.nr_free_slabs.store(place);
+        }
+        if let Some(place) = bytes.get_mut(88..) {
+            self.name.store(place);
+        }
+    }
+}
+/// The paging space there is.
+///
+/// `default_pager_info_t`: 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DefaultPagerInfo {
+    /// At byte 0.
+    pub dpi_total_space: u64,
+    /// At byte 8.
+    pub dpi_free_space: u64,
+    /// At byte 16.
+    pub dpi_page_size: u64,
+}
+impl Value for DefaultPagerInfo {
+    const SIZE: usize = 24;
+    const ZERO: Self = Self {
+        dpi_total_space: <u64 as Value>::ZERO,
+        dpi_free_space: <u64 as Value>::ZERO,
+        dpi_page_size: <u64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            dpi_total_space: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            dpi_free_space: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            dpi_page_size: <u64>::load(bytes.get(16..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.dpi_total_space.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.dpi_free_space.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.dpi_page_size.store(place);
+        }
+    }
+}
+/// An object, told by an address of the pager's, and the paging space it takes.
+///
+/// `default_pager_object_t`: 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DefaultPagerObject {
+    /// At byte 0.
+    pub dpo_object: u64,
+    /// At byte 8.
+    pub dpo_size: u64,
+}
+impl Value for DefaultPagerObject {
+    const SIZE: usize = 16;
+    const ZERO: Self = Self {
+        dpo_object: <u64 as Value>::ZERO,
+        dpo_size: <u64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            dpo_object: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            dpo_size: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.dpo_object.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.dpo_size.store(place);
+        }
+    }
+}
+/// A page, told by its offset in the object.
+///
+/// `default_pager_page_t`: 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DefaultPagerPage {
+    /// At byte 0.
+    pub dpp_offset: u64,
+}
+impl Value for DefaultPagerPage {
+    const SIZE: usize = 8;
+    const ZERO: Self = Self {
+        dpp_offset: <u64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            dpp_offset: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.dpp_offset.store(place);
+        }
+    }
+}
 /// A lock on a range of a file; length 0 means to the end.
 ///
 /// `flock_t`: 32 bytes.
@@ -166,6 +372,33 @@ impl Value for FsysStatfsbuf {
         }
         if let Some(place) = bytes.get_mut(96..) {
             self.f_spare.store(place);
+        }
+    }
+}
+/// One bucket of a hash table of the kernel.
+///
+/// `hash_info_bucket_t`: 4 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HashInfoBucket {
+    /// At byte 0.
+    pub hib_count: u32,
+}
+impl Value for HashInfoBucket {
+    const SIZE: usize = 4;
+    const ZERO: Self = Self {
+        hib_count: <u32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            hib_count: <u32>::load(bytes.get(0..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.hib_count.store(place);
         }
     }
 }
@@ -419,6 +652,89 @@ impl Value for MachPortStatus {
         }
     }
 }
+/// A date and time: months from 0, years from 1900, days of the week from Sunday 0, days of the year from 0.
+///
+/// `rtc_time_t`: 36 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RtcTime {
+    /// At byte 0.
+    pub tm_sec: i32,
+    /// At byte 4.
+    pub tm_min: i32,
+    /// At byte 8.
+    pub tm_hour: i32,
+    /// At byte 12.
+    pub tm_mday: i32,
+    /// At byte 16.
+    pub tm_mon: i32,
+    /// At byte 20.
+    pub tm_year: i32,
+    /// At byte 24.
+    pub tm_wday: i32,
+    /// At byte 28.
+    pub tm_yday: i32,
+    /// At byte 32.
+    pub tm_isdst: i32,
+}
+impl Value for RtcTime {
+    const SIZE: usize = 36;
+    const ZERO: Self = Self {
+        tm_sec: <i32 as Value>::ZERO,
+        tm_min: <i32 as Value>::ZERO,
+        tm_hour: <i32 as Value>::ZERO,
+        tm_mday: <i32 as Value>::ZERO,
+        tm_mon: <i32 as Value>::ZERO,
+        tm_year: <i32 as Value>::ZERO,
+        tm_wday: <i32 as Value>::ZERO,
+        tm_yday: <i32 as Value>::ZERO,
+        tm_isdst: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            tm_sec: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            tm_min: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            tm_hour: <i32>::load(bytes.get(8..).unwrap_or(&[])),
+            tm_mday: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            tm_mon: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            tm_year: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            tm_wday: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            tm_yday: <i32>::load(bytes.get(28..).unwrap_or(&[])),
+            tm_isdst: <i32>::load(bytes.get(32..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.tm_sec.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.tm_min.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.tm_hour.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.tm_mday.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.tm_mon.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.tm_year.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.tm_wday.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.tm_yday.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.tm_isdst.store(place);
+        }
+    }
+}
 /// Resources used by a process.
 ///
 /// `rusage_t`: 144 bytes.
@@ -565,6 +881,96 @@ impl Value for Rusage {
         }
     }
 }
+/// A route. Addresses in network byte order, mtu and window in bytes, irtt in ms.
+///
+/// `srtentry_t`: 40 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Srtentry {
+    /// At byte 0.
+    pub rt_dest: u32,
+    /// At byte 4.
+    pub rt_mask: u32,
+    /// At byte 8.
+    pub rt_gateway: u32,
+    /// At byte 12.
+    pub rt_flags: i32,
+    /// At byte 16.
+    pub rt_metric: i32,
+    /// At byte 20.
+    pub rt_mtu: i32,
+    /// At byte 24.
+    pub rt_window: i32,
+    /// At byte 28.
+    pub rt_irtt: i32,
+    /// At byte 32.
+    pub rt_tos: i32,
+    /// At byte 36.
+    pub rt_class: i32,
+}
+impl Value for Srtentry {
+    const SIZE: usize = 40;
+    const ZERO: Self = Self {
+        rt_dest: <u32 as Value>::ZERO,
+        rt_mask: <u32 as Value>::ZERO,
+        rt_gateway: <u32 as Value>::ZERO,
+        rt_flags: <i32 as Value>::ZERO,
+        rt_metric: <i32 as Value>::ZERO,
+        rt_mtu: <i32 as Value>::ZERO,
+        rt_window: <i32 as Value>::ZERO,
+        rt_irtt: <i32 as Value>::ZERO,
+        rt_tos: <i32 as Value>::ZERO,
+        rt_class: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            rt_dest: <u32>::load(bytes.get(0..).unwrap_or(&[])),
+            rt_mask: <u32>::load(bytes.get(4..).unwrap_or(&[])),
+            rt_gateway: <u32>::load(bytes.get(8..).unwrap_or(&[])),
+            rt_flags: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            rt_metric: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            rt_mtu: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            rt_window: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            rt_irtt: <i32>::load(bytes.get(28..).unwrap_or(&[])),
+            rt_tos: <i32>::load(bytes.get(32..).unwrap_or(&[])),
+            rt_class: <i32>::load(bytes.get(36..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.rt_dest.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.rt_mask.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.rt_gateway.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.rt_flags.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.rt_metric.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.rt_mtu.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.rt_window.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.rt_irtt.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.rt_tos.store(place);
+        }
+        if let Some(place) = bytes.get_mut(36..) {
+            self.rt_class.store(place);
+        }
+    }
+}
 ///
 /// `time_value64_t`: 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -662,6 +1068,393 @@ impl Value for Timespec {
         }
         if let Some(place) = bytes.get_mut(8..) {
             self.tv_nsec.store(place);
+        }
+    }
+}
+/// One memory object.
+///
+/// `vm_object_info_t`: 96 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VmObjectInfo {
+    /// At byte 0.
+    pub voi_object: u64,
+    /// At byte 8.
+    pub voi_pagesize: u64,
+    /// At byte 16.
+    pub voi_size: u64,
+    /// At byte 24.
+    pub voi_ref_count: u32,
+    /// At byte 28.
+    pub voi_resident_page_count: u32,
+    /// At byte 32.
+    pub voi_absent_count: u32,
+    /// At byte 40.
+    pub voi_copy: u64,
+    /// At byte 48.
+    pub voi_shadow: u64,
+    /// At byte 56.
+    pub voi_shadow_offset: u64,
+    /// At byte 64.
+    pub voi_paging_offset: u64,
+    /// At byte 72.
+    pub voi_copy_strategy: i32,
+    /// At byte 80.
+    pub voi_last_alloc: u64,
+    /// At byte 88.
+    pub voi_paging_in_progress: u32,
+    /// At byte 92.
+    pub voi_state: u32,
+}
+impl Value for VmObjectInfo {
+    const SIZE: usize = 96;
+    const ZERO: Self = Self {
+        voi_object: <u64 as Value>::ZERO,
+        voi_pagesize: <u64 as Value>::ZERO,
+        voi_size: <u64 as Value>::ZERO,
+        voi_ref_count: <u32 as Value>::ZERO,
+        voi_resident_page_count: <u32 as Value>::ZERO,
+        voi_absent_count: <u32 as Value>::ZERO,
+        voi_copy: <u64 as Value>::ZERO,
+        voi_shadow: <u64 as Value>::ZERO,
+        voi_shadow_offset: <u64 as Value>::ZERO,
+        voi_paging_offset: <u64 as Value>::ZERO,
+        voi_copy_strategy: <i32 as Value>::ZERO,
+        voi_last_alloc: <u64 as Value>::ZERO,
+        voi_paging_in_progress: <u32 as Value>::ZERO,
+        voi_state: <u32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            voi_object: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            voi_pagesize: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            voi_size: <u64>::load(bytes.get(16..).unwrap_or(&[])),
+            voi_ref_count: <u32>::load(bytes.get(24..).unwrap_or(&[])),
+            voi_resident_page_count: <u32>::load(bytes.get(28..).unwrap_or(&[])),
+            voi_absent_count: <u32>::load(bytes.get(32..).unwrap_or(&[])),
+            voi_copy: <u64>::load(bytes.get(40..).unwrap_or(&[])),
+            voi_shadow: <u64>::load(bytes.get(48..).unwrap_or(&[])),
+            voi_shadow_offset: <u64>::load(bytes.get(56..).unwrap_or(&[])),
+            voi_paging_offset: <u64>::load(bytes.get(64..).unwrap_or(&[])),
+            voi_copy_strategy: <i32>::load(bytes.get(72..).unwrap_or(&[])),
+            voi_last_alloc: <u64>::load(bytes.get(80..).unwrap_or(&[])),
+            voi_paging_in_progress: <u32>::load(bytes.get(88..).unwrap_or(&[])),
+            voi_state: <u32>::load(bytes.get(92..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.voi_object.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.voi_pagesize.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.voi_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.voi_ref_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.voi_resident_page_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.voi_absent_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.voi_copy.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.voi_shadow.store(place);
+        }
+        if let Some(place) = bytes.get_mut(56..) {
+            self.voi_shadow_offset.store(place);
+        }
+        if let Some(place) = bytes.get_mut(64..) {
+            self.voi_paging_offset.store(place);
+        }
+        if let Some(place) = bytes.get_mut(72..) {
+            self.voi_copy_strategy.store(place);
+        }
+        if let Some(place) = bytes.get_mut(80..) {
+            self.voi_last_alloc.store(place);
+        }
+        if let Some(place) = bytes.get_mut(88..) {
+            self.voi_paging_in_progress.store(place);
+        }
+        if let Some(place) = bytes.get_mut(92..) {
+            self.voi_state.store(place);
+        }
+    }
+}
+/// One page of an object. The physical address is an address of the machine, cut to a word of it.
+///
+/// `vm_page_info_t`: 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VmPageInfo {
+    /// At byte 0.
+    pub vpi_offset: u64,
+    /// At byte 8.
+    pub vpi_phys_addr: u64,
+    /// At byte 16.
+    pub vpi_wire_count: u32,
+    /// At byte 20.
+    pub vpi_page_lock: i32,
+    /// At byte 24.
+    pub vpi_unlock_request: i32,
+    /// At byte 28.
+    pub vpi_state: u32,
+}
+impl Value for VmPageInfo {
+    const SIZE: usize = 32;
+    const ZERO: Self = Self {
+        vpi_offset: <u64 as Value>::ZERO,
+        vpi_phys_addr: <u64 as Value>::ZERO,
+        vpi_wire_count: <u32 as Value>::ZERO,
+        vpi_page_lock: <i32 as Value>::ZERO,
+        vpi_unlock_request: <i32 as Value>::ZERO,
+        vpi_state: <u32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            vpi_offset: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            vpi_phys_addr: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            vpi_wire_count: <u32>::load(bytes.get(16..).unwrap_or(&[])),
+            vpi_page_lock: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            vpi_unlock_request: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            vpi_state: <u32>::load(bytes.get(28..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.vpi_offset.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.vpi_phys_addr.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.vpi_wire_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.vpi_page_lock.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.vpi_unlock_request.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.vpi_state.store(place);
+        }
+    }
+}
+/// One page of an object, with a physical address of 64 bits.
+///
+/// `vm_page_phys_info_t`: 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VmPagePhysInfo {
+    /// At byte 0.
+    pub vpi_offset: u64,
+    /// At byte 8.
+    pub vpi_phys_addr: u64,
+    /// At byte 16.
+    pub vpi_wire_count: u32,
+    /// At byte 20.
+    pub vpi_page_lock: i32,
+    /// At byte 24.
+    pub vpi_unlock_request: i32,
+    /// At byte 28.
+    pub vpi_state: u32,
+}
+impl Value for VmPagePhysInfo {
+    const SIZE: usize = 32;
+    const ZERO: Self = Self {
+        vpi_offset: <u64 as Value>::ZERO,
+        vpi_phys_addr: <u64 as Value>::ZERO,
+        vpi_wire_count: <u32 as Value>::ZERO,
+        vpi_page_lock: <i32 as Value>::ZERO,
+        vpi_unlock_request: <i32 as Value>::ZERO,
+        vpi_state: <u32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            vpi_offset: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            vpi_phys_addr: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            vpi_wire_count: <u32>::load(bytes.get(16..).unwrap_or(&[])),
+            vpi_page_lock: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            vpi_unlock_request: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            vpi_state: <u32>::load(bytes.get(28..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.vpi_offset.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.vpi_phys_addr.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.vpi_wire_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.vpi_page_lock.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.vpi_unlock_request.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.vpi_state.store(place);
+        }
+    }
+}
+/// One entry of an address map. Objects are told by their address in the kernel.
+///
+/// `vm_region_info_t`: 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VmRegionInfo {
+    /// At byte 0.
+    pub vri_start: u64,
+    /// At byte 8.
+    pub vri_end: u64,
+    /// At byte 16.
+    pub vri_protection: i32,
+    /// At byte 20.
+    pub vri_max_protection: i32,
+    /// At byte 24.
+    pub vri_inheritance: i32,
+    /// At byte 28.
+    pub vri_wired_count: u32,
+    /// At byte 32.
+    pub vri_user_wired_count: u32,
+    /// At byte 40.
+    pub vri_object: u64,
+    /// At byte 48.
+    pub vri_offset: u64,
+    /// At byte 56.
+    pub vri_needs_copy: i32,
+    /// At byte 60.
+    pub vri_sharing: u32,
+}
+impl Value for VmRegionInfo {
+    const SIZE: usize = 64;
+    const ZERO: Self = Self {
+        vri_start: <u64 as Value>::ZERO,
+        vri_end: <u64 as Value>::ZERO,
+        vri_protection: <i32 as Value>::ZERO,
+        vri_max_protection: <i32 as Value>::ZERO,
+        vri_inheritance: <i32 as Value>::ZERO,
+        vri_wired_count: <u32 as Value>::ZERO,
+        vri_user_wired_count: <u32 as Value>::ZERO,
+        vri_object: <u64 as Value>::ZERO,
+        vri_offset: <u64 as Value>::ZERO,
+        vri_needs_copy: <i32 as Value>::ZERO,
+        vri_sharing: <u32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            vri_start: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            vri_end: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            vri_protection: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            vri_max_protection: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            vri_inheritance: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            vri_wired_count: <u32>::load(bytes.get(28..).unwrap_or(&[])),
+            vri_user_wired_count: <u32>::load(bytes.get(32..).unwrap_or(&[])),
+            vri_object: <u64>::load(bytes.get(40..).unwrap_or(&[])),
+            vri_offset: <u64>::load(bytes.get(48..).unwrap_or(&[])),
+            vri_needs_copy: <i32>::load(bytes.get(56..).unwrap_or(&[])),
+            vri_sharing: <u32>::load(bytes.get(60..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.vri_start.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.vri_end.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.vri_protection.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.vri_max_protection.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.vri_inheritance.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.vri_wired_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.vri_user_wired_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.vri_object.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.vri_offset.store(place);
+        }
+        if let Some(place) = bytes.get_mut(56..) {
+            self.vri_needs_copy.store(place);
+        }
+        if let Some(place) = bytes.get_mut(60..) {
+            self.vri_sharing.store(place);
+        }
+    }
+}
+/// A window's size: rows, columns, width and height in pixels.
+///
+/// `winsize_t`: 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Winsize {
+    /// At byte 0.
+    pub ws_row: u16,
+    /// At byte 2.
+    pub ws_col: u16,
+    /// At byte 4.
+    pub ws_xpixel: u16,
+    /// At byte 6.
+    pub ws_ypixel: u16,
+}
+impl Value for Winsize {
+    const SIZE: usize = 8;
+    const ZERO: Self = Self {
+        ws_row: <u16 as Value>::ZERO,
+        ws_col: <u16 as Value>::ZERO,
+        ws_xpixel: <u16 as Value>::ZERO,
+        ws_ypixel: <u16 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            ws_row: <u16>::load(bytes.get(0..).unwrap_or(&[])),
+            ws_col: <u16>::load(bytes.get(2..).unwrap_or(&[])),
+            ws_xpixel: <u16>::load(bytes.get(4..).unwrap_or(&[])),
+            ws_ypixel: <u16>::load(bytes.get(6..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.ws_row.store(place);
+        }
+        if let Some(place) = bytes.get_mut(2..) {
+            self.ws_col.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.ws_xpixel.store(place);
+        }
+        if let Some(place) = bytes.get_mut(6..) {
+            self.ws_ypixel.store(place);
         }
     }
 }

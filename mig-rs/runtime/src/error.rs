@@ -2,9 +2,9 @@
 
 use core::fmt;
 use drover_abi::returns::{
-    DROVER_DEADLOCK, DROVER_LOCK_HELD, DROVER_OWNER_DIED, KERN_RESOURCE_SHORTAGE, KERN_TIMEDOUT,
-    MACH_RCV_TIMED_OUT, MACH_SEND_TIMED_OUT, MIG_ARRAY_TOO_LARGE, MIG_DESTROY_REQUEST, MIG_SERVER_DIED,
-    MIG_TYPE_ERROR,
+    DROVER_DEADLOCK, DROVER_LOCK_HELD, DROVER_OFFER_REFUSED, DROVER_OWNER_DIED, KERN_RESOURCE_SHORTAGE,
+    KERN_TIMEDOUT, MACH_RCV_TIMED_OUT, MACH_SEND_TIMED_OUT, MIG_ARRAY_TOO_LARGE, MIG_DESTROY_REQUEST,
+    MIG_SERVER_DIED, MIG_TYPE_ERROR,
 };
 
 use crate::{Bad, Overflow};
@@ -20,7 +20,8 @@ pub enum RpcError {
     /// The server died, or dropped the call without a reply.
     ServerDied,
     /// What was offered did not suffice: `KERN_RESOURCE_SHORTAGE` for a ceiling or an account's limit, `KERN_TIMEDOUT` or
-    /// a transport time-out for the deadline, and the refusals of Drover's wait and lock rules.
+    /// a transport time-out for the deadline, `DROVER_OFFER_REFUSED` for an offer outside the interface's bounds, and the
+    /// refusals of Drover's wait and lock rules.
     Ceiling(i32),
     /// The routine's own answer (`kern_return_t` or a Hurd errno).
     Routine(i32),
@@ -49,6 +50,7 @@ impl RpcError {
             | KERN_TIMEDOUT
             | DROVER_LOCK_HELD
             | DROVER_DEADLOCK
+            | DROVER_OFFER_REFUSED
             | DROVER_OWNER_DIED => Self::Ceiling(code),
             _ => Self::Routine(code),
         }

@@ -5,6 +5,7 @@
 //!   whatever bytes arrive.
 //! * [`RpcError`] says whose failure it was: transport, interface, a dead server, a ceiling, or the routine itself.
 //! * [`Request`] and [`Outcome`] are the server's half.
+//! * [`Bounds`] is what an interface says of offers; [`offer!`] checks constant ones when the program is compiled.
 //!
 //! Deliberately absent: allocation, traps and every other kind of `unsafe`, and memory that is out of line: an [`Ool`] is
 //! an address and a count, plain data, which only a user-space library may turn into memory.
@@ -15,10 +16,12 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod bounds;
 mod buffer;
 mod decode;
 mod encode;
 mod error;
+mod loan;
 mod port;
 mod server;
 #[cfg(test)]
@@ -27,10 +30,12 @@ mod transport;
 mod value;
 
 pub use array::{Array, Bounded, Data, FixedStr, Ool, OutData, Ports};
+pub use bounds::{Bounds, Offer, Offered, Retain};
 pub use buffer::Buffer;
 pub use decode::{Bad, Decoder, Shape};
 pub use encode::{Encoder, Overflow};
 pub use error::RpcError;
+pub use loan::{Loan, Memory};
 pub use port::{Port, PortName};
 pub use server::{Mode, Outcome, Request, write_error};
 pub use transport::Transport;

@@ -5,7 +5,7 @@ use drover_abi::returns::{MIG_BAD_ID, MIG_NO_REPLY};
 use zerocopy::FromBytes;
 
 use crate::port::received;
-use crate::{Bad, Decoder, Encoder, Overflow, Port, PortName, Shape};
+use crate::{Bad, Bounds, Decoder, Encoder, Offer, Overflow, Port, PortName, Retain, Shape};
 
 /// Who looks at the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Request<'m> {
     pub header: Header,
     /// Who looks at it.
     pub mode: Mode,
+    /// What was offered for it.
+    pub offer: Offer,
     message: &'m [u8],
 }
 
@@ -43,7 +45,23 @@ impl<'m> Request<'m> {
     #[must_use]
     pub fn new(mode: Mode, message: &'m [u8]) -> Option<Self> {
         let (header, _) = Header::read_from_prefix(message).ok()?;
-        Some(Self { header, mode, message })
+        Some(Self { header, mode, offer: Offer::Unknown, message })
+    }
+
+    /// The same request, of which it is known what was offered.
+    #[must_use]
+    pub const fn with_offer(mut self, offer: Offer) -> Self {
+        self.offer = offer;
+        self
+    }
+
+    /// Judges the offer by the interface. For generated code.
+    ///
+    /// # Errors
+    /// `DROVER_OFFER_REFUSED`: it is out of bounds.
+    #[inline]
+    pub fn admit(&self, bounds: &Bounds) -> Result<Retain, i32> {
+        bounds.admit(self.offer)
     }
 
     /// The protected payload or the name of the receive right in a received request; the destination's name in a raw one.

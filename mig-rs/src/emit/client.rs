@@ -74,6 +74,9 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
         let _ = writeln!(out, "encoder_.{call}?;");
     }
     let _ = writeln!(out, "let size_ = encoder_.finish(id::{}, {remote}, {local})?;", shout(&routine.name));
+    if routine.donation.is_some() {
+        let _ = writeln!(out, "let donation = &{}.attenuate(donation);", super::donation::bounds(routine));
+    }
     let Some(reply) = &routine.reply else {
         out.push_str("transport.send(message_, size_, donation).map_err(RpcError::from_transport)\n}\n");
         return;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{Elem, Prim};
 
 /// Words that a Rust identifier cannot be, and names that generated functions use themselves.
-const RESERVED: [&str; 66] = [
+const RESERVED: [&str; 69] = [
     "as",
     "async",
     "await",
@@ -64,6 +64,9 @@ const RESERVED: [&str; 66] = [
     "id",
     "dispatch",
     "dispatch_raw",
+    "retain",
+    "offer",
+    "retain_",
     "server_",
     "this_",
     "buffer_",

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::items::{decode, encode_result, hex, max, server_type};
+use super::items::{decode, elem_of, encode_result, hex, max, server_type};
 use super::rust::{camel, ident, shout};
 use super::{items_of, reply_name, routine_doc, shape};
 use crate::layout::word;
-use crate::model::{Role, Routine, Subsystem};
+use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
 
 pub(super) fn server_parameters(routine: &Routine, types: Option<&str>) -> Vec<(String, String)> {
     let mut list = Vec::new();
@@ -14,14 +14,38 @@ pub(super) fn server_parameters(routine: &Routine, types: Option<&str>) -> Vec<(
         let name = ident(&argument.name);
         match argument.role {
             Role::ReplyPort { server: true, .. } => list.push((name, "Port".into())),
-            Role::In | Role::InOut => list.push((name, server_type(&argument.wire, types))),
+            Role::In | Role::InOut => list.push((name, argument_type(argument, types))),
             _ => {}
         }
         if argument.count_in_out {
             list.push((ident(&format!("{}_count", argument.name)), "u32".into()));
         }
     }
+    if retains(routine) {
+        list.push(("retain".into(), "Retain".into()));
+    }
     list
+}
+
+/// The method may retain something of the caller's, and says so.
+fn retains(routine: &Routine) -> bool {
+    routine.donation.is_some_and(|d| d.retains() > 0)
+}
+
+fn argument_type(argument: &Argument, types: Option<&str>) -> String {
+    if argument.transfer == Transfer::Loan {
+        return format!("Loan<'_, {}>", elem_of(&argument.wire, types));
+    }
+    server_type(&argument.wire, types)
+}
+
+fn decode_argument(argument: &Argument, types: Option<&str>) -> String {
+    let value = decode(&argument.wire, false, types);
+    match (argument.transfer, argument.wire.placement) {
+        (Transfer::Loan, Placement::OutOfLine) => format!("Loan::of_memory({value})"),
+        (Transfer::Loan, _) => format!("Loan::new({value})"),
+        _ => value,
+    }
 }
 
 pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str>) {
@@ -57,7 +81,9 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str
          dispatch_as(server, Mode::Raw, request, reply)\n}}\n\
          /// As [`dispatch`], in the given mode.\n\
          pub fn dispatch_as<S: {name} + ?Sized>(server: &mut S, mode: Mode, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         let Some(request) = Request::new(mode, request) else {{ return Outcome::NotMine }};\n\
+         match Request::new(mode, request) {{ Some(request) => dispatch_request(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
+         /// As [`dispatch`], of a request of which its receiver may know what was offered.\n\
+         pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
          match request.header.id {{"
     );
     for routine in &subsystem.routines {
@@ -66,12 +92,12 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str
         if routine.reply.is_some() {
             let _ = writeln!(
                 out,
-                "id::{constant} => {{ let result = {function}(server, &request, reply); request.outcome(result, reply) }}"
+                "id::{constant} => {{ let result = {function}(server, request, reply); request.outcome(result, reply) }}"
             );
         } else {
             let _ = writeln!(
                 out,
-                "id::{constant} => match {function}(server, &request) {{ Ok(()) => Outcome::NoReply, Err(code) => request.error(code, reply) }},"
+                "id::{constant} => match {function}(server, request) {{ Ok(()) => Outcome::NoReply, Err(code) => request.error(code, reply) }},"
             );
         }
     }
@@ -108,10 +134,14 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
                 argument.wire.number.max(max(&argument.wire))
             );
         } else {
-            let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode(&item.wire, false, types));
+            let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode_argument(argument, types));
         }
     }
     out.push_str("decoder_.end()?;\n");
+    if routine.donation.is_some() {
+        let name = if retains(routine) { "retain_" } else { "_" };
+        let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
+    }
     let mut arguments = String::new();
     for argument in &routine.arguments {
         match argument.role {
@@ -124,6 +154,9 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
         if argument.count_in_out {
             let _ = write!(arguments, ", {}", ident(&format!("{}_count", argument.name)));
         }
+    }
+    if retains(routine) {
+        arguments.push_str(", retain_");
     }
     let call = format!("server_.{}(this_{arguments})", ident(&routine.name));
     let Some(reply) = &routine.reply else {

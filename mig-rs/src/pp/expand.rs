@@ -35,7 +35,7 @@ impl Preprocessor<'_> {
                         out.push(token);
                         continue;
                     }
-                    match collect(&mut work, parameters) {
+                    match collect(&mut work, parameters, definition.variadic) {
                         Ok(arguments) => arguments,
                         Err(message) => {
                             let mut d =
@@ -115,12 +115,17 @@ impl Preprocessor<'_> {
 }
 
 /// Takes `( argument , ... )` off the work list.
-fn collect(work: &mut Vec<Token>, parameters: &[Rc<str>]) -> Result<HashMap<Rc<str>, Vec<Token>>, String> {
+fn collect(
+    work: &mut Vec<Token>,
+    parameters: &[Rc<str>],
+    variadic: bool,
+) -> Result<HashMap<Rc<str>, Vec<Token>>, String> {
     work.pop();
     let (mut depth, mut list, mut current) = (0usize, Vec::new(), Vec::new());
     loop {
         let token = work.pop().ok_or("the arguments have no end; add )")?;
-        if depth == 0 && (token.is(')') || token.is(',')) {
+        let takes_rest = variadic && list.len() + 1 == parameters.len();
+        if depth == 0 && (token.is(')') || (token.is(',') && !takes_rest)) {
             list.push(std::mem::take(&mut current));
             if token.is(')') {
                 break;
@@ -136,6 +141,9 @@ fn collect(work: &mut Vec<Token>, parameters: &[Rc<str>]) -> Result<HashMap<Rc<s
     }
     if parameters.is_empty() && list.len() == 1 && list[0].is_empty() {
         list.clear();
+    }
+    if variadic && list.len() + 1 == parameters.len() {
+        list.push(Vec::new());
     }
     if list.len() != parameters.len() {
         return Err(format!("{} arguments for {} parameters", list.len(), parameters.len()));

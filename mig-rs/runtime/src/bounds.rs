@@ -1,0 +1,278 @@
+//! Offers against what an interface says: defaults, bounds, and what may be retained.
+//!
+//! A routine whose `.defs` speaks of donations has its [`Bounds`] as a constant in the generated module `offer`. An offer that
+//! is a constant is checked when the program is compiled, with [`offer!`](crate::offer) or [`Bounds::check`] in a constant:
+//!
+//! ```
+//! use mig_runtime::{Bounds, Donation, offer};
+//! const READ: Bounds = Bounds {
+//!     default: Donation::ALL.cpu(1_000_000),
+//!     least: Bounds::NOTHING.cpu(50_000),
+//!     most: Donation::ALL.cpu(20_000_000),
+//! };
+//! let offer: &Donation = offer!(READ, cpu_ns: 5_000_000, frames: 16);
+//! assert_eq!((offer.cpu_ns, offer.frames), (5_000_000, 16));
+//! assert_eq!(offer!(READ).cpu_ns, 1_000_000);
+//! ```
+//!
+//! More than the interface allows does not compile:
+//!
+//! ```compile_fail,E0080
+//! # use mig_runtime::{Bounds, Donation, offer};
+//! # const READ: Bounds = Bounds { default: Donation::ALL, least: Bounds::NOTHING.cpu(50_000), most: Donation::ALL.cpu(20_000_000) };
+//! let offer = offer!(READ, cpu_ns: 20_000_001);
+//! ```
+//!
+//! and neither does less than it needs:
+//!
+//! ```compile_fail,E0080
+//! # use mig_runtime::{Bounds, Donation, offer};
+//! # const READ: Bounds = Bounds { default: Donation::ALL, least: Bounds::NOTHING.cpu(50_000), most: Donation::ALL.cpu(20_000_000) };
+//! const OFFER: Donation = READ.check(Donation::ALL.cpu(49_999));
+//! ```
+//!
+//! An offer made at run time is checked by the server's side, before the method runs, if the server knows what was offered.
+
+use drover_abi::returns::DROVER_OFFER_REFUSED;
+
+use crate::Donation;
+
+/// What an interface says of the offers to one routine. Units are those of [`Donation`], but `deadline_ns` is a time from now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// What is offered if the caller has no better idea.
+    pub default: Donation,
+    /// Less is refused.
+    pub least: Donation,
+    /// More is refused. `u64::MAX`: no bound.
+    pub most: Donation,
+}
+
+/// What the way from the caller to the method may have used of an offer: a server does not hold it against the caller.
+const WAY_CPU_NS: u64 = 100_000;
+/// As [`WAY_CPU_NS`], in frames: the request, the stack and their page tables.
+const WAY_FRAMES: u64 = 8;
+
+impl Bounds {
+    /// Nothing is offered.
+    pub const NOTHING: Donation =
+        Donation { cpu_ns: 0, frames: 0, io: 0, deadline_ns: 0, depth: 0, accept: 0, retain: 0, reserved: 0 };
+
+    /// The default offer. Its deadline, which is relative, is left out: see [`Bounds::default_at`].
+    #[must_use]
+    pub const fn default_offer(&self) -> Donation {
+        self.default.deadline(u64::MAX)
+    }
+
+    /// The default offer of a call that is made `now_ns` after boot.
+    #[must_use]
+    pub const fn default_at(&self, now_ns: u64) -> Donation {
+        self.default.deadline(now_ns.saturating_add(self.default.deadline_ns))
+    }
+
+    /// `offer`, if it is within the bounds; for constants. `u64::MAX` ("all that remains") is within all upper bounds:
+    /// the stub offers what the interface allows instead. Of the deadline it is only checked that there is one if there must be,
+    /// because a constant cannot say when.
+    ///
+    /// # Panics
+    /// If it is not: in a constant, this is an error when the program is compiled.
+    #[must_use]
+    pub const fn check(&self, offer: Donation) -> Donation {
+        let (least, most) = (&self.least, &self.most);
+        assert!(offer.cpu_ns >= least.cpu_ns, "the offer of cpu is below what the interface needs");
+        assert!(within(offer.cpu_ns, most.cpu_ns), "the offer of cpu is above what the interface allows");
+        assert!(offer.frames >= least.frames, "the offer of frames is below what the interface needs");
+        assert!(within(offer.frames, most.frames), "the offer of frames is above what the interface allows");
+        assert!(offer.io >= least.io, "the offer of io is below what the interface needs");
+        assert!(within(offer.io, most.io), "the offer of io is above what the interface allows");
+        assert!(offer.depth >= least.depth, "the offer of depth is below what the interface needs");
+        assert!(within(offer.depth, most.depth), "the offer of depth is above what the interface allows");
+        assert!(offer.accept >= least.accept, "the offer of accept is below what the interface needs");
+        assert!(within(offer.accept, most.accept), "the offer of accept is above what the interface allows");
+        assert!(offer.retain >= least.retain, "the offer of retain is below what the interface needs");
+        assert!(within(offer.retain, most.retain), "the offer of retain is above what the interface allows");
+        assert!(
+            most.deadline_ns == u64::MAX || offer.deadline_ns != u64::MAX,
+            "the interface wants a deadline"
+        );
+        offer
+    }
+
+    /// The offer as a stub makes it: "all that remains" becomes what the interface allows.
+    #[must_use]
+    #[inline]
+    pub const fn attenuate(&self, offer: &Donation) -> Donation {
+        const fn of(offered: u64, most: u64) -> u64 {
+            if offered == u64::MAX { most } else { offered }
+        }
+        Donation {
+            cpu_ns: of(offer.cpu_ns, self.most.cpu_ns),
+            frames: of(offer.frames, self.most.frames),
+            io: of(offer.io, self.most.io),
+            deadline_ns: offer.deadline_ns,
+            depth: of(offer.depth, self.most.depth),
+            accept: of(offer.accept, self.most.accept),
+            retain: of(offer.retain, self.most.retain),
+            reserved: offer.reserved,
+        }
+    }
+
+    /// Whether a server must know the offer to judge it. What may be retained is capped, not judged.
+    #[must_use]
+    #[inline]
+    pub const fn judges(&self) -> bool {
+        let (least, most) = (&self.least, &self.most);
+        least.cpu_ns | least.frames | least.io | least.deadline_ns | least.depth | least.accept != 0
+            || most.cpu_ns & most.frames & most.io & most.deadline_ns & most.depth & most.accept != u64::MAX
+    }
+
+    /// Whether a server serves a call with this offer.
+    #[must_use]
+    pub const fn admits(&self, offered: &Offered) -> bool {
+        let (least, most, left) = (&self.least, &self.most, &offered.remaining);
+        let time = match left.deadline_ns {
+            u64::MAX => u64::MAX,
+            at => at.saturating_sub(offered.now_ns),
+        };
+        left.cpu_ns.saturating_add(WAY_CPU_NS) >= least.cpu_ns
+            && left.frames.saturating_add(WAY_FRAMES) >= least.frames
+            && left.io >= least.io
+            && left.depth >= least.depth
+            && left.accept >= least.accept
+            && time.saturating_add(WAY_CPU_NS) >= least.deadline_ns
+            && within(left.cpu_ns, most.cpu_ns)
+            && within(left.frames, most.frames)
+            && within(left.io, most.io)
+            && within(left.depth, most.depth)
+            && within(left.accept, most.accept)
+            && time <= most.deadline_ns
+    }
+
+    /// The server's half of the check, and what the server may retain. For generated code.
+    ///
+    /// # Errors
+    /// `DROVER_OFFER_REFUSED`: the offer is known and out of bounds.
+    #[inline]
+    pub fn admit(&self, offer: Offer) -> Result<Retain, i32> {
+        let offered = match offer {
+            Offer::Known(offered) => Some(offered),
+            Offer::Ask(ask) if self.judges() => ask(),
+            _ => None,
+        };
+        let Some(offered) = offered else { return Ok(Retain { frames: self.most.retain }) };
+        if !self.admits(&offered) {
+            return Err(DROVER_OFFER_REFUSED);
+        }
+        Ok(Retain { frames: self.most.retain.min(offered.remaining.retain) })
+    }
+}
+
+/// "All that remains" is within every bound.
+const fn within(offered: u64, most: u64) -> bool {
+    offered <= most || offered == u64::MAX
+}
+
+/// A constant offer to a routine: the interface's default with the given fields changed, checked when the program is
+/// compiled. `offer!(fs::offer::DIR_LOOKUP, cpu_ns: 5_000_000, frames: 16)` is a `&'static Donation`.
+#[macro_export]
+macro_rules! offer {
+    ($bounds:expr $(, $field:ident : $value:expr)* $(,)?) => {
+        const {
+            #[allow(clippy::needless_update, reason = "all fields may be given")]
+            &$bounds.check($crate::Donation { $($field: $value,)* ..$bounds.default_offer() })
+        }
+    };
+}
+
+/// What remains of the offer of the call that is being served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// What remains of each ceiling.
+    pub remaining: Donation,
+    /// Now, ns since boot.
+    pub now_ns: u64,
+}
+
+/// How a server learns the offer of the call that it serves.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Offer {
+    /// Not at all: the request came by a message port, or its receiver does not care.
+    #[default]
+    Unknown,
+    /// It has been told.
+    Known(Offered),
+    /// By asking, which is done only if the interface has bounds.
+    Ask(fn() -> Option<Offered>),
+}
+
+/// The right to retain so much of the caller's after the reply, in a session. Only methods whose interface says `retain` get one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Retain {
+    frames: u64,
+}
+
+impl Retain {
+    /// Frames.
+    #[must_use]
+    pub const fn frames(&self) -> u64 {
+        self.frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        default: Donation { deadline_ns: 500, ..Donation::ALL.cpu(1_000_000) },
+        least: Bounds::NOTHING.cpu(500_000).frames(20),
+        most: Donation { retain: 4, deadline_ns: 1_000_000, ..Donation::ALL.cpu(2_000_000) },
+    };
+
+    fn offered(cpu: u64, frames: u64, deadline: u64) -> Offered {
+        Offered { remaining: Donation::ALL.cpu(cpu).frames(frames).deadline(deadline), now_ns: 1000 }
+    }
+
+    #[test]
+    fn servers_refuse_what_is_out_of_bounds() {
+        for (offer, fine) in [
+            (offered(1_000_000, 20, 2000), true),
+            (offered(400_000, 12, 2000), true),
+            (offered(399_999, 12, 2000), false),
+            (offered(1_000_000, 11, 2000), false),
+            (offered(2_000_001, 20, 2000), false),
+            (offered(u64::MAX, 20, 2000), true),
+            (offered(1_000_000, 20, 1_001_000), true),
+            (offered(1_000_000, 20, 1_001_001), false),
+            (offered(1_000_000, 20, u64::MAX), false),
+        ] {
+            assert_eq!(BOUNDS.admits(&offer), fine, "{offer:?}");
+            let known = BOUNDS.admit(Offer::Known(offer));
+            assert_eq!(known, if fine { Ok(Retain { frames: 4 }) } else { Err(DROVER_OFFER_REFUSED) });
+        }
+    }
+
+    #[test]
+    fn an_offer_is_asked_for_only_if_it_is_judged() {
+        assert!(BOUNDS.judges());
+        let only_retain = Bounds {
+            default: Donation::ALL,
+            least: Bounds::NOTHING,
+            most: Donation { retain: 3, ..Donation::ALL },
+        };
+        assert!(!only_retain.judges());
+        let ask = Offer::Ask(|| panic!("asked"));
+        assert_eq!(only_retain.admit(ask).map(|r| r.frames()), Ok(3));
+        assert_eq!(BOUNDS.admit(Offer::Ask(|| None)).map(|r| r.frames()), Ok(4));
+        assert!(BOUNDS.admit(Offer::Ask(|| Some(offered(1, 0, 0)))).is_err());
+    }
+
+    #[test]
+    fn stubs_turn_all_into_what_is_allowed() {
+        let offer = BOUNDS.attenuate(&Donation::ALL.frames(7));
+        assert_eq!((offer.cpu_ns, offer.frames, offer.retain), (2_000_000, 7, 4));
+        assert_eq!(BOUNDS.attenuate(&Donation::ALL.cpu(9_000_000)).cpu_ns, 9_000_000);
+        assert_eq!(BOUNDS.default_at(1000).deadline_ns, 1500);
+        assert_eq!(BOUNDS.default_offer().deadline_ns, u64::MAX);
+    }
+}
