@@ -83,6 +83,7 @@ impl<M: Machine> Kernel<M> {
         if sums.frames + u64::from(self.free_frames) != total {
             report(format_args!("frames: {} charged + {} free != {total}", sums.frames, self.free_frames));
         }
+        self.check_translations(report);
         let elapsed = self.charged_until.saturating_sub(self.boot_ns);
         if self.charged_ns + self.idle_ns != elapsed {
             report(format_args!("time: {} charged + {} idle != {elapsed}", self.charged_ns, self.idle_ns));

@@ -11,6 +11,7 @@ use crate::object::{Kind, Ref};
 use crate::port::Port;
 use crate::task::Task;
 use crate::thread::Thread;
+use crate::user::{TRANSLATIONS, Translation};
 
 /// Why an operation did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct Kernel<M> {
     pub(crate) console_reader: Ref<Thread>,
     /// Threads that wait on words, by hash of the word's address.
     pub(crate) words: [Ref<Thread>; WORD_BUCKETS],
+    /// The last translations of user addresses.
+    pub(crate) translations: [Translation; TRANSLATIONS],
     /// Until when the current thread may run.
     pub(crate) quantum_end: u64,
     /// When CPU time was last charged.
@@ -202,6 +205,7 @@ impl<M: Machine> Kernel<M> {
             dying: Ref::NONE,
             console_reader: Ref::NONE,
             words: [Ref::NONE; WORD_BUCKETS],
+            translations: [Translation::default(); TRANSLATIONS],
             quantum_end: 0,
             charged_until: now,
             idle_ns: 0,

@@ -222,6 +222,7 @@ impl<M: Machine> Kernel<M> {
         let old = self.words(table)[at];
         self.set_word(table, at, leaf(frame, prot));
         if old != 0 {
+            self.forget_translation(root, address);
             self.flush_page(task, address);
         }
         Ok(made)
@@ -266,6 +267,7 @@ impl<M: Machine> Kernel<M> {
         }
         let frame = target(self.words(path[0])[index(address, 0)])?;
         let mut empty = self.set_word(path[0], index(address, 0), 0);
+        self.forget_translation(path[ROOT_LEVEL as usize], address & !(PAGE - 1));
         for level in 1..=ROOT_LEVEL {
             if !empty || in_windows(address) {
                 break;
@@ -356,6 +358,7 @@ impl<M: Machine> Kernel<M> {
             {
                 let table = self.tables_path(root, address);
                 self.set_word(table, index(address, 0), leaf(frame, old & prot));
+                self.forget_translation(root, address & !(PAGE - 1));
                 self.flush_page(task, address);
             }
             at = address + PAGE;

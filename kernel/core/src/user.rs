@@ -2,11 +2,13 @@
 //!
 //! A page that is missing or protected is resolved as if the task had touched it (charged likewise), or the access fails with the fault's error.
 //! Bytes before the failing page have been copied then; callers treat the target as garbage.
+//! The last few translations are kept ([`Translation`]); one is forgotten when the page's entry changes or goes.
 //! Deliberately absent: pointers, and copies of unbounded length.
 
 use drover_abi::returns::{KERN_INVALID_ADDRESS, KERN_INVALID_ARGUMENT};
-use drover_abi::vm::VM_MAX_ADDRESS;
+use drover_abi::vm::{VM_MAX_ADDRESS, VM_PROT_WRITE};
 
+use crate::check::Report;
 use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::{Frame, Machine};
@@ -16,6 +18,25 @@ use crate::task::Task;
 
 /// Longest copy in one go, bytes.
 pub const COPY_MAX: u64 = 4 << 20;
+
+/// Translations that are kept.
+pub(crate) const TRANSLATIONS: usize = 16;
+
+/// Where a page of a space was found: what a walk of the tables would find again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Translation {
+    /// The page's address; 1 more than that, so that 0 is none.
+    tag: u64,
+    root: Frame,
+    frame: Frame,
+    /// The user may write.
+    writable: bool,
+}
+
+/// Where the translation of a page is kept: neighbouring pages and the windows of different calls go apart.
+const fn place(page: u64, root: Frame) -> usize {
+    ((page >> 12) ^ (page >> 33) ^ root as u64) as usize % TRANSLATIONS
+}
 
 /// A piece of user memory within one page: (address, length).
 fn piece(address: u64, left: u64) -> u64 {
@@ -35,15 +56,53 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// As [`Kernel::fault`].
+    #[inline]
     pub(crate) fn user_frame(
         &mut self,
         task: Ref<Task>,
         address: u64,
         access: Access,
     ) -> Result<Frame, Stop> {
-        match self.page_lookup(self.get(task).root_table, address) {
-            Some((frame, prot)) if prot & access.prot() != 0 => Ok(frame),
-            _ => self.fault_frame(task, address, access),
+        let root = self.get(task).root_table;
+        let page = address & !(PAGE - 1);
+        let known = &self.translations[place(page, root)];
+        if known.tag == page + 1 && known.root == root && (known.writable || access == Access::Read) {
+            return Ok(known.frame);
+        }
+        self.user_frame_walk(task, page, access)
+    }
+
+    #[inline(never)]
+    fn user_frame_walk(&mut self, task: Ref<Task>, page: u64, access: Access) -> Result<Frame, Stop> {
+        let root = self.get(task).root_table;
+        match self.page_lookup(root, page) {
+            Some((frame, prot)) if prot & access.prot() != 0 => {
+                self.translations[place(page, root)] =
+                    Translation { tag: page + 1, root, frame, writable: prot & VM_PROT_WRITE != 0 };
+                Ok(frame)
+            }
+            _ => self.fault_frame(task, page, access),
+        }
+    }
+
+    /// The entry of a page was changed or removed.
+    #[inline]
+    pub(crate) fn forget_translation(&mut self, root: Frame, page: u64) {
+        let known = &mut self.translations[place(page, root)];
+        if known.tag == page + 1 && known.root == root {
+            *known = Translation::default();
+        }
+    }
+
+    /// Checks that walks of the tables find what is kept.
+    pub(crate) fn check_translations(&self, report: &mut Report<'_>) {
+        for known in self.translations.iter().filter(|known| known.tag != 0) {
+            let found = self.page_lookup(known.root, known.tag - 1);
+            if !found.is_some_and(|(frame, prot)| {
+                frame == known.frame && (!known.writable || prot & VM_PROT_WRITE != 0)
+            }) {
+                report(format_args!("translation of {:#x} is kept as {:#x}", known.tag - 1, known.frame));
+            }
         }
     }
 
@@ -51,8 +110,19 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// As [`Kernel::fault`].
+    #[inline]
     pub fn copyin(&mut self, task: Ref<Task>, address: u64, bytes: &mut [u8]) -> Result<(), Stop> {
         check(address, bytes.len() as u64)?;
+        let (at, len) = ((address % PAGE) as usize, bytes.len());
+        if len != 0 && len <= PAGE as usize - at {
+            let frame = self.user_frame(task, address, Access::Read)?;
+            bytes.copy_from_slice(&self.machine.page(frame).0[at..at + len]);
+            return Ok(());
+        }
+        self.copyin_pages(task, address, bytes)
+    }
+
+    fn copyin_pages(&mut self, task: Ref<Task>, address: u64, bytes: &mut [u8]) -> Result<(), Stop> {
         let mut done = 0;
         while done < bytes.len() {
             let from = address + done as u64;
@@ -69,8 +139,19 @@ impl<M: Machine> Kernel<M> {
     ///
     /// # Errors
     /// As [`Kernel::fault`].
+    #[inline]
     pub fn copyout(&mut self, task: Ref<Task>, address: u64, bytes: &[u8]) -> Result<(), Stop> {
         check(address, bytes.len() as u64)?;
+        let (at, len) = ((address % PAGE) as usize, bytes.len());
+        if len != 0 && len <= PAGE as usize - at {
+            let frame = self.user_frame(task, address, Access::Write)?;
+            self.machine.page_mut(frame).0[at..at + len].copy_from_slice(bytes);
+            return Ok(());
+        }
+        self.copyout_pages(task, address, bytes)
+    }
+
+    fn copyout_pages(&mut self, task: Ref<Task>, address: u64, bytes: &[u8]) -> Result<(), Stop> {
         let mut done = 0;
         while done < bytes.len() {
             let to = address + done as u64;

@@ -149,6 +149,7 @@ impl<M: Machine> Kernel<M> {
         budget: &mut u32,
     ) -> Result<(), Stop> {
         let task = self.get(act).task;
+        let root = self.get(task).root_table;
         let few = *budget > BATCH - FLUSH_EACH;
         let mut at = 0;
         while self.info(directory).flags != 0
@@ -168,6 +169,7 @@ impl<M: Machine> Kernel<M> {
                 *budget -= 1;
                 let Some(frame) = target(self.words(table)[i]) else { break };
                 self.set_word(table, i, 0);
+                self.forget_translation(root, address + ((at as u64) << 21) + ((i as u64) << 12));
                 if self.info(frame).kind == FrameKind::Window as u8 {
                     self.window_frame_free(act, frame);
                 }
