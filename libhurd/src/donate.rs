@@ -4,9 +4,11 @@ use core::ops::Deref;
 use core::time::Duration;
 
 use drover_abi::PAGE_SIZE;
-use mig_runtime::Donation;
+use mig_runtime::{Donation, Offered};
 
 use crate::clock::{Deadline, nanos};
+use crate::local::Local;
+use crate::{syscall, world};
 
 /// A donation under construction. Goes wherever a `&Donation` is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,15 @@ impl Deref for Offer {
     fn deref(&self) -> &Donation {
         &self.0
     }
+}
+
+/// What remains of the offer of the call that runs here, by which interfaces judge it. `None` outside a call, and in worlds without ceilings.
+#[must_use]
+pub fn offered() -> Option<Offered> {
+    if !Local::current().in_call() || !world::current().has_ceilings() {
+        return None;
+    }
+    syscall::call_info().map(|info| Offered { remaining: info.remaining, now_ns: info.now_ns })
 }
 
 #[cfg(test)]

@@ -460,7 +460,13 @@ macro_rules! dispatch {
     ($request:expr, $reply:expr, $($interface:ident => $server:expr),+ $(,)?) => {
         'served: {
             $(
-                let outcome = $crate::stubs::$interface::dispatch($server, $request, $reply);
+                let outcome = match $crate::mig::Request::new($crate::mig::Mode::Received, $request) {
+                    Some(request) => {
+                        let request = request.with_offer($crate::mig::Offer::Ask($crate::donate::offered));
+                        $crate::stubs::$interface::dispatch_request($server, &request, $reply)
+                    }
+                    None => $crate::mig::Outcome::NotMine,
+                };
                 if outcome != $crate::mig::Outcome::NotMine {
                     break 'served outcome;
                 }

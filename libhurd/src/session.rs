@@ -6,9 +6,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use drover_abi::returns::{KERN_FAILURE, KERN_RESOURCE_SHORTAGE};
+use drover_abi::returns::{KERN_FAILURE, KERN_NO_ACCESS, KERN_RESOURCE_SHORTAGE};
 use hurd_stubs::account;
-use mig_runtime::PortName;
+use mig_runtime::{PortName, Retain};
 
 use crate::cleanup::{Held, hold};
 use crate::local::Local;
@@ -36,11 +36,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of the client that the running call is made for. Its donation must allow to retain that much.
+    /// A session of the client that the running call is made for. The interface must allow to retain that much (`retain` comes with the
+    /// method's arguments), and so must the client's donation.
     ///
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE`: the client has less, or does not allow it. `KERN_FAILURE` outside a call.
-    pub fn of_caller(limits: Limits) -> Result<Self, i32> {
+    pub fn of_caller(limits: Limits, retain: &Retain) -> Result<Self, i32> {
+        if retain.frames() < limits.frames {
+            return Err(KERN_RESOURCE_SHORTAGE);
+        }
         let local = Local::current();
         if !local.in_call() {
             return Err(KERN_FAILURE);
@@ -108,12 +112,12 @@ impl<const MAX: usize> Sessions<MAX> {
     ///
     /// # Errors
     /// As for [`Session::of_caller`]; `KERN_RESOURCE_SHORTAGE` when `MAX` clients have one.
-    pub fn of_caller(&self) -> Result<Held<Session>, i32> {
+    pub fn of_caller(&self, retain: &Retain) -> Result<Held<Session>, i32> {
         let client = Local::current().payer();
         if let Some(found) = self.find(client)? {
             return Ok(hold(found));
         }
-        let made = Session::of_caller(self.limits)?;
+        let made = Session::of_caller(self.limits, retain)?;
         payer::own(|| {
             self.sweep()?;
             let mut table = self.table.lock()?;
@@ -157,12 +161,12 @@ impl<const MAX: usize> Sessions<MAX> {
     /// A new object of `server` for the caller, paid by its session. Where nobody but the server pays (the classic world), by the server.
     ///
     /// # Errors
-    /// As for [`Sessions::of_caller`], and the kernel's.
-    pub fn object(&self, server: &Server, payload: u64) -> Result<Object, i32> {
+    /// As for [`Sessions::of_caller`], and the kernel's; `KERN_NO_ACCESS` in a call whose interface does not let its server retain anything.
+    pub fn object(&self, server: &Server, payload: u64, retain: Option<&Retain>) -> Result<Object, i32> {
         if !Local::current().in_call() {
             return server.counted_object(payload);
         }
-        self.of_caller()?.pays(|| server.counted_object(payload))?
+        self.of_caller(retain.ok_or(KERN_NO_ACCESS)?)?.pays(|| server.counted_object(payload))?
     }
 
     /// Forgets the session of that client; what is charged to it goes away with the last user.

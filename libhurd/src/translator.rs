@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicI64, Ordering};
 use drover_abi::returns::KERN_RESOURCE_SHORTAGE;
 use hurd_stubs::types::IoStatbuf;
 use hurd_stubs::{fs, fsys, io};
-use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, Request, Value};
+use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, Request, Retain, Value};
 
 use crate::cleanup::Held;
 use crate::errno::{EBADF, EBUSY, EINVAL, EOPNOTSUPP, EROFS, ESPIPE};
@@ -155,6 +155,7 @@ impl fsys::FsysServer for Call {
         _gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         flags: i32,
+        _: Retain,
     ) -> Result<fsys::FsysGetrootReply, i32> {
         if request.target() != CONTROL {
             return Err(EOPNOTSUPP);
@@ -253,7 +254,7 @@ impl io::IoServer for Call {
         Ok(io::IoStatReply { stat_info })
     }
 
-    fn io_duplicate(&mut self, request: &Request<'_>) -> Result<io::IoDuplicateReply, i32> {
+    fn io_duplicate(&mut self, request: &Request<'_>, _: Retain) -> Result<io::IoDuplicateReply, i32> {
         let (translator, open) = Self::target(request)?;
         Ok(io::IoDuplicateReply { newport: translator.open(open.flags)? })
     }
@@ -267,6 +268,7 @@ impl fs::FsServer for Call {
         file_name: &[u8],
         flags: i32,
         _mode: u32,
+        _: Retain,
     ) -> Result<fs::DirLookupReply, i32> {
         let (translator, _open) = Self::target(request)?;
         if !file_name.is_empty() {

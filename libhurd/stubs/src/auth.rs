@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, OutData, Outcome, Port, PortName,
-    Ports, Request, RpcError, Shape, Transport,
+    Ports, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 25000;
@@ -21,6 +21,28 @@ pub mod id {
     pub const AUTH_USER_AUTHENTICATE: i32 = 25002;
     /// `auth_server_authenticate`
     pub const AUTH_SERVER_AUTHENTICATE: i32 = 25003;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `auth_makeauth`: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames.
+    pub const AUTH_MAKEAUTH: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 5_000_000,
+            frames: 32,
+            depth: 2,
+            retain: 64,
+            ..Donation::ALL
+        },
+        least: Donation {
+            frames: 12,
+            ..Bounds::NOTHING
+        },
+        most: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `auth_getids` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,7 +128,7 @@ pub fn auth_getids<T: Transport + ?Sized>(
 ///
 /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
 ///
 /// # Errors
 /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -131,6 +153,7 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, agids)?;
     let size_ = encoder_
         .finish(id::AUTH_MAKEAUTH, Port::new(handle, 19), Port::default())?;
+    let donation = &offer::AUTH_MAKEAUTH.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -258,7 +281,7 @@ pub trait AuthServer {
     ///
     /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
     ///
     /// # Errors
     /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -270,6 +293,7 @@ pub trait AuthServer {
         auids: Data<'_, u32>,
         egids: Data<'_, u32>,
         agids: Data<'_, u32>,
+        retain: Retain,
     ) -> Result<AuthMakeauthReply, i32> {
         Err(-303)
     }
@@ -348,7 +372,9 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let out_ = server_.auth_makeauth(this_, other_handles, euids, auids, egids, agids)?;
+    let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
+    let out_ = server_
+        .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
     Ok(this_.finish(encoder_)?)

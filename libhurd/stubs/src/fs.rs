@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Ports, Request, RpcError, Shape, Transport,
+    PortName, Ports, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 20000;
@@ -83,6 +83,46 @@ pub mod id {
     pub const FILE_UTIMENS: i32 = 20035;
     /// `file_record_lock`
     pub const FILE_RECORD_LOCK: i32 = 20036;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `file_exec`: the server may retain 256 frames.
+    pub const FILE_EXEC: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_lookup`: the server may retain 256 frames.
+    pub const DIR_LOOKUP: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `file_exec_paths`: the server may retain 256 frames.
+    pub const FILE_EXEC_PATHS: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `file_lock_stat` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +232,7 @@ pub struct FileRecordLockReply {
 ///
 /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -226,6 +266,7 @@ pub fn file_exec<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC, Port::new(exec_file, 19), Port::default())?;
+    let donation = &offer::FILE_EXEC.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -872,7 +913,7 @@ pub fn file_getfh<T: Transport + ?Sized>(
 ///
 /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::DIR_LOOKUP`.
 ///
 /// # Errors
 /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -894,6 +935,7 @@ pub fn dir_lookup<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_LOOKUP, Port::new(start_dir, 19), Port::default())?;
+    let donation = &offer::DIR_LOOKUP.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1429,7 +1471,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
 ///
 /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1467,6 +1509,7 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC_PATHS, Port::new(exec_file, 19), Port::default())?;
+    let donation = &offer::FILE_EXEC_PATHS.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1572,7 +1615,7 @@ pub trait FsServer {
     ///
     /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1589,6 +1632,7 @@ pub trait FsServer {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -1837,7 +1881,7 @@ pub trait FsServer {
     ///
     /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::DIR_LOOKUP`.
     ///
     /// # Errors
     /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -1848,6 +1892,7 @@ pub trait FsServer {
         file_name: &[u8],
         flags: i32,
         mode: u32,
+        retain: Retain,
     ) -> Result<DirLookupReply, i32> {
         Err(-303)
     }
@@ -2054,7 +2099,7 @@ pub trait FsServer {
     ///
     /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -2073,6 +2118,7 @@ pub trait FsServer {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -2132,6 +2178,7 @@ fn serve_file_exec<S: FsServer + ?Sized>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let retain_ = this_.admit(&offer::FILE_EXEC)?;
     server_
         .file_exec(
             this_,
@@ -2144,6 +2191,7 @@ fn serve_file_exec<S: FsServer + ?Sized>(
             intarray,
             deallocnames,
             destroynames,
+            retain_,
         )?;
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
@@ -2478,7 +2526,8 @@ fn serve_dir_lookup<S: FsServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.dir_lookup(this_, file_name, flags, mode)?;
+    let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
+    let out_ = server_.dir_lookup(this_, file_name, flags, mode, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
@@ -2768,6 +2817,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     server_
         .file_exec_paths(
             this_,
@@ -2782,6 +2832,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
             intarray,
             deallocnames,
             destroynames,
+            retain_,
         )?;
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Request, RpcError, Shape, Transport,
+    PortName, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 22000;
@@ -37,6 +37,22 @@ pub mod id {
     pub const FSYS_GET_CHILDREN: i32 = 22010;
     /// `fsys_get_source`
     pub const FSYS_GET_SOURCE: i32 = 22011;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `fsys_getroot`: the server may retain 256 frames.
+    pub const FSYS_GETROOT: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `fsys_startup` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,7 +185,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 ///
 /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FSYS_GETROOT`.
 ///
 /// # Errors
 /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -191,6 +207,7 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GETROOT, Port::new(fsys, 19), Port::default())?;
+    let donation = &offer::FSYS_GETROOT.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -597,7 +614,7 @@ pub trait FsysServer {
     ///
     /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FSYS_GETROOT`.
     ///
     /// # Errors
     /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -608,6 +625,7 @@ pub trait FsysServer {
         gen_uids: Data<'_, u32>,
         gen_gids: Data<'_, u32>,
         flags: i32,
+        retain: Retain,
     ) -> Result<FsysGetrootReply, i32> {
         Err(-303)
     }
@@ -802,7 +820,9 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags)?;
+    let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
+    let out_ = server_
+        .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Request, RpcError, Shape, Transport,
+    PortName, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 21000;
@@ -77,6 +77,46 @@ pub mod id {
     pub const IO_REVOKE: i32 = 21030;
     /// `io_select_timeout`
     pub const IO_SELECT_TIMEOUT: i32 = 21031;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `io_reauthenticate`: the server may retain 256 frames.
+    pub const IO_REAUTHENTICATE: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `io_restrict_auth`: the server may retain 256 frames.
+    pub const IO_RESTRICT_AUTH: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `io_duplicate`: the server may retain 256 frames.
+    pub const IO_DUPLICATE: Bounds = Bounds {
+        default: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `io_write` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -717,7 +757,7 @@ pub fn io_stat<T: Transport + ?Sized>(
 ///
 /// Message 21014 (48 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -733,13 +773,14 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous2)?;
     let size_ = encoder_
         .finish(id::IO_REAUTHENTICATE, Port::new(auth_object, 19), Port::default())?;
+    let donation = &offer::IO_REAUTHENTICATE.attenuate(donation);
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// The same object with at most these ids.
 ///
 /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -758,6 +799,7 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
     let size_ = encoder_
         .finish(id::IO_RESTRICT_AUTH, Port::new(io_object, 19), Port::default())?;
+    let donation = &offer::IO_RESTRICT_AUTH.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -779,7 +821,7 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
 ///
 /// Message 21016 (32 bytes), reply 21116 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_DUPLICATE`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -793,6 +835,7 @@ pub fn io_duplicate<T: Transport + ?Sized>(
     let encoder_ = Encoder::new(message_);
     let size_ = encoder_
         .finish(id::IO_DUPLICATE, Port::new(io_object, 19), Port::default())?;
+    let donation = &offer::IO_DUPLICATE.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1565,7 +1608,7 @@ pub trait IoServer {
     ///
     /// Message 21014 (48 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -1573,6 +1616,7 @@ pub trait IoServer {
         &mut self,
         request: &Request<'_>,
         rendezvous2: Port,
+        retain: Retain,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -1580,7 +1624,7 @@ pub trait IoServer {
     ///
     /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -1589,6 +1633,7 @@ pub trait IoServer {
         request: &Request<'_>,
         uids: Data<'_, u32>,
         gids: Data<'_, u32>,
+        retain: Retain,
     ) -> Result<IoRestrictAuthReply, i32> {
         Err(-303)
     }
@@ -1596,11 +1641,15 @@ pub trait IoServer {
     ///
     /// Message 21016 (32 bytes), reply 21116 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_DUPLICATE`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
-    fn io_duplicate(&mut self, request: &Request<'_>) -> Result<IoDuplicateReply, i32> {
+    fn io_duplicate(
+        &mut self,
+        request: &Request<'_>,
+        retain: Retain,
+    ) -> Result<IoDuplicateReply, i32> {
         Err(-303)
     }
     /// Name and version of the server.
@@ -2064,7 +2113,8 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized>(
         })?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.io_reauthenticate(this_, rendezvous2);
+    let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
+    let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
     Ok(())
 }
 #[inline(never)]
@@ -2082,7 +2132,8 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     let uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let out_ = server_.io_restrict_auth(this_, uids, gids)?;
+    let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
+    let out_ = server_.io_restrict_auth(this_, uids, gids, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
     Ok(this_.finish(encoder_)?)
@@ -2100,7 +2151,8 @@ fn serve_io_duplicate<S: IoServer + ?Sized>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_duplicate(this_)?;
+    let retain_ = this_.admit(&offer::IO_DUPLICATE)?;
+    let out_ = server_.io_duplicate(this_, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
     Ok(this_.finish(encoder_)?)

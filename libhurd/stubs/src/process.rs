@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome,
-    Port, PortName, Ports, Request, RpcError, Shape, Transport,
+    Port, PortName, Ports, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 24000;
@@ -137,6 +137,46 @@ pub mod id {
     pub const PROC_REAUTHENTICATE_COMPLETE: i32 = 24064;
     /// `proc_getchildren_rusage`
     pub const PROC_GETCHILDREN_RUSAGE: i32 = 24065;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `proc_child`: the server may retain 64 frames.
+    pub const PROC_CHILD: Bounds = Bounds {
+        default: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_task2pid`: the server may retain 64 frames.
+    pub const PROC_TASK2PID: Bounds = Bounds {
+        default: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_task2proc`: the server may retain 64 frames.
+    pub const PROC_TASK2PROC: Bounds = Bounds {
+        default: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 64,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `proc_getprivports` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -665,7 +705,7 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
 ///
 /// Message 24012 (48 bytes), reply 24112 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_CHILD`.
 ///
 /// # Errors
 /// EINVAL no task; EBUSY it is somebody's child.
@@ -681,6 +721,7 @@ pub fn proc_child<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, child)?;
     let size_ = encoder_
         .finish(id::PROC_CHILD, Port::new(process, 19), Port::default())?;
+    let donation = &offer::PROC_CHILD.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1343,7 +1384,7 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
 ///
 /// Message 24030 (48 bytes), reply 24130 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PID`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1359,6 +1400,7 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PID, Port::new(process, 19), Port::default())?;
+    let donation = &offer::PROC_TASK2PID.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1380,7 +1422,7 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
 ///
 /// Message 24031 (48 bytes), reply 24131 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1396,6 +1438,7 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PROC, Port::new(process, 19), Port::default())?;
+    let donation = &offer::PROC_TASK2PROC.attenuate(donation);
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2787,11 +2830,16 @@ pub trait ProcessServer {
     ///
     /// Message 24012 (48 bytes), reply 24112 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_CHILD`.
     ///
     /// # Errors
     /// EINVAL no task; EBUSY it is somebody's child.
-    fn proc_child(&mut self, request: &Request<'_>, child: Port) -> Result<(), i32> {
+    fn proc_child(
+        &mut self,
+        request: &Request<'_>,
+        child: Port,
+        retain: Retain,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Sets the caller's message port, and returns the old one.
@@ -3047,7 +3095,7 @@ pub trait ProcessServer {
     ///
     /// Message 24030 (48 bytes), reply 24130 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PID`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3055,6 +3103,7 @@ pub trait ProcessServer {
         &mut self,
         request: &Request<'_>,
         task: Port,
+        retain: Retain,
     ) -> Result<ProcTask2pidReply, i32> {
         Err(-303)
     }
@@ -3062,7 +3111,7 @@ pub trait ProcessServer {
     ///
     /// Message 24031 (48 bytes), reply 24131 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3070,6 +3119,7 @@ pub trait ProcessServer {
         &mut self,
         request: &Request<'_>,
         task: Port,
+        retain: Retain,
     ) -> Result<ProcTask2procReply, i32> {
         Err(-303)
     }
@@ -3721,7 +3771,8 @@ fn serve_proc_child<S: ProcessServer + ?Sized>(
         })?;
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_child(this_, child)?;
+    let retain_ = this_.admit(&offer::PROC_CHILD)?;
+    server_.proc_child(this_, child, retain_)?;
     let encoder_ = this_.reply(buffer_)?;
     Ok(this_.finish(encoder_)?)
 }
@@ -4060,7 +4111,8 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_task2pid(this_, task)?;
+    let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
+    let out_ = server_.proc_task2pid(this_, task, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     Ok(this_.finish(encoder_)?)
@@ -4079,7 +4131,8 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_task2proc(this_, task)?;
+    let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
+    let out_ = server_.proc_task2proc(this_, task, retain_)?;
     let mut encoder_ = this_.reply(buffer_)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
     Ok(this_.finish(encoder_)?)

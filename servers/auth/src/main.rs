@@ -20,7 +20,7 @@ use libhurd::cleanup::{Held, on_exit};
 use libhurd::clock::{Deadline, now};
 use libhurd::errno::{EBUSY, EINVAL, EIO, EOPNOTSUPP, EPERM, describe};
 use libhurd::lock::Mutex;
-use libhurd::mig::{Data, OutData, Outcome, Port, PortName, Request};
+use libhurd::mig::{Data, OutData, Outcome, Port, PortName, Request, Retain};
 use libhurd::once::Once;
 use libhurd::port::{SendRight, release};
 use libhurd::print::kernel_print;
@@ -82,7 +82,7 @@ fn handle(request: &Request<'_>) -> Result<Held<Handle>, i32> {
 }
 
 /// A new authority, at the caller's expense; its key.
-fn make(ids: Ids) -> Result<u64, i32> {
+fn make(ids: Ids, retain: Option<&Retain>) -> Result<u64, i32> {
     let server = SERVER.get().ok_or(EIO)?;
     let payer = Local::current().payer();
     if HANDLES.count(|handle| handle.payer == payer) >= MAX_PER_PAYER {
@@ -91,7 +91,7 @@ fn make(ids: Ids) -> Result<u64, i32> {
     own(|| {
         let ids = Arc::new(ids.clone());
         HANDLES.insert_with(|key| {
-            let object = SESSIONS.object(server, key)?;
+            let object = SESSIONS.object(server, key, retain)?;
             Ok(Handle { object, ids, payer })
         })
     })
@@ -178,6 +178,7 @@ impl AuthServer for Auth {
         auids: Data<'_, u32>,
         egids: Data<'_, u32>,
         agids: Data<'_, u32>,
+        retain: Retain,
     ) -> Result<auth::AuthMakeauthReply, i32> {
         let handle = handle(request)?;
         let wanted =
@@ -193,7 +194,7 @@ impl AuthServer for Auth {
         if !may_make(&all, &wanted) {
             return Err(EPERM);
         }
-        let key = make(wanted)?;
+        let key = make(wanted, Some(&retain))?;
         let newhandle = HANDLES.hold(key).ok_or(EIO)?.object.name();
         // From here on the reply says success, so what the request brought is ours to release.
         names.iter().for_each(|&name| release(name, other_handles.disposition()));
@@ -267,7 +268,7 @@ fn notified(notification: Notification) {
 fn start(env: &Env) -> Result<&'static Server, i32> {
     let server = Server::new(demux, UnwindReserve::SMALL, notified)?;
     SERVER.set(server).map_err(|_| EIO)?;
-    let root = make(Ids::root())?;
+    let root = make(Ids::root(), None)?;
     let root = HANDLES.get(root).ok_or(EIO)?;
     let reply = startup_authinit(&Mach, env.bootstrap(), root.object.send(), ALL)?;
     drop(SendRight::received(reply.proc));

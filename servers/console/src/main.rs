@@ -13,7 +13,7 @@ use libhurd::errno::{EBUSY, EINVAL, EIO, ENOTDIR, EOPNOTSUPP, EPERM, ESPIPE, des
 use libhurd::file::{O_READ, O_WRITE, S_IFCHR};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, FixedStr, Outcome, Port, Request, Value};
+use libhurd::mig::{Data, FixedStr, Outcome, Port, Request, Retain, Value};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::print::kernel_print;
@@ -115,6 +115,7 @@ impl fsys::FsysServer for Call {
         _gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         _flags: i32,
+        _: Retain,
     ) -> Result<fsys::FsysGetrootReply, i32> {
         let file = at(request, CONTROL)?.terminal.send();
         drop(SendRight::received(dotdot_node));
@@ -175,7 +176,7 @@ impl io::IoServer for Call {
         Ok(io::IoStatReply { stat_info })
     }
 
-    fn io_duplicate(&mut self, request: &Request<'_>) -> Result<io::IoDuplicateReply, i32> {
+    fn io_duplicate(&mut self, request: &Request<'_>, _: Retain) -> Result<io::IoDuplicateReply, i32> {
         Ok(io::IoDuplicateReply { newport: at(request, TERMINAL)?.terminal.send() })
     }
 }
@@ -187,6 +188,7 @@ impl fs::FsServer for Call {
         file_name: &[u8],
         _flags: i32,
         _mode: u32,
+        _: Retain,
     ) -> Result<fs::DirLookupReply, i32> {
         let console = at(request, TERMINAL)?;
         if !file_name.is_empty() {

@@ -21,7 +21,7 @@ use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
 use libhurd::clock::Deadline;
 use libhurd::errno::{EAGAIN, ECHILD, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, ESRCH, describe};
 use libhurd::lock::Mutex;
-use libhurd::mig::{FixedStr, OutData, Outcome, Port, PortName, Request, Value};
+use libhurd::mig::{FixedStr, OutData, Outcome, Port, PortName, Request, Retain, Value};
 use libhurd::once::Once;
 use libhurd::port::{SendRight, release};
 use libhurd::print::kernel_print;
@@ -93,7 +93,7 @@ fn may(caller: i32, pid: i32) -> Result<(), i32> {
 }
 
 /// A new process for `task`, at the caller's expense; its pid.
-fn make(task: SendRight, parent: i32) -> Result<i32, i32> {
+fn make(task: SendRight, parent: i32, retain: Option<&Retain>) -> Result<i32, i32> {
     let server = SERVER.get().ok_or(EIO)?;
     let payer = Local::current().payer();
     own(|| {
@@ -104,7 +104,7 @@ fn make(task: SendRight, parent: i32) -> Result<i32, i32> {
         })?;
         let name = task.name();
         let made = BODIES.insert_with(|key| {
-            let object = SESSIONS.object(server, key)?;
+            let object = SESSIONS.object(server, key, retain)?;
             Ok(Body { pid, object, task, changed: Event::new() })
         });
         let watched = made.and_then(|_| if name.is_valid() { server.watch(name) } else { Ok(()) });
@@ -119,7 +119,7 @@ fn make(task: SendRight, parent: i32) -> Result<i32, i32> {
 }
 
 /// The process of a task that came with a request, made as a child of `parent` if there is none. The right is given back or kept.
-fn of_task(port: Port, parent: i32) -> Result<i32, i32> {
+fn of_task(port: Port, parent: i32, retain: &Retain) -> Result<i32, i32> {
     let task = SendRight::received(port)?;
     if !task.is_valid() {
         return Err(EINVAL);
@@ -127,7 +127,7 @@ fn of_task(port: Port, parent: i32) -> Result<i32, i32> {
     let known = TREE.lock()?.by_task(task.name().0).map(|process| process.pid);
     match known {
         Some(pid) => Ok(pid),
-        None => make(task, parent),
+        None => make(task, parent, Some(retain)),
     }
 }
 
@@ -188,9 +188,9 @@ impl ProcessServer for Proc {
         Ok(process::ProcGetallpidsReply { pidarray: ool::reply_values(&pids)? })
     }
 
-    fn proc_child(&mut self, request: &Request<'_>, child: Port) -> Result<(), i32> {
+    fn proc_child(&mut self, request: &Request<'_>, child: Port, retain: Retain) -> Result<(), i32> {
         let parent = caller(request)?;
-        let pid = of_task(child, parent)?;
+        let pid = of_task(child, parent, &retain)?;
         may(parent, pid)?;
         if pid == parent || TREE.lock()?.is_below(parent, pid) {
             return Err(EINVAL);
@@ -282,18 +282,20 @@ impl ProcessServer for Proc {
         &mut self,
         request: &Request<'_>,
         task: Port,
+        retain: Retain,
     ) -> Result<process::ProcTask2pidReply, i32> {
         let parent = caller(request)?;
-        Ok(process::ProcTask2pidReply { pid: of_task(task, parent)? })
+        Ok(process::ProcTask2pidReply { pid: of_task(task, parent, &retain)? })
     }
 
     fn proc_task2proc(
         &mut self,
         request: &Request<'_>,
         task: Port,
+        retain: Retain,
     ) -> Result<process::ProcTask2procReply, i32> {
         let parent = caller(request)?;
-        let pid = of_task(task, parent)?;
+        let pid = of_task(task, parent, &retain)?;
         Ok(process::ProcTask2procReply { proc: port_of(pid)? })
     }
 
@@ -394,7 +396,7 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     let server = Server::new(demux, UnwindReserve::SMALL, notified)?;
     SERVER.set(server).map_err(|_| EIO)?;
     // Whose task it is we learn from the answer.
-    let init = make(SendRight::NULL, 0)?;
+    let init = make(SendRight::NULL, 0, None)?;
     let (_, body) = BODIES.find(|body| body.pid == init).ok_or(EIO)?;
     let port = body.object.send_right()?;
     let reply = startup_procinit(&Mach, env.bootstrap(), port.name(), ALL)?;
@@ -407,7 +409,7 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     PRIVILEGED.set(privileged).map_err(|_| EIO)?;
     change(INIT, |process| process.task = reply.startup_task.0)?;
     server.watch(reply.startup_task)?;
-    make(SendRight::another(task::this())?, INIT)?;
+    make(SendRight::another(task::this())?, INIT, None)?;
     Ok(server)
 }
 

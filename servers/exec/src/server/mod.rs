@@ -27,7 +27,7 @@ use libhurd::incoming::Incoming;
 use libhurd::launch::{Inheritance, MAX_ARGUMENTS, MAX_PORTS};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Donation, FixedStr, Outcome, Port, PortName, Request};
+use libhurd::mig::{Data, Donation, FixedStr, Outcome, Port, PortName, Request, Retain};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::program::{EXEC_DEFAULTS, EXEC_NEWTASK};
@@ -369,6 +369,7 @@ impl FsysServer for Call {
         gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         _flags: i32,
+        _: Retain,
     ) -> Result<FsysGetrootReply, i32> {
         Self::control(request)?;
         let is_root = ool::values(&gen_uids).contains(&0);

@@ -8,7 +8,7 @@ use libhurd::errno::{EACCES, EBADF, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, EROFS};
 use libhurd::errno::{EBUSY, EIO};
 use libhurd::file::{Entry, O_EXEC, O_READ, push_entry};
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Port, PortName, Ports, Request, Value};
+use libhurd::mig::{Data, Port, PortName, Ports, Request, Retain, Value};
 use libhurd::port::SendRight;
 use libhurd::stubs::exec;
 use libhurd::stubs::fs::{
@@ -66,7 +66,7 @@ impl Call {
     }
 
     /// Has the exec server load the open file into a task.
-    fn exec(&self, request: &Request<'_>, a: ExecArguments<'_>) -> Result<(), i32> {
+    fn exec(&self, request: &Request<'_>, a: ExecArguments<'_>, retain: &Retain) -> Result<(), i32> {
         let open = self.open(request)?;
         if Ext2::open_flags(&open) & O_EXEC == 0 {
             return Err(EBADF);
@@ -78,7 +78,8 @@ impl Call {
         let server = self.ext2.exec_server()?;
         // Exec reads the file through an open file of its own, as the same user and at the same expense.
         let ids = open.ids()?;
-        let file = self.ext2.open_inode(inode.number, O_READ | O_EXEC, &open.shared.above, &ids)?;
+        let file =
+            self.ext2.open_inode(inode.number, O_READ | O_EXEC, &open.shared.above, &ids, Some(retain))?;
         let (dtable, ports) = (ool::values(&a.fdarray), ool::values(&a.portarray));
         let ints = ool::values(&a.intarray);
         let (deallocnames, destroynames) = (ool::values(&a.deallocnames), ool::values(&a.destroynames));
@@ -181,6 +182,7 @@ impl FsServer for Call {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         let (path, abspath) = (b"", b"");
         let task = exec_task;
@@ -197,7 +199,7 @@ impl FsServer for Call {
             deallocnames,
             destroynames,
         };
-        self.exec(request, arguments)
+        self.exec(request, arguments, &retain)
     }
 
     fn file_exec_paths(
@@ -214,6 +216,7 @@ impl FsServer for Call {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         let task = exec_task;
         let arguments = ExecArguments {
@@ -229,7 +232,7 @@ impl FsServer for Call {
             deallocnames,
             destroynames,
         };
-        self.exec(request, arguments)
+        self.exec(request, arguments, &retain)
     }
 
     fn file_chown(&mut self, request: &Request<'_>, _new_owner: u32, _new_group: u32) -> Result<(), i32> {
@@ -319,9 +322,10 @@ impl FsServer for Call {
         file_name: &[u8],
         flags: i32,
         _mode: u32,
+        retain: Retain,
     ) -> Result<DirLookupReply, i32> {
         let open = self.open(request)?;
-        self.ext2.lookup(&open, file_name, flags)
+        self.ext2.lookup(&open, file_name, flags, &retain)
     }
 
     fn dir_readdir(

@@ -8,7 +8,7 @@ use ext2::ROOT_INODE;
 use libhurd::errno::{EBUSY, EOPNOTSUPP};
 use libhurd::file::{O_EXEC, O_READ, O_WRITE};
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, FixedStr, OutData, Port, Request};
+use libhurd::mig::{Data, FixedStr, OutData, Port, Request, Retain};
 use libhurd::port::SendRight;
 use libhurd::stubs::fsys::{
     FsysGetChildrenReply, FsysGetOptionsReply, FsysGetSourceReply, FsysGetfileReply, FsysGetrootReply,
@@ -52,6 +52,7 @@ impl FsysServer for Call {
         gen_uids: Data<'_, u32>,
         gen_gids: Data<'_, u32>,
         flags: i32,
+        retain: Retain,
     ) -> Result<FsysGetrootReply, i32> {
         Self::control(request)?;
         let ids = Ids::new(&ool::values(&gen_uids), &ool::values(&gen_gids));
@@ -59,7 +60,7 @@ impl FsysServer for Call {
         let flags = flags & (O_READ | O_WRITE | O_EXEC);
         ids.check(&root, flags & !O_WRITE)?;
         let above = own(|| Ok::<_, i32>(Arc::new(SendRight::another(dotdot_node.name)?)))?;
-        let file = self.ext2.open_inode(ROOT_INODE, flags & !O_WRITE, &above, &ids)?.send();
+        let file = self.ext2.open_inode(ROOT_INODE, flags & !O_WRITE, &above, &ids, Some(&retain))?.send();
         Ok(FsysGetrootReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, file })
     }
 

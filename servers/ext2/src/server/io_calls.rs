@@ -6,7 +6,7 @@ use ext2::{BlockCursor, Inode};
 use libhurd::Mach;
 use libhurd::errno::{EINVAL, EOPNOTSUPP, EROFS};
 use libhurd::file::{O_EXEC, O_READ, O_WRITE, S_IATRANS};
-use libhurd::mig::{Data, FixedStr, Port, Request, Value};
+use libhurd::mig::{Data, FixedStr, Port, Request, Retain, Value};
 use libhurd::ool;
 use libhurd::stubs::auth;
 use libhurd::stubs::io::{
@@ -58,8 +58,8 @@ impl Ext2 {
     }
 
     /// A port with the ids `ids` that shares everything else with `protid`.
-    fn reopened(&'static self, protid: &Protid, ids: &Ids) -> Result<Port, i32> {
-        Ok(self.protid(protid.shared.clone(), ids)?.send())
+    fn reopened(&'static self, protid: &Protid, ids: &Ids, retain: &Retain) -> Result<Port, i32> {
+        Ok(self.protid(protid.shared.clone(), ids, retain)?.send())
     }
 }
 
@@ -179,14 +179,19 @@ impl IoServer for Call {
         Ok(IoStatReply { stat_info: self.ext2.stat(&inode) })
     }
 
-    fn io_reauthenticate(&mut self, request: &Request<'_>, rendezvous2: Port) -> Result<(), i32> {
+    fn io_reauthenticate(
+        &mut self,
+        request: &Request<'_>,
+        rendezvous2: Port,
+        retain: Retain,
+    ) -> Result<(), i32> {
         let open = self.open(request)?;
         let authority = self.ext2.auth();
         if !authority.is_valid() {
             return Err(EOPNOTSUPP);
         }
         // Nobody's until auth has said whose.
-        let new = self.ext2.protid(open.shared.clone(), &Ids::default())?;
+        let new = self.ext2.protid(open.shared.clone(), &Ids::default(), &retain)?;
         let rendezvous = Port::copy_send(rendezvous2.name);
         let reply = auth::auth_server_authenticate(&Mach, authority, rendezvous, new.port(), &onward())?;
         let (uids, gids) = (ool::take_values(reply.euids), ool::take_values(reply.egids));
@@ -201,17 +206,18 @@ impl IoServer for Call {
         request: &Request<'_>,
         uids: Data<'_, u32>,
         gids: Data<'_, u32>,
+        retain: Retain,
     ) -> Result<IoRestrictAuthReply, i32> {
         let open = self.open(request)?;
         let wanted = Ids::new(&ool::values(&uids), &ool::values(&gids));
         let ids = open.ids()?.restrict(&wanted);
-        Ok(IoRestrictAuthReply { new_object: self.ext2.reopened(&open, &ids)? })
+        Ok(IoRestrictAuthReply { new_object: self.ext2.reopened(&open, &ids, &retain)? })
     }
 
-    fn io_duplicate(&mut self, request: &Request<'_>) -> Result<IoDuplicateReply, i32> {
+    fn io_duplicate(&mut self, request: &Request<'_>, retain: Retain) -> Result<IoDuplicateReply, i32> {
         let open = self.open(request)?;
         let ids = open.ids()?;
-        Ok(IoDuplicateReply { newport: self.ext2.reopened(&open, &ids)? })
+        Ok(IoDuplicateReply { newport: self.ext2.reopened(&open, &ids, &retain)? })
     }
 
     fn io_server_version(&mut self, request: &Request<'_>) -> Result<IoServerVersionReply, i32> {

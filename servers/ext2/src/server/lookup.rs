@@ -8,7 +8,7 @@ use ext2::{Inode, ROOT_INODE};
 use libhurd::errno::{EACCES, EINVAL, ENAMETOOLONG, ENOENT, EROFS};
 use libhurd::file::{NO_RESULT, O_EXEC, O_NOTRANS, O_READ, O_WRITE};
 use libhurd::lookup::{FS_RETRY_MAGICAL, FS_RETRY_NORMAL, FS_RETRY_REAUTH};
-use libhurd::mig::{FixedStr, Port};
+use libhurd::mig::{FixedStr, Port, Retain};
 use libhurd::stubs::fs::DirLookupReply;
 use libhurd::stubs::fsys::FsysGetrootReply;
 
@@ -93,17 +93,18 @@ impl Ext2 {
         dir: &Protid,
         path: &[u8],
         flags: i32,
+        retain: &Retain,
     ) -> Result<DirLookupReply, i32> {
         let ids = dir.ids()?;
         let start = self.inode(dir.shared.inode)?;
         let view = View { ext2: self, ids: &ids, scratch: RefCell::new(Vec::new()) };
         match walk(&view, &start, path, flags) {
             Ok(End::At(inode)) => {
-                let result = self.open_found(dir, &inode, flags, &ids)?;
+                let result = self.open_found(dir, &inode, flags, &ids, retain)?;
                 retry(FS_RETRY_NORMAL, b"", result)
             }
             Ok(End::Translated { node, dir: parent, rest }) => {
-                self.lookup_through(dir, &node, &parent, &rest, flags, &ids)
+                self.lookup_through(dir, &node, &parent, &rest, flags, &ids, retain)
             }
             Ok(End::Above { rest }) => {
                 let above = &dir.shared.above;
@@ -113,9 +114,9 @@ impl Ext2 {
                 // Above the root of everything is the root.
                 if rest.is_empty() {
                     let root = self.inode(ROOT_INODE)?;
-                    return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, &root, flags, &ids)?);
+                    return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, &root, flags, &ids, retain)?);
                 }
-                let root = self.open_inode(ROOT_INODE, O_EXEC, above, &ids)?;
+                let root = self.open_inode(ROOT_INODE, O_EXEC, above, &ids, Some(retain))?;
                 retry(FS_RETRY_NORMAL, &rest, root.send())
             }
             Ok(End::ClientRoot { name }) => retry(FS_RETRY_MAGICAL, &name, NO_RESULT),
@@ -125,7 +126,14 @@ impl Ext2 {
     }
 
     /// Opens the node where the walk has ended.
-    fn open_found(&'static self, dir: &Protid, inode: &Inode, flags: i32, ids: &Ids) -> Result<Port, i32> {
+    fn open_found(
+        &'static self,
+        dir: &Protid,
+        inode: &Inode,
+        flags: i32,
+        ids: &Ids,
+        retain: &Retain,
+    ) -> Result<Port, i32> {
         let _lock = self.lock_node(inode.number)?;
         if flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL {
             return Err(libhurd::errno::EEXIST);
@@ -137,7 +145,7 @@ impl Ext2 {
         if flags & (O_WRITE | O_TRUNC) != 0 {
             return Err(if inode.is_dir() { libhurd::errno::EISDIR } else { EROFS });
         }
-        Ok(self.open_inode(inode.number, flags & KEPT, &dir.shared.above, ids)?.send())
+        Ok(self.open_inode(inode.number, flags & KEPT, &dir.shared.above, ids, Some(retain))?.send())
     }
 
     /// Goes on at a translated node.
@@ -149,9 +157,10 @@ impl Ext2 {
         rest: &[u8],
         flags: i32,
         ids: &Ids,
+        retain: &Retain,
     ) -> Result<DirLookupReply, i32> {
         // The translator gets its directory as somebody without any ids.
-        let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default())?;
+        let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default(), Some(retain))?;
         let last = rest.is_empty();
         let visitor = Visitor {
             dotdot: dotdot.port(),
@@ -162,10 +171,10 @@ impl Ext2 {
         let Some(FsysGetrootReply { do_retry, retry_name, file }) = self.enter(node, visitor)? else {
             // Its translator is gone, and there is no record (any more).
             if last {
-                return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, node, flags, ids)?);
+                return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, node, flags, ids, retain)?);
             }
             return if node.is_dir() {
-                let plain = self.open_inode(node.number, O_EXEC, &dir.shared.above, ids)?;
+                let plain = self.open_inode(node.number, O_EXEC, &dir.shared.above, ids, Some(retain))?;
                 retry(FS_RETRY_NORMAL, rest, plain.send())
             } else {
                 Err(libhurd::errno::ENOTDIR)

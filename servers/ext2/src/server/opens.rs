@@ -4,11 +4,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
-use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
+use libhurd::abi::returns::{KERN_NO_ACCESS, KERN_RESOURCE_SHORTAGE};
 use libhurd::cleanup::{Held, OnExit, hold, on_exit};
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
-use libhurd::mig::{Port, PortName};
+use libhurd::mig::{Port, PortName, Retain};
 use libhurd::port::SendRight;
 use libhurd::server::{Object, Server};
 use libhurd::session::{Limits, Session, Sessions};
@@ -143,8 +143,8 @@ impl Opens {
     }
 
     /// The caller's session, whose end will be reported.
-    fn session(&self, server: &Server) -> Result<Held<Session>, i32> {
-        let session = self.sessions.of_caller()?;
+    fn session(&self, server: &Server, retain: &Retain) -> Result<Held<Session>, i32> {
+        let session = self.sessions.of_caller(retain)?;
         let this = Watched { account: session.account(), client: session.client() };
         if self.watched.lock()?.contains(&this) {
             return Ok(session);
@@ -246,27 +246,38 @@ impl Ext2 {
         flags: i32,
         above: &Arc<SendRight>,
         ids: &Ids,
+        retain: Option<&Retain>,
     ) -> Result<Fresh, i32> {
         let (flags, position) = (AtomicI32::new(flags), AtomicI64::new(0));
-        self.protid_with(|| Arc::new(Shared { inode, flags, position, above: above.clone() }), ids)
+        self.protid_with(|| Arc::new(Shared { inode, flags, position, above: above.clone() }), ids, retain)
     }
 
     /// A new port to what is shared, for the user `ids`, at the expense of the caller's session.
     ///
     /// # Errors
     /// `KERN_RESOURCE_SHORTAGE` when the caller's account or its donation does not allow it, or the table is full; the kernel's.
-    pub(super) fn protid(&'static self, shared: Arc<Shared>, ids: &Ids) -> Result<Fresh, i32> {
-        self.protid_with(|| shared, ids)
+    pub(super) fn protid(
+        &'static self,
+        shared: Arc<Shared>,
+        ids: &Ids,
+        retain: &Retain,
+    ) -> Result<Fresh, i32> {
+        self.protid_with(|| shared, ids, Some(retain))
     }
 
     /// The same for what `shared` makes at the server's own expense.
-    fn protid_with(&'static self, shared: impl FnOnce() -> Arc<Shared>, ids: &Ids) -> Result<Fresh, i32> {
+    fn protid_with(
+        &'static self,
+        shared: impl FnOnce() -> Arc<Shared>,
+        ids: &Ids,
+        retain: Option<&Retain>,
+    ) -> Result<Fresh, i32> {
         // Everything of the server's own is made in one go: changing the payer is a trap.
         let key = own(|| {
             let (shared, ids) = (shared(), Arc::new(ids.clone()));
             self.opens.table.insert_with(|key| {
                 let (object, client) = if self.policy.uses_sessions() && Local::current().in_call() {
-                    let session = self.opens.session(self.server)?;
+                    let session = self.opens.session(self.server, retain.ok_or(KERN_NO_ACCESS)?)?;
                     let client = session.client();
                     (session.pays(|| self.opens.object(self.server, client, key))??, client)
                 } else {

@@ -141,8 +141,8 @@ pub(super) fn run(ext2: &'static Ext2, job: &Job, running: &Running) -> Result<S
     let program = argz::words(&argv).next().filter(|word| !word.is_empty()).ok_or(ENOENT)?;
 
     let ids = Ids::new(&[job.uid], &[job.gid]);
-    let root =
-        running.hold(ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids)?.into_right()?)?;
+    let root = running
+        .hold(ext2.open_inode(ROOT_INODE, O_READ | O_EXEC, &ext2.nowhere, &ids, None)?.into_right()?)?;
     let authority = running.hold(authority_of(ext2, job, &offer)?)?;
     let context = Context { root, cwd: root, auth: authority };
     let file = running.hold(File::open_in(context, program, O_EXEC | O_READ, &offer)?.into_right())?;
@@ -303,7 +303,7 @@ impl fsys::FsysServer for Reception<'_> {
         let ids = Ids::new(&[self.job.uid], &[self.job.gid]);
         let inode = self.ext2.inode(self.job.node)?;
         let flags = openflags & (O_READ | O_WRITE | O_EXEC) & ids.allowed(&inode);
-        let node = self.ext2.open_inode(self.job.node, flags | O_NOTRANS, &self.ext2.nowhere, &ids)?;
+        let node = self.ext2.open_inode(self.job.node, flags | O_NOTRANS, &self.ext2.nowhere, &ids, None)?;
         self.control = Some(SendRight::received(control_port)?);
         Ok(fsys::FsysStartupReply { realnode: node.send() })
     }
