@@ -26,6 +26,7 @@ impl<M: Machine> Kernel<M> {
     pub fn check_deep(&mut self) -> u64 {
         let mut findings = Findings::default();
         let report = &mut |text: core::fmt::Arguments<'_>| findings.add(text);
+        self.check_free_tables(report);
         let mut account = self.root;
         while account.is_some() {
             self.check_ready(account, report);

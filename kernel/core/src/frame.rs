@@ -8,6 +8,7 @@ use drover_abi::account::FRAMES;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::account::{Account, Payer};
+use crate::check::Report;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::{Frame, Machine};
 use crate::object::Ref;
@@ -102,15 +103,44 @@ impl<M: Machine> Kernel<M> {
         Ok(frame)
     }
 
-    /// The charge guarantees that a frame is free: sum of limits = frames handed over.
-    fn take_free(&mut self) -> Frame {
+    /// An empty page table below the root, charged to `payer`.
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE` (nothing changed).
+    pub(crate) fn new_table(&mut self, payer: Payer) -> Result<Frame, Stop> {
+        self.charge(payer, FRAMES, 1)?;
+        let table = self.take_table();
+        self.own_frame(table, payer.account, FrameKind::PageTable);
+        Ok(table)
+    }
+
+    /// A free frame of zeros, already charged for: one that was a page table last, if there is one.
+    pub(crate) fn take_table(&mut self) -> Frame {
+        let frame = self.free_tables;
+        if frame == NONE {
+            let frame = self.take_free();
+            self.machine.zero(frame);
+            return frame;
+        }
+        self.free_frames -= 1;
+        self.free_tables = self.info(frame).next;
+        frame
+    }
+
+    /// A free frame, already charged for; the charge guarantees that there is one: sum of limits = frames handed over.
+    pub(crate) fn take_free(&mut self) -> Frame {
         self.free_frames -= 1;
         if self.free_list != NONE {
             let frame = self.free_list;
             self.free_list = self.info(frame).next;
             return frame;
         }
-        let (start, count) = self.fresh[self.fresh_at];
+        let (start, count) = self.fresh.get(self.fresh_at).copied().unwrap_or_default();
+        if count == 0 {
+            let frame = self.free_tables;
+            self.free_tables = self.info(frame).next;
+            return frame;
+        }
         if count == 1 {
             self.fresh_at += 1;
         } else {
@@ -162,13 +192,35 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives a frame back.
     pub fn free_frame(&mut self, frame: Frame) {
+        let next = core::mem::replace(&mut self.free_list, frame);
+        self.release_frame(frame, next);
+    }
+
+    /// Gives a page table back that has been emptied, entry by entry: it need not be cleared to be one again.
+    pub(crate) fn free_table(&mut self, table: Frame) {
+        debug_assert_eq!(self.info(table).flags, 0, "a table in use");
+        let next = core::mem::replace(&mut self.free_tables, table);
+        self.release_frame(table, next);
+    }
+
+    fn release_frame(&mut self, frame: Frame, next: Frame) {
         let owner = self.info(frame).owner;
         debug_assert!(owner.is_some(), "frame {frame:#x} freed twice");
         self.disown_frame(frame);
         self.uncharge(owner, FRAMES, 1);
-        *self.info_mut(frame) = FrameInfo { next: self.free_list, ..FrameInfo::default() };
-        self.free_list = frame;
+        *self.info_mut(frame) = FrameInfo { next, ..FrameInfo::default() };
         self.free_frames += 1;
+    }
+
+    /// Checks that the free page tables are empty (for checks on the host: it reads all of them).
+    pub(crate) fn check_free_tables(&self, report: &mut Report<'_>) {
+        let mut frame = self.free_tables;
+        while frame != NONE {
+            if self.words(frame).iter().any(|&word| word != 0) {
+                report(format_args!("free page table {frame:#x} is not empty"));
+            }
+            frame = self.info(frame).next;
+        }
     }
 
     /// Moves a frame and its charge to another account (a gift). Keeps kind, flags, bitmap.

@@ -77,6 +77,8 @@ pub struct Kernel<M> {
     /// Frames of the kernel image and boot structures.
     pub kernel_frames: u32,
     pub(crate) free_list: Frame,
+    /// Free frames that were page tables and are all zeros.
+    pub(crate) free_tables: Frame,
     /// Frames that nobody uses.
     pub free_frames: u32,
     /// Frames handed over at boot (without the reserve), modules included.
@@ -187,6 +189,7 @@ impl<M: Machine> Kernel<M> {
             table_frames,
             kernel_frames: boot.kernel_frames,
             free_list: NONE,
+            free_tables: NONE,
             free_frames: free,
             total_frames: free,
             fresh: ranges,

@@ -46,7 +46,7 @@ pub(crate) const fn target(word: u64) -> Option<Frame> {
     if word & PRESENT == 0 { None } else { Some(((word & FRAME_BITS) >> 12) as Frame) }
 }
 
-const fn leaf(frame: Frame, prot: i32) -> u64 {
+pub(crate) const fn leaf(frame: Frame, prot: i32) -> u64 {
     let mut word = ((frame as u64) << 12) | PRESENT | USER;
     if prot & VM_PROT_WRITE != 0 {
         word |= WRITE;
@@ -57,7 +57,7 @@ const fn leaf(frame: Frame, prot: i32) -> u64 {
     word
 }
 
-const fn table_word(frame: Frame) -> u64 {
+pub(crate) const fn table_word(frame: Frame) -> u64 {
     ((frame as u64) << 12) | PRESENT | USER | WRITE
 }
 
@@ -175,10 +175,10 @@ impl<M: Machine> Kernel<M> {
         let missing = (at - level) as usize;
         let mut made = [0; 3];
         for i in 0..missing {
-            match self.new_frame(payer, FrameKind::PageTable) {
+            match self.new_table(payer) {
                 Ok(frame) => made[i] = frame,
                 Err(stop) => {
-                    made[..i].iter().for_each(|&frame| self.free_frame(frame));
+                    made[..i].iter().for_each(|&frame| self.free_table(frame));
                     return Err(stop);
                 }
             }
@@ -272,7 +272,7 @@ impl<M: Machine> Kernel<M> {
             if !empty || in_windows(address) {
                 break;
             }
-            self.free_frame(path[level as usize - 1]);
+            self.free_table(path[level as usize - 1]);
             empty = self.set_word(path[level as usize], index(address, level), 0);
         }
         self.flush_page(task, address);

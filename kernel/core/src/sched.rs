@@ -553,8 +553,9 @@ impl<M: Machine> Kernel<M> {
     /// The current thread is about to run user code: carries out what stands before that. None: look again.
     fn enter_user(&mut self, now: u64) -> Option<Next> {
         let current = self.current;
-        let t = *self.get(current);
-        if !self.may_go_on(&t) {
+        let t = self.get(current);
+        let resume = t.resume;
+        if !self.may_go_on(t) {
             self.get_mut(current).head.state = STOPPED;
             return None;
         }
@@ -577,8 +578,8 @@ impl<M: Machine> Kernel<M> {
             self.begin_exit(current);
             return None;
         }
-        if t.resume != RESUME_USER {
-            self.continue_trap(current, t.resume);
+        if resume != RESUME_USER {
+            self.continue_trap(current, resume);
             return None;
         }
         let mut until = self.quantum_end;

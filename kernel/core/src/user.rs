@@ -77,12 +77,16 @@ impl<M: Machine> Kernel<M> {
         let root = self.get(task).root_table;
         match self.page_lookup(root, page) {
             Some((frame, prot)) if prot & access.prot() != 0 => {
-                self.translations[place(page, root)] =
-                    Translation { tag: page + 1, root, frame, writable: prot & VM_PROT_WRITE != 0 };
+                self.keep_translation(root, page, frame, prot & VM_PROT_WRITE != 0);
                 Ok(frame)
             }
             _ => self.fault_frame(task, page, access),
         }
+    }
+
+    /// Keeps what the entry of a page says.
+    pub(crate) fn keep_translation(&mut self, root: Frame, page: u64, frame: Frame, writable: bool) {
+        self.translations[place(page, root)] = Translation { tag: page + 1, root, frame, writable };
     }
 
     /// The entry of a page was changed or removed.

@@ -6,6 +6,7 @@
 //! Memory of a window is readable and writable, never executable. `window_frames` counts its frames (pages and tables).
 //! Deliberately absent: any way for user space to place something in a window itself.
 
+use drover_abi::account::FRAMES;
 use drover_abi::returns::{
     KERN_INVALID_ADDRESS, KERN_NO_SPACE, KERN_PROTECTION_FAILURE, KERN_RESOURCE_SHORTAGE,
 };
@@ -20,7 +21,7 @@ use crate::kernel::{Kernel, Stop};
 use crate::machine::{Frame, Machine};
 use crate::memory::BATCH;
 use crate::object::Ref;
-use crate::pagetable::{PAGE, in_windows, index, target};
+use crate::pagetable::{PAGE, in_windows, index, leaf, table_word, target};
 use crate::task::Task;
 
 /// Page directories of a window.
@@ -69,9 +70,9 @@ impl<M: Machine> Kernel<M> {
         let base = WINDOWS_BASE + (word as u64 * 64 + u64::from(bit)) * WINDOW_SIZE;
         let root = self.get(task).root_table;
         let owner = Payer::account(self.get(task).account);
-        let (_, made) = self.tables_ensure(root, base, 2, owner)?;
-        let directory = match self.tables_ensure(root, base, 1, payer) {
-            Ok((directory, _)) => directory,
+        let (pointers, made) = self.tables_ensure(root, base, 2, owner)?;
+        let directory = match self.new_table(payer) {
+            Ok(directory) => directory,
             Err(stop) => {
                 if made != 0 {
                     self.pointers_drop(task, base, false);
@@ -79,11 +80,37 @@ impl<M: Machine> Kernel<M> {
                 return Err(stop);
             }
         };
+        self.set_word(pointers, index(base, 2), table_word(directory));
         self.info_mut(directory).partial_next = act.raw();
         self.get_mut(task).windows[word] |= 1 << bit;
         let a = self.get_mut(act);
         (a.window, a.window_next, a.window_frames) = (base, base + ARENA_END, 1);
         Ok(())
+    }
+
+    /// Gives a window just opened what every call touches: the first page (local block and request) and the top page of the stack, which share a
+    /// page table. Returns the first page.
+    ///
+    /// # Errors
+    /// `KERN_RESOURCE_SHORTAGE`: the payer (three frames). Nothing changed.
+    pub(crate) fn window_start(&mut self, act: Ref<Activation>, payer: Payer) -> Result<Frame, Stop> {
+        let Activation { task, window: base, .. } = *self.get(act);
+        let root = self.get(task).root_table;
+        let (directory, _) = self.tables_ensure(root, base, 1, payer)?;
+        self.charge(payer, FRAMES, 3)?;
+        let table = self.take_table();
+        self.own_frame(table, payer.account, FrameKind::PageTable);
+        self.set_word(directory, 0, table_word(table));
+        let pages = [base, base + STACK_TOP - PAGE].map(|page| {
+            let frame = self.take_free();
+            self.machine.zero(frame);
+            self.own_frame(frame, payer.account, FrameKind::Window);
+            self.set_word(table, index(page, 0), leaf(frame, VM_PROT_READ | VM_PROT_WRITE));
+            frame
+        });
+        self.keep_translation(root, base, pages[0], true);
+        self.get_mut(act).window_frames += 3;
+        Ok(pages[0])
     }
 
     /// Frees the pointer table of a window if it is empty; the first one is kept for the next calls if `keep`.
@@ -95,7 +122,7 @@ impl<M: Machine> Kernel<M> {
         if let Some(pointers) = target(self.words(root)[index(base, 3)])
             && self.info(pointers).flags == 0
         {
-            self.free_frame(pointers);
+            self.free_table(pointers);
             self.set_word(root, index(base, 3), 0);
         }
     }
@@ -120,7 +147,8 @@ impl<M: Machine> Kernel<M> {
                     let address = base + ((at - first) as u64) * (1 << 30);
                     self.window_directory_free(act, directory, address, &mut budget)?;
                     self.set_word(pointers, at, 0);
-                    self.window_frame_free(act, directory);
+                    self.free_table(directory);
+                    self.window_frame_freed(act);
                 }
             }
         }
@@ -178,7 +206,8 @@ impl<M: Machine> Kernel<M> {
                 }
             }
             self.set_word(directory, at, 0);
-            self.window_frame_free(act, table);
+            self.free_table(table);
+            self.window_frame_freed(act);
         }
         Ok(())
     }
@@ -192,6 +221,10 @@ impl<M: Machine> Kernel<M> {
     /// Frees a frame of a window and gives it back to the call's ceiling.
     fn window_frame_free(&mut self, act: Ref<Activation>, frame: Frame) {
         self.free_frame(frame);
+        self.window_frame_freed(act);
+    }
+
+    fn window_frame_freed(&mut self, act: Ref<Activation>) {
         let a = self.get_mut(act);
         a.window_frames -= 1;
         a.left.frames = a.left.frames.saturating_add(1);
