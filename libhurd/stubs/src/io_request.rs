@@ -4,8 +4,8 @@
 //!
 //! The requests of `io`, for clients that do not wait: the answer comes as a message of `io_reply`.
 //! Only io_select_request and io_select_timeout_request name the port of the answer in the header. All others carry
-//! it as an argument in the body, and have since these definitions were first written, so a server of `io` refuses
-//! them with MIG_BAD_ARGUMENTS. They are here because their layout is part of the Hurd.
+//! it as an argument in the body, so a server of `io` refuses them with MIG_BAD_ARGUMENTS. They are here because
+//! their layout is part of the Hurd.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,

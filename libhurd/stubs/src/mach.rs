@@ -413,7 +413,8 @@ pub fn task_threads<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(TaskThreadsReply { thread_list })
 }
-/// Facts about a task: BASIC 1, EVENTS 2, THREAD_TIMES 3.
+/// Facts about a task: basic 1 `task_basic_info_t`, events 2 `task_events_info_t`, times of its threads 3
+/// `task_thread_times_info_t`.
 ///
 /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
 ///
@@ -567,7 +568,7 @@ pub fn thread_set_state<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Facts about a thread: BASIC 1, SCHED 2.
+/// Facts about a thread: basic 1 `thread_basic_info_t`, scheduling 2 `thread_sched_info_t`.
 ///
 /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
 ///
@@ -1960,7 +1961,8 @@ pub trait MachServer {
     fn task_threads(&mut self, request: &Request<'_>) -> Result<TaskThreadsReply, i32> {
         Err(-303)
     }
-    /// Facts about a task: BASIC 1, EVENTS 2, THREAD_TIMES 3.
+    /// Facts about a task: basic 1 `task_basic_info_t`, events 2 `task_events_info_t`, times of its threads 3
+    /// `task_thread_times_info_t`.
     ///
     /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
     ///
@@ -2020,7 +2022,7 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Facts about a thread: BASIC 1, SCHED 2.
+    /// Facts about a thread: basic 1 `thread_basic_info_t`, scheduling 2 `thread_sched_info_t`.
     ///
     /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
     ///

@@ -30,8 +30,8 @@ pub struct VmRegionCreateProxyReply {
     /// `mach_port_t`
     pub proxy: PortName,
 }
-/// A proxy whose contents at `start[i]`, for `len[i]` bytes, are those of `object[i]` from `offset[i]` on; nobody
-/// can map it with more than `max_protection`. At most 1024 ranges; kernels have taken only one.
+/// A proxy that shows at `offset[i]`, for `len[i]` bytes, what `object[i]` has from `start[i]` on; nobody can map
+/// it with more than `max_protection`. At most 1024 ranges; kernels have taken only one.
 ///
 /// Message 4010 (80 to 32848 bytes), reply 4110 (64 bytes).
 ///
@@ -128,8 +128,8 @@ pub fn vm_region_create_proxy<T: Transport + ?Sized>(
 /// `impl Mach4Server for &Server` serves from shared state.
 #[allow(unused_variables)]
 pub trait Mach4Server {
-    /// A proxy whose contents at `start[i]`, for `len[i]` bytes, are those of `object[i]` from `offset[i]` on; nobody
-    /// can map it with more than `max_protection`. At most 1024 ranges; kernels have taken only one.
+    /// A proxy that shows at `offset[i]`, for `len[i]` bytes, what `object[i]` has from `start[i]` on; nobody can map
+    /// it with more than `max_protection`. At most 1024 ranges; kernels have taken only one.
     ///
     /// Message 4010 (80 to 32848 bytes), reply 4110 (64 bytes).
     ///

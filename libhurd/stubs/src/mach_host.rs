@@ -1423,7 +1423,8 @@ pub fn thread_wire<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Facts about the host.
+/// Facts about the host: basic 1 `host_basic_info_t`, the numbers of processors 2, scheduling 3 `host_sched_info_t`, load 4
+/// `host_load_info_t`.
 ///
 /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
 ///
@@ -1462,7 +1463,7 @@ pub fn host_info<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(HostInfoReply { host_info_out })
 }
-/// Facts about a processor.
+/// Facts about a processor: basic 1 `processor_basic_info_t`.
 ///
 /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
 ///
@@ -1506,7 +1507,7 @@ pub fn processor_info<T: Transport + ?Sized>(
         processor_info_out,
     })
 }
-/// Facts about a set.
+/// Facts about a set: basic 1 `processor_set_basic_info_t`, scheduling 2 `processor_set_sched_info_t`.
 ///
 /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
 ///
@@ -2271,7 +2272,8 @@ pub trait MachHostServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Facts about the host.
+    /// Facts about the host: basic 1 `host_basic_info_t`, the numbers of processors 2, scheduling 3 `host_sched_info_t`, load 4
+    /// `host_load_info_t`.
     ///
     /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
     ///
@@ -2287,7 +2289,7 @@ pub trait MachHostServer {
     ) -> Result<HostInfoReply, i32> {
         Err(-303)
     }
-    /// Facts about a processor.
+    /// Facts about a processor: basic 1 `processor_basic_info_t`.
     ///
     /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
     ///
@@ -2303,7 +2305,7 @@ pub trait MachHostServer {
     ) -> Result<ProcessorInfoReply, i32> {
         Err(-303)
     }
-    /// Facts about a set.
+    /// Facts about a set: basic 1 `processor_set_basic_info_t`, scheduling 2 `processor_set_sched_info_t`.
     ///
     /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
     ///

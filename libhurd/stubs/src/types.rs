@@ -402,6 +402,128 @@ impl Value for HashInfoBucket {
         }
     }
 }
+/// host_info, flavor 1. Memory in bytes.
+///
+/// `host_basic_info_t`: 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostBasicInfo {
+    /// At byte 0.
+    pub max_cpus: i32,
+    /// At byte 4.
+    pub avail_cpus: i32,
+    /// At byte 8.
+    pub memory_size: u64,
+    /// At byte 16.
+    pub cpu_type: i32,
+    /// At byte 20.
+    pub cpu_subtype: i32,
+}
+impl Value for HostBasicInfo {
+    const SIZE: usize = 24;
+    const ZERO: Self = Self {
+        max_cpus: <i32 as Value>::ZERO,
+        avail_cpus: <i32 as Value>::ZERO,
+        memory_size: <u64 as Value>::ZERO,
+        cpu_type: <i32 as Value>::ZERO,
+        cpu_subtype: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            max_cpus: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            avail_cpus: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            memory_size: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            cpu_type: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            cpu_subtype: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.max_cpus.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.avail_cpus.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.memory_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.cpu_type.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.cpu_subtype.store(place);
+        }
+    }
+}
+///
+/// `host_load_info_t`: 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostLoadInfo {
+    /// At byte 0.
+    pub avenrun: [i32; 3],
+    /// At byte 12.
+    pub mach_factor: [i32; 3],
+}
+impl Value for HostLoadInfo {
+    const SIZE: usize = 24;
+    const ZERO: Self = Self {
+        avenrun: <[i32; 3] as Value>::ZERO,
+        mach_factor: <[i32; 3] as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            avenrun: <[i32; 3]>::load(bytes.get(0..).unwrap_or(&[])),
+            mach_factor: <[i32; 3]>::load(bytes.get(12..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.avenrun.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.mach_factor.store(place);
+        }
+    }
+}
+/// host_info, flavor 3: in ms.
+///
+/// `host_sched_info_t`: 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostSchedInfo {
+    /// At byte 0.
+    pub min_timeout: i32,
+    /// At byte 4.
+    pub min_quantum: i32,
+}
+impl Value for HostSchedInfo {
+    const SIZE: usize = 8;
+    const ZERO: Self = Self {
+        min_timeout: <i32 as Value>::ZERO,
+        min_quantum: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            min_timeout: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            min_quantum: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.min_timeout.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.min_quantum.store(place);
+        }
+    }
+}
 /// What io_stat tells of a node.
 ///
 /// `io_statbuf_t`: 176 bytes.
@@ -649,6 +771,298 @@ impl Value for MachPortStatus {
         }
         if let Some(place) = bytes.get_mut(32..) {
             self.mps_nsrequest.store(place);
+        }
+    }
+}
+/// processor_info, flavor 1.
+///
+/// `processor_basic_info_t`: 20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessorBasicInfo {
+    /// At byte 0.
+    pub cpu_type: i32,
+    /// At byte 4.
+    pub cpu_subtype: i32,
+    /// At byte 8.
+    pub running: bool,
+    /// At byte 12.
+    pub slot_num: i32,
+    /// At byte 16.
+    pub is_master: bool,
+}
+impl Value for ProcessorBasicInfo {
+    const SIZE: usize = 20;
+    const ZERO: Self = Self {
+        cpu_type: <i32 as Value>::ZERO,
+        cpu_subtype: <i32 as Value>::ZERO,
+        running: <bool as Value>::ZERO,
+        slot_num: <i32 as Value>::ZERO,
+        is_master: <bool as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            cpu_type: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            cpu_subtype: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            running: <bool>::load(bytes.get(8..).unwrap_or(&[])),
+            slot_num: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            is_master: <bool>::load(bytes.get(16..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.cpu_type.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.cpu_subtype.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.running.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.slot_num.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.is_master.store(place);
+        }
+    }
+}
+/// processor_set_info, flavor 1. Averages in 1/1000.
+///
+/// `processor_set_basic_info_t`: 20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessorSetBasicInfo {
+    /// At byte 0.
+    pub processor_count: i32,
+    /// At byte 4.
+    pub task_count: i32,
+    /// At byte 8.
+    pub thread_count: i32,
+    /// At byte 12.
+    pub load_average: i32,
+    /// At byte 16.
+    pub mach_factor: i32,
+}
+impl Value for ProcessorSetBasicInfo {
+    const SIZE: usize = 20;
+    const ZERO: Self = Self {
+        processor_count: <i32 as Value>::ZERO,
+        task_count: <i32 as Value>::ZERO,
+        thread_count: <i32 as Value>::ZERO,
+        load_average: <i32 as Value>::ZERO,
+        mach_factor: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            processor_count: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            task_count: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            thread_count: <i32>::load(bytes.get(8..).unwrap_or(&[])),
+            load_average: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            mach_factor: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.processor_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.task_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.thread_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.load_average.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.mach_factor.store(place);
+        }
+    }
+}
+/// processor_set_info, flavor 2.
+///
+/// `processor_set_sched_info_t`: 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcessorSetSchedInfo {
+    /// At byte 0.
+    pub policies: i32,
+    /// At byte 4.
+    pub max_priority: i32,
+}
+impl Value for ProcessorSetSchedInfo {
+    const SIZE: usize = 8;
+    const ZERO: Self = Self {
+        policies: <i32 as Value>::ZERO,
+        max_priority: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            policies: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            max_priority: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.policies.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.max_priority.store(place);
+        }
+    }
+}
+/// What proc_getprocinfo gives first: about the process, then its task. State: stopped 1, has run exec 2, waits for a child
+/// 4, orphaned group 8, no message port 0x10, leads a session 0x20, no owner 0x40, no parent 0x80, no task 0x100, traced
+/// 0x200, waits in proc_getmsgport 0x400, leads a login collection 0x800.
+///
+/// `procinfo_head_t`: 216 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcinfoHead {
+    /// At byte 0.
+    pub state: u32,
+    /// At byte 4.
+    pub owner: u32,
+    /// At byte 8.
+    pub ppid: i32,
+    /// At byte 12.
+    pub pgrp: i32,
+    /// At byte 16.
+    pub session: i32,
+    /// At byte 20.
+    pub logincollection: i32,
+    /// At byte 24.
+    pub exitstatus: i32,
+    /// At byte 28.
+    pub sigcode: i32,
+    /// At byte 32.
+    pub nthreads: i32,
+    /// At byte 40.
+    pub taskinfo: TaskBasicInfo,
+    /// At byte 160.
+    pub taskevents: TaskEventsInfo,
+}
+impl Value for ProcinfoHead {
+    const SIZE: usize = 216;
+    const ZERO: Self = Self {
+        state: <u32 as Value>::ZERO,
+        owner: <u32 as Value>::ZERO,
+        ppid: <i32 as Value>::ZERO,
+        pgrp: <i32 as Value>::ZERO,
+        session: <i32 as Value>::ZERO,
+        logincollection: <i32 as Value>::ZERO,
+        exitstatus: <i32 as Value>::ZERO,
+        sigcode: <i32 as Value>::ZERO,
+        nthreads: <i32 as Value>::ZERO,
+        taskinfo: <TaskBasicInfo as Value>::ZERO,
+        taskevents: <TaskEventsInfo as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            state: <u32>::load(bytes.get(0..).unwrap_or(&[])),
+            owner: <u32>::load(bytes.get(4..).unwrap_or(&[])),
+            ppid: <i32>::load(bytes.get(8..).unwrap_or(&[])),
+            pgrp: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            session: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            logincollection: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            exitstatus: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            sigcode: <i32>::load(bytes.get(28..).unwrap_or(&[])),
+            nthreads: <i32>::load(bytes.get(32..).unwrap_or(&[])),
+            taskinfo: <TaskBasicInfo>::load(bytes.get(40..).unwrap_or(&[])),
+            taskevents: <TaskEventsInfo>::load(bytes.get(160..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.state.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.owner.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.ppid.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.pgrp.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.session.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.logincollection.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.exitstatus.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.sigcode.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.nthreads.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.taskinfo.store(place);
+        }
+        if let Some(place) = bytes.get_mut(160..) {
+            self.taskevents.store(place);
+        }
+    }
+}
+/// Then, `nthreads` times: about a thread. `died` is not 0 if it ended meanwhile; `rpc_block` is the id of the request whose
+/// reply it waits for.
+///
+/// `procinfo_thread_t`: 168 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProcinfoThread {
+    /// At byte 0.
+    pub died: i32,
+    /// At byte 4.
+    pub rpc_block: i32,
+    /// At byte 8.
+    pub pis_bi: ThreadBasicInfo,
+    /// At byte 136.
+    pub pis_si: ThreadSchedInfo,
+}
+impl Value for ProcinfoThread {
+    const SIZE: usize = 168;
+    const ZERO: Self = Self {
+        died: <i32 as Value>::ZERO,
+        rpc_block: <i32 as Value>::ZERO,
+        pis_bi: <ThreadBasicInfo as Value>::ZERO,
+        pis_si: <ThreadSchedInfo as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            died: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            rpc_block: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            pis_bi: <ThreadBasicInfo>::load(bytes.get(8..).unwrap_or(&[])),
+            pis_si: <ThreadSchedInfo>::load(bytes.get(136..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.died.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.rpc_block.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.pis_bi.store(place);
+        }
+        if let Some(place) = bytes.get_mut(136..) {
+            self.pis_si.store(place);
         }
     }
 }
@@ -968,6 +1382,401 @@ impl Value for Srtentry {
         }
         if let Some(place) = bytes.get_mut(36..) {
             self.rt_class.store(place);
+        }
+    }
+}
+/// task_info, flavor 1. Sizes in bytes; times are of threads that have ended.
+///
+/// `task_basic_info_t`: 120 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskBasicInfo {
+    /// At byte 0.
+    pub suspend_count: i32,
+    /// At byte 4.
+    pub base_priority: i32,
+    /// At byte 8.
+    pub virtual_size: u64,
+    /// At byte 16.
+    pub resident_size: u64,
+    /// At byte 24.
+    pub user_time: TimeValue,
+    /// At byte 40.
+    pub system_time: TimeValue,
+    /// At byte 56.
+    pub creation_time: TimeValue,
+    /// At byte 72.
+    pub user_time64: TimeValue64,
+    /// At byte 88.
+    pub system_time64: TimeValue64,
+    /// At byte 104.
+    pub creation_time64: TimeValue64,
+}
+impl Value for TaskBasicInfo {
+    const SIZE: usize = 120;
+    const ZERO: Self = Self {
+        suspend_count: <i32 as Value>::ZERO,
+        base_priority: <i32 as Value>::ZERO,
+        virtual_size: <u64 as Value>::ZERO,
+        resident_size: <u64 as Value>::ZERO,
+        user_time: <TimeValue as Value>::ZERO,
+        system_time: <TimeValue as Value>::ZERO,
+        creation_time: <TimeValue as Value>::ZERO,
+        user_time64: <TimeValue64 as Value>::ZERO,
+        system_time64: <TimeValue64 as Value>::ZERO,
+        creation_time64: <TimeValue64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            suspend_count: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            base_priority: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            virtual_size: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            resident_size: <u64>::load(bytes.get(16..).unwrap_or(&[])),
+            user_time: <TimeValue>::load(bytes.get(24..).unwrap_or(&[])),
+            system_time: <TimeValue>::load(bytes.get(40..).unwrap_or(&[])),
+            creation_time: <TimeValue>::load(bytes.get(56..).unwrap_or(&[])),
+            user_time64: <TimeValue64>::load(bytes.get(72..).unwrap_or(&[])),
+            system_time64: <TimeValue64>::load(bytes.get(88..).unwrap_or(&[])),
+            creation_time64: <TimeValue64>::load(bytes.get(104..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.suspend_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.base_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.virtual_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.resident_size.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.user_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.system_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(56..) {
+            self.creation_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(72..) {
+            self.user_time64.store(place);
+        }
+        if let Some(place) = bytes.get_mut(88..) {
+            self.system_time64.store(place);
+        }
+        if let Some(place) = bytes.get_mut(104..) {
+            self.creation_time64.store(place);
+        }
+    }
+}
+/// task_info, flavor 2: how often since the task was made.
+///
+/// `task_events_info_t`: 56 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskEventsInfo {
+    /// At byte 0.
+    pub faults: u64,
+    /// At byte 8.
+    pub zero_fills: u64,
+    /// At byte 16.
+    pub reactivations: u64,
+    /// At byte 24.
+    pub pageins: u64,
+    /// At byte 32.
+    pub cow_faults: u64,
+    /// At byte 40.
+    pub messages_sent: u64,
+    /// At byte 48.
+    pub messages_received: u64,
+}
+impl Value for TaskEventsInfo {
+    const SIZE: usize = 56;
+    const ZERO: Self = Self {
+        faults: <u64 as Value>::ZERO,
+        zero_fills: <u64 as Value>::ZERO,
+        reactivations: <u64 as Value>::ZERO,
+        pageins: <u64 as Value>::ZERO,
+        cow_faults: <u64 as Value>::ZERO,
+        messages_sent: <u64 as Value>::ZERO,
+        messages_received: <u64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            faults: <u64>::load(bytes.get(0..).unwrap_or(&[])),
+            zero_fills: <u64>::load(bytes.get(8..).unwrap_or(&[])),
+            reactivations: <u64>::load(bytes.get(16..).unwrap_or(&[])),
+            pageins: <u64>::load(bytes.get(24..).unwrap_or(&[])),
+            cow_faults: <u64>::load(bytes.get(32..).unwrap_or(&[])),
+            messages_sent: <u64>::load(bytes.get(40..).unwrap_or(&[])),
+            messages_received: <u64>::load(bytes.get(48..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.faults.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.zero_fills.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.reactivations.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.pageins.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.cow_faults.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.messages_sent.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.messages_received.store(place);
+        }
+    }
+}
+/// task_info, flavor 3: times of threads that live.
+///
+/// `task_thread_times_info_t`: 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TaskThreadTimesInfo {
+    /// At byte 0.
+    pub user_time: TimeValue,
+    /// At byte 16.
+    pub system_time: TimeValue,
+    /// At byte 32.
+    pub user_time64: TimeValue64,
+    /// At byte 48.
+    pub system_time64: TimeValue64,
+}
+impl Value for TaskThreadTimesInfo {
+    const SIZE: usize = 64;
+    const ZERO: Self = Self {
+        user_time: <TimeValue as Value>::ZERO,
+        system_time: <TimeValue as Value>::ZERO,
+        user_time64: <TimeValue64 as Value>::ZERO,
+        system_time64: <TimeValue64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            user_time: <TimeValue>::load(bytes.get(0..).unwrap_or(&[])),
+            system_time: <TimeValue>::load(bytes.get(16..).unwrap_or(&[])),
+            user_time64: <TimeValue64>::load(bytes.get(32..).unwrap_or(&[])),
+            system_time64: <TimeValue64>::load(bytes.get(48..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.user_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.system_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.user_time64.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.system_time64.store(place);
+        }
+    }
+}
+/// thread_info, flavor 1. Usage in 1/1000; state running 1, stopped 2, waiting 3, waiting without end 4, halted 5; flags
+/// swapped 1, idle 2; sleep time in seconds.
+///
+/// `thread_basic_info_t`: 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThreadBasicInfo {
+    /// At byte 0.
+    pub user_time: TimeValue,
+    /// At byte 16.
+    pub system_time: TimeValue,
+    /// At byte 32.
+    pub cpu_usage: i32,
+    /// At byte 36.
+    pub base_priority: i32,
+    /// At byte 40.
+    pub cur_priority: i32,
+    /// At byte 44.
+    pub run_state: i32,
+    /// At byte 48.
+    pub flags: i32,
+    /// At byte 52.
+    pub suspend_count: i32,
+    /// At byte 56.
+    pub sleep_time: i32,
+    /// At byte 64.
+    pub creation_time: TimeValue,
+    /// At byte 80.
+    pub user_time64: TimeValue64,
+    /// At byte 96.
+    pub system_time64: TimeValue64,
+    /// At byte 112.
+    pub creation_time64: TimeValue64,
+}
+impl Value for ThreadBasicInfo {
+    const SIZE: usize = 128;
+    const ZERO: Self = Self {
+        user_time: <TimeValue as Value>::ZERO,
+        system_time: <TimeValue as Value>::ZERO,
+        cpu_usage: <i32 as Value>::ZERO,
+        base_priority: <i32 as Value>::ZERO,
+        cur_priority: <i32 as Value>::ZERO,
+        run_state: <i32 as Value>::ZERO,
+        flags: <i32 as Value>::ZERO,
+        suspend_count: <i32 as Value>::ZERO,
+        sleep_time: <i32 as Value>::ZERO,
+        creation_time: <TimeValue as Value>::ZERO,
+        user_time64: <TimeValue64 as Value>::ZERO,
+        system_time64: <TimeValue64 as Value>::ZERO,
+        creation_time64: <TimeValue64 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            user_time: <TimeValue>::load(bytes.get(0..).unwrap_or(&[])),
+            system_time: <TimeValue>::load(bytes.get(16..).unwrap_or(&[])),
+            cpu_usage: <i32>::load(bytes.get(32..).unwrap_or(&[])),
+            base_priority: <i32>::load(bytes.get(36..).unwrap_or(&[])),
+            cur_priority: <i32>::load(bytes.get(40..).unwrap_or(&[])),
+            run_state: <i32>::load(bytes.get(44..).unwrap_or(&[])),
+            flags: <i32>::load(bytes.get(48..).unwrap_or(&[])),
+            suspend_count: <i32>::load(bytes.get(52..).unwrap_or(&[])),
+            sleep_time: <i32>::load(bytes.get(56..).unwrap_or(&[])),
+            creation_time: <TimeValue>::load(bytes.get(64..).unwrap_or(&[])),
+            user_time64: <TimeValue64>::load(bytes.get(80..).unwrap_or(&[])),
+            system_time64: <TimeValue64>::load(bytes.get(96..).unwrap_or(&[])),
+            creation_time64: <TimeValue64>::load(bytes.get(112..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.user_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.system_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(32..) {
+            self.cpu_usage.store(place);
+        }
+        if let Some(place) = bytes.get_mut(36..) {
+            self.base_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(40..) {
+            self.cur_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(44..) {
+            self.run_state.store(place);
+        }
+        if let Some(place) = bytes.get_mut(48..) {
+            self.flags.store(place);
+        }
+        if let Some(place) = bytes.get_mut(52..) {
+            self.suspend_count.store(place);
+        }
+        if let Some(place) = bytes.get_mut(56..) {
+            self.sleep_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(64..) {
+            self.creation_time.store(place);
+        }
+        if let Some(place) = bytes.get_mut(80..) {
+            self.user_time64.store(place);
+        }
+        if let Some(place) = bytes.get_mut(96..) {
+            self.system_time64.store(place);
+        }
+        if let Some(place) = bytes.get_mut(112..) {
+            self.creation_time64.store(place);
+        }
+    }
+}
+/// thread_info, flavor 2.
+///
+/// `thread_sched_info_t`: 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThreadSchedInfo {
+    /// At byte 0.
+    pub policy: i32,
+    /// At byte 4.
+    pub data: i32,
+    /// At byte 8.
+    pub base_priority: i32,
+    /// At byte 12.
+    pub max_priority: i32,
+    /// At byte 16.
+    pub cur_priority: i32,
+    /// At byte 20.
+    pub depressed: i32,
+    /// At byte 24.
+    pub depress_priority: i32,
+    /// At byte 28.
+    pub last_processor: i32,
+}
+impl Value for ThreadSchedInfo {
+    const SIZE: usize = 32;
+    const ZERO: Self = Self {
+        policy: <i32 as Value>::ZERO,
+        data: <i32 as Value>::ZERO,
+        base_priority: <i32 as Value>::ZERO,
+        max_priority: <i32 as Value>::ZERO,
+        cur_priority: <i32 as Value>::ZERO,
+        depressed: <i32 as Value>::ZERO,
+        depress_priority: <i32 as Value>::ZERO,
+        last_processor: <i32 as Value>::ZERO,
+    };
+    fn load(bytes: &[u8]) -> Self {
+        Self {
+            policy: <i32>::load(bytes.get(0..).unwrap_or(&[])),
+            data: <i32>::load(bytes.get(4..).unwrap_or(&[])),
+            base_priority: <i32>::load(bytes.get(8..).unwrap_or(&[])),
+            max_priority: <i32>::load(bytes.get(12..).unwrap_or(&[])),
+            cur_priority: <i32>::load(bytes.get(16..).unwrap_or(&[])),
+            depressed: <i32>::load(bytes.get(20..).unwrap_or(&[])),
+            depress_priority: <i32>::load(bytes.get(24..).unwrap_or(&[])),
+            last_processor: <i32>::load(bytes.get(28..).unwrap_or(&[])),
+        }
+    }
+    fn store(self, bytes: &mut [u8]) {
+        if let Some(all) = bytes.get_mut(..Self::SIZE) {
+            all.fill(0);
+        }
+        if let Some(place) = bytes.get_mut(0..) {
+            self.policy.store(place);
+        }
+        if let Some(place) = bytes.get_mut(4..) {
+            self.data.store(place);
+        }
+        if let Some(place) = bytes.get_mut(8..) {
+            self.base_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(12..) {
+            self.max_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(16..) {
+            self.cur_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(20..) {
+            self.depressed.store(place);
+        }
+        if let Some(place) = bytes.get_mut(24..) {
+            self.depress_priority.store(place);
+        }
+        if let Some(place) = bytes.get_mut(28..) {
+            self.last_processor.store(place);
         }
     }
 }
