@@ -8,7 +8,8 @@ use hurd_stubs::mach::{
     ThreadGetSpecialPortReply, ThreadGetStateReply, ThreadInfoReply, VmAllocateReply, VmMapReply,
     VmReadReply, VmRegionReply, VmStatisticsReply,
 };
-use mig_runtime::{Array, Bounded, Ool, Port as PortArg, PortName, Request};
+use hurd_stubs::types::{TaskBasicInfo, TaskThreadTimesInfo, ThreadBasicInfo, TimeValue, TimeValue64};
+use mig_runtime::{Array, Bounded, Ool, Port as PortArg, PortName, Request, Value};
 
 use crate::lifecycle::{bootstrap_slot, exception_slot};
 use crate::machine::Machine;
@@ -20,10 +21,8 @@ use crate::task::{TASK_ALIVE, Task};
 use crate::thread::{BLOCKED, ENDING, READY, Thread};
 use crate::vm::Map;
 
-/// Words of `TASK_BASIC_INFO` (flavor 1), `TASK_THREAD_TIMES_INFO` (3), `THREAD_BASIC_INFO` (1).
-const TASK_BASIC_WORDS: usize = 14;
-const TASK_TIMES_WORDS: usize = 8;
-const THREAD_BASIC_WORDS: usize = 13;
+/// Bytes of the longest info struct.
+const INFO_BYTES: usize = 128;
 /// `TH_STATE_RUNNING`, `TH_STATE_STOPPED`, `TH_STATE_WAITING`.
 const RUNNING: i32 = 1;
 const STOPPED: i32 = 2;
@@ -31,8 +30,27 @@ const WAITING: i32 = 3;
 /// Most threads listed at once.
 const LIST: usize = 1024;
 
-fn time(ns: u64) -> [i32; 2] {
-    [(ns / 1_000_000_000) as i32, (ns / 1000 % 1_000_000) as i32]
+fn time(ns: u64) -> (TimeValue, TimeValue64) {
+    let (seconds, rest) = ((ns / 1_000_000_000) as i64, ns % 1_000_000_000);
+    (
+        TimeValue { seconds, microseconds: (rest / 1000) as i32 },
+        TimeValue64 { seconds, nanoseconds: rest as i64 },
+    )
+}
+
+/// An info struct as words. Its last `late` bytes are younger than some callers, who have no room for them.
+fn words<T: Value, const N: usize>(info: T, late: usize, count: u32) -> Result<Bounded<i32, N>, i32> {
+    let mut bytes = [0; INFO_BYTES];
+    info.store(&mut bytes);
+    let used = if count as usize >= T::SIZE / 4 { T::SIZE / 4 } else { (T::SIZE - late) / 4 };
+    if (count as usize) < used {
+        return Err(KERN_INVALID_ARGUMENT);
+    }
+    let mut words = [0; INFO_BYTES / 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = i32::load(bytes);
+    }
+    words.get(..used).and_then(Bounded::from_slice).ok_or(KERN_FAILURE)
 }
 
 impl<M: Machine> Rpc<'_, M> {
@@ -111,31 +129,27 @@ impl<M: Machine> MachServer for Rpc<'_, M> {
     fn task_info(&mut self, _: &Request<'_>, flavor: i32, count: u32) -> Result<TaskInfoReply, i32> {
         let task = self.task()?;
         let t = self.k.get(task);
-        let account = t.account;
-        let cpu = time(t.cpu_ns);
-        let mut words = [0i32; TASK_BASIC_WORDS];
-        let used = match flavor {
+        let (account, (time, time64)) = (t.account, time(t.cpu_ns));
+        let task_info_out = match flavor {
             1 => {
-                // suspend_count, base_priority, virtual_size (64), resident_size (64), user_time, system_time, creation_time
-                words[0] = t.suspended as i32;
-                words[2] = t.virtual_size as i32;
-                words[3] = (t.virtual_size >> 32) as i32;
-                let resident = self.k.get(account).resources[0].charged * 4096;
-                words[4] = resident as i32;
-                words[5] = (resident >> 32) as i32;
-                words[6..8].copy_from_slice(&cpu);
-                TASK_BASIC_WORDS
+                let info = TaskBasicInfo {
+                    suspend_count: t.suspended as i32,
+                    virtual_size: t.virtual_size,
+                    resident_size: self.k.get(account).resources[0].charged * 4096,
+                    user_time: time,
+                    user_time64: time64,
+                    ..TaskBasicInfo::ZERO
+                };
+                words(info, 3 * TimeValue64::SIZE, count)?
             }
             3 => {
-                words[0..2].copy_from_slice(&cpu);
-                TASK_TIMES_WORDS
+                let info =
+                    TaskThreadTimesInfo { user_time: time, user_time64: time64, ..TaskThreadTimesInfo::ZERO };
+                words(info, 2 * TimeValue64::SIZE, count)?
             }
             _ => return Err(KERN_INVALID_ARGUMENT),
         };
-        if (count as usize) < used {
-            return Err(KERN_INVALID_ARGUMENT);
-        }
-        Ok(TaskInfoReply { task_info_out: Bounded::from_slice(&words[..used]).ok_or(KERN_FAILURE)? })
+        Ok(TaskInfoReply { task_info_out })
     }
 
     fn thread_terminate(&mut self, _: &Request<'_>) -> Result<(), i32> {
@@ -183,19 +197,20 @@ impl<M: Machine> MachServer for Rpc<'_, M> {
 
     fn thread_info(&mut self, _: &Request<'_>, flavor: i32, count: u32) -> Result<ThreadInfoReply, i32> {
         let thread = self.thread()?;
-        if flavor != 1 || (count as usize) < THREAD_BASIC_WORDS {
+        if flavor != 1 {
             return Err(KERN_INVALID_ARGUMENT);
         }
         let t = self.k.get(thread);
-        let mut words = [0i32; THREAD_BASIC_WORDS];
-        words[0..2].copy_from_slice(&time(t.cpu_ns));
-        words[7] = match t.head.state {
+        let (user_time, user_time64) = time(t.cpu_ns);
+        let run_state = match t.head.state {
             READY => RUNNING,
             BLOCKED => WAITING,
             _ => STOPPED,
         };
-        words[9] = t.suspended as i32;
-        Ok(ThreadInfoReply { thread_info_out: Bounded::from_slice(&words).ok_or(KERN_FAILURE)? })
+        let suspend_count = t.suspended as i32;
+        let info =
+            ThreadBasicInfo { user_time, user_time64, run_state, suspend_count, ..ThreadBasicInfo::ZERO };
+        Ok(ThreadInfoReply { thread_info_out: words(info, 3 * TimeValue64::SIZE, count)? })
     }
 
     fn vm_allocate(
@@ -425,4 +440,30 @@ impl<M: Machine> MachServer for Rpc<'_, M> {
 /// The slot of a thread's exception port.
 fn thread_exception_slot(thread: Ref<Thread>) -> SlotRef {
     SlotRef::in_object(thread, core::mem::offset_of!(Thread, exception))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_words_are_those_of_the_struct() {
+        let (user_time, user_time64) = time(7_000_012_345);
+        let info =
+            TaskBasicInfo { suspend_count: 2, virtual_size: 1 << 32, user_time, user_time64, ..Value::ZERO };
+        let all: Bounded<i32, 1024> = words(info, 48, 1024).unwrap();
+        assert_eq!(all.as_slice().len(), 30);
+        // virtual_size at byte 8, user_time at 24, user_time64 at 72: low word first.
+        assert_eq!(&all.as_slice()[..10], &[2, 0, 0, 1, 0, 0, 7, 0, 12, 0]);
+        assert_eq!(&all.as_slice()[18..22], &[7, 0, 12_345, 0]);
+    }
+
+    #[test]
+    fn callers_older_than_the_last_fields_get_the_rest() {
+        let of = |count| words::<_, 1024>(ThreadBasicInfo { run_state: WAITING, ..Value::ZERO }, 48, count);
+        assert_eq!(of(32).unwrap().as_slice().len(), 32);
+        assert_eq!(of(31).unwrap().as_slice().len(), 20);
+        assert_eq!(of(20).unwrap().as_slice()[11], WAITING);
+        assert_eq!(of(19).unwrap_err(), KERN_INVALID_ARGUMENT);
+    }
 }
