@@ -30,7 +30,7 @@ use libhurd::session::{Limits, Sessions};
 use libhurd::stubs::payer::{self, PayerServer};
 use libhurd::stubs::process::{self, ProcessServer};
 use libhurd::stubs::startup::startup_procinit;
-use libhurd::stubs::types::Rusage;
+use libhurd::stubs::types::{ProcinfoHead, Rusage};
 use libhurd::table::Table;
 use libhurd::wait::Event;
 use libhurd::{ALL, Env, Local, Mach, ool, own, task};
@@ -42,6 +42,8 @@ use tree::{Full, INIT, MAX_PROCESSES, Process, Reaped, Tree};
 const MAX_PER_PAYER: usize = 128;
 /// `proc_wait` option: do not wait.
 const WNOHANG: i32 = 1;
+/// `state` of a process whose task has ended.
+const ZOMBIE: u32 = 0x100;
 /// Longest name of a program's file that is kept.
 const MAX_EXE: usize = 256;
 
@@ -309,7 +311,7 @@ impl ProcessServer for Proc {
         Ok(process::ProcPid2procReply { proc: port_of(pid)? })
     }
 
-    /// State (0 running, 1 zombie), owner, parent, group, session, login collection, exit status, signal code, number of threads (0: not said).
+    /// What this server knows itself; of the task and its threads nothing, as the flags of the answer say.
     fn proc_getprocinfo(
         &mut self,
         request: &Request<'_>,
@@ -317,20 +319,26 @@ impl ProcessServer for Proc {
         _flags: i32,
     ) -> Result<process::ProcGetprocinfoReply, i32> {
         caller(request)?;
-        let words = of(which, |process| {
-            let (status, sigcode) = process.said.unwrap_or((0, 0));
-            [
-                i32::from(process.is_zombie()),
-                process.owner as i32,
-                process.parent,
-                process.pid,
-                process.pid,
-                process.pid,
-                status,
+        let head = of(which, |process| {
+            let (exitstatus, sigcode) = process.said.unwrap_or((0, 0));
+            ProcinfoHead {
+                state: if process.is_zombie() { ZOMBIE } else { 0 },
+                owner: process.owner,
+                ppid: process.parent,
+                pgrp: process.pid,
+                session: process.pid,
+                logincollection: process.pid,
+                exitstatus,
                 sigcode,
-                0,
-            ]
+                ..ProcinfoHead::ZERO
+            }
         })?;
+        let mut bytes = [0; ProcinfoHead::SIZE];
+        head.store(&mut bytes);
+        let mut words = [0i32; ProcinfoHead::SIZE / 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = i32::load(bytes);
+        }
         let procinfo = OutData::from_slice(&words).ok_or(EIO)?;
         Ok(process::ProcGetprocinfoReply { flags: 0, procinfo, threadwaits: OutData::empty() })
     }
