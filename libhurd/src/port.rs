@@ -249,6 +249,11 @@ pub(crate) fn request_no_senders(port: &ReceiveRight, notify: &ReceiveRight, mad
     Ok(())
 }
 
+/// Makes a port without senders the port of another object, with `notify` for the next no-senders notification.
+pub(crate) fn renew(port: &ReceiveRight, notify: &ReceiveRight, made: u32, payload: u64) -> Result<(), i32> {
+    Ok(drover_port::port_renew(&Mach, task::this(), port.name(), notify.name(), payload, made, ALL)?)
+}
+
 /// The port named `notify` will get a message when the port behind `name` dies. The dead name gains a user reference then, which the
 /// receiver of the message gives back.
 pub(crate) fn request_dead_name(name: PortName, notify: PortName) -> Result<(), i32> {

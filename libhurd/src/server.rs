@@ -181,16 +181,14 @@ impl Server {
         object.port.made_without_senders()
     }
 
-    /// Makes a counted object that is [unused](Server::unused), and not in use by a call either, a new one with another payload, for half of what a new one
-    /// costs. `made` is what [`Server::unused`] said. Calls under way that were made to the old one still have its payload.
+    /// Makes a counted object that is [unused](Server::unused), and not in use by a call either, a new one with another payload, for a small part of what a new
+    /// one costs. `made` is what [`Server::unused`] said. Calls under way that were made to the old one still have its payload.
     ///
     /// # Errors
     /// The kernel's, if its payer's account is gone for instance; the object is of no use then.
     pub fn renew(object: &Object, made: u32, payload: u64) -> Result<(), i32> {
         let notify = object.notify.as_ref().ok_or(KERN_FAILURE)?;
-        object.port.set_payload(payload)?;
-        notify.set_payload(payload)?;
-        port::request_no_senders(&object.port, notify, made.saturating_add(1))
+        port::renew(&object.port, notify, made.saturating_add(1), payload)
     }
 
     /// Serves for ever. In the classic world this is the first worker; where calls migrate, the thread that takes notifications.

@@ -3,7 +3,6 @@
 //! Decode and check everything, reserve, then commit: a refused call changes nothing. The crossing itself moves no charge: the payer stays, only the
 //! ceilings of the callee are armed (the minimum of the offer and what remains to the caller). See `docs/call-path.md`.
 
-use drover_abi::PAGE_SIZE;
 use drover_abi::account::{CALLS, UNLIMITED};
 use drover_abi::donation::Donation;
 use drover_abi::message::{HEADER_SIZE, Header, bits, msgt, option};
@@ -19,7 +18,6 @@ use zerocopy::IntoBytes;
 
 use crate::account::Payer;
 use crate::activation::{Activation, Exit};
-use crate::fault::Access;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::message::MachMsg;

@@ -1,6 +1,6 @@
 //! `mach_port.defs` and `drover_port.defs`: port name spaces.
 
-use drover_abi::returns::{KERN_INVALID_RIGHT, KERN_INVALID_VALUE};
+use drover_abi::returns::{KERN_INVALID_RIGHT, KERN_INVALID_TASK, KERN_INVALID_VALUE};
 use hurd_stubs::drover_port::{DroverPortServer, PortExitStatsReply, PortGetRpcStatusReply};
 use hurd_stubs::mach_port::{
     MachPortAllocateReply, MachPortExtractRightReply, MachPortGetReceiveStatusReply, MachPortGetRefsReply,
@@ -288,5 +288,22 @@ impl<M: Machine> DroverPortServer for Rpc<'_, M> {
         let task = self.task()?;
         let [ceiling, deadline, client_died, server_died, aborted] = self.k.get(task).exits;
         Ok(PortExitStatsReply { ceiling, deadline, client_died, server_died, aborted })
+    }
+
+    fn port_renew(
+        &mut self,
+        _: &Request<'_>,
+        name: PortName,
+        notify: PortName,
+        payload: u64,
+        sync: u32,
+    ) -> Result<(), i32> {
+        let task = self.task()?;
+        if task != self.caller {
+            return Err(KERN_INVALID_TASK);
+        }
+        let payer = self.k.payer_in(task);
+        let result = self.k.port_renew(task, name.0, notify.0, payload, sync, payer);
+        self.end(result)
     }
 }

@@ -1,8 +1,11 @@
 //! RPC ports: ports without a queue, through which a call migrates.
 
-use drover_abi::returns::{KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_RESOURCE_SHORTAGE};
+use drover_abi::message::msgt;
+use drover_abi::port::NOTIFY_NO_SENDERS;
+use drover_abi::returns::{KERN_FAILURE, KERN_INVALID_ARGUMENT, KERN_INVALID_VALUE, KERN_RESOURCE_SHORTAGE};
 use drover_abi::vm::VM_MAX_ADDRESS;
 
+use crate::account::Payer;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::object::Ref;
@@ -54,5 +57,77 @@ impl<M: Machine> Kernel<M> {
         (p.unwind_cpu, p.unwind_frames) = (template.unwind_cpu, template.unwind_frames);
         (p.payload, p.has_payload) = (template.payload, 1);
         Ok(())
+    }
+
+    /// Makes an RPC port that has no senders the port of another object: it and the port to which its next no-senders notification goes (when it has been
+    /// made `sync` rights of) get that payload.
+    ///
+    /// # Errors
+    /// `KERN_INVALID_NAME`, `KERN_INVALID_RIGHT`; `KERN_INVALID_VALUE`: no RPC port; `KERN_INVALID_CAPABILITY`: `notify` has no queue; `KERN_FAILURE`: a
+    /// notification is requested already; `KERN_RESOURCE_SHORTAGE` at `payer`. Nothing changed.
+    pub fn port_renew(
+        &mut self,
+        task: Ref<Task>,
+        name: u32,
+        notify: u32,
+        payload: u64,
+        sync: u32,
+        payer: Payer,
+    ) -> Result<(), Stop> {
+        let port = self.port_of_receive(task, name)?;
+        let told = self.port_of_receive(task, notify)?;
+        if self.get(port).head.flags != RPC {
+            return Err(Stop::Error(KERN_INVALID_VALUE));
+        }
+        if self.get(port).no_senders.is_some() {
+            return Err(Stop::Error(KERN_FAILURE));
+        }
+        let right = (notify, msgt::MAKE_SEND_ONCE);
+        self.mach_port_request_notification(task, task, name, NOTIFY_NO_SENDERS, sync, right, payer)?;
+        for port in [port, told] {
+            let p = self.get_mut(port);
+            (p.payload, p.has_payload) = (payload, 1);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc_testing::{account, core, payer, task, thread};
+    use crate::port::MESSAGE;
+    use drover_abi::returns::{KERN_INVALID_CAPABILITY, KERN_INVALID_NAME};
+
+    #[test]
+    fn renewing_sets_both_payloads_and_one_request_or_nothing() {
+        let mut k = core(512);
+        let account = account(&mut k, 100);
+        let task = task(&mut k, account);
+        thread(&mut k, task);
+        let payer = payer(&k, task);
+        let mut port = || {
+            let name = k.mach_port_allocate(task, drover_abi::port::RIGHT_RECEIVE, payer).unwrap();
+            (name, k.port_of_receive(task, name).unwrap())
+        };
+        let ((name, rpc), (notify, told)) = (port(), port());
+        let template = RpcTemplate { entry: 0x1000, ..RpcTemplate::default() };
+        let wrong = |k: &mut Kernel<_>, name, notify, code| {
+            let before = k.get(account).resources;
+            assert_eq!(k.port_renew(task, name, notify, 7, 1, payer), Err(Stop::Error(code)));
+            assert_eq!(k.get(account).resources, before);
+            assert_eq!((k.get(rpc).payload, k.get(told).payload, k.get(rpc).no_senders), (0, 0, Ref::NONE));
+        };
+        wrong(&mut k, name, notify, KERN_INVALID_VALUE);
+        k.port_set_rpc(task, name, &template).unwrap();
+        wrong(&mut k, name, 0x7777, KERN_INVALID_NAME);
+        wrong(&mut k, 0x7777, notify, KERN_INVALID_NAME);
+        wrong(&mut k, name, name, KERN_INVALID_CAPABILITY);
+        assert_eq!(k.get(told).head.flags, MESSAGE);
+        k.port_renew(task, name, notify, 7, 1, payer).unwrap();
+        assert_eq!((k.get(rpc).payload, k.get(told).payload), (7, 7));
+        assert!(k.get(rpc).no_senders.is_some());
+        assert_eq!(k.port_renew(task, name, notify, 8, 1, payer), Err(Stop::Error(KERN_FAILURE)));
+        assert_eq!((k.get(rpc).payload, k.get(told).payload), (7, 7));
     }
 }

@@ -18,6 +18,8 @@ pub mod id {
     pub const PORT_GET_RPC_STATUS: i32 = 700401;
     /// `port_exit_stats`
     pub const PORT_EXIT_STATS: i32 = 700402;
+    /// `port_renew`
+    pub const PORT_RENEW: i32 = 700403;
 }
 /// What `port_get_rpc_status` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +183,51 @@ pub fn port_exit_stats<T: Transport + ?Sized>(
         aborted,
     })
 }
+/// Makes the RPC port `name`, whose senders have all gone, the port of another object: it and the port `notify`, to which
+/// its next no-senders notification will be sent, get the payload `payload`. What two mach_port_set_protected_payload and
+/// one mach_port_request_notification with `sync` do, in one; the notification is charged to the current payer.
+///
+/// Message 700403 (96 bytes), reply 700503 (48 bytes).
+///
+/// The caller's account pays, up to the offer.
+///
+/// # Errors
+/// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE no RPC port;
+/// KERN_INVALID_CAPABILITY `notify` is no port with a queue; KERN_FAILURE a no-senders notification is requested already;
+/// KERN_RESOURCE_SHORTAGE; KERN_INVALID_TASK not the caller's task.
+pub fn port_renew<T: Transport + ?Sized>(
+    transport: &T,
+    task: PortName,
+    name: PortName,
+    notify: PortName,
+    payload: u64,
+    sync: u32,
+    donation: &Donation,
+) -> Result<(), RpcError> {
+    let mut buffer_ = Buffer::<12>::new();
+    let message_ = buffer_.bytes();
+    let mut encoder_ = Encoder::new(message_);
+    encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
+    encoder_.value::<PortName>(0x0000_0001_2000_200f, notify)?;
+    encoder_.value::<u64>(0x0000_0001_2000_400b, payload)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, sync)?;
+    let size_ = encoder_.finish(id::PORT_RENEW, Port::new(task, 19), Port::default())?;
+    let size_ = transport
+        .call(message_, size_, donation)
+        .map_err(RpcError::from_transport)?;
+    let decoder_ = Decoder::reply(
+        message_,
+        size_,
+        id::PORT_RENEW,
+        Shape {
+            min: 48,
+            fixed: true,
+            complex: Some(false),
+        },
+    )?;
+    decoder_.end()?;
+    Ok(())
+}
 /// What a server of `drover_port` does.
 ///
 /// A method that is not implemented answers `MIG_BAD_ID`. Errors are `kern_return_t` or Hurd errno codes.
@@ -239,6 +286,28 @@ pub trait DroverPortServer {
         &mut self,
         request: &Request<'_>,
     ) -> Result<PortExitStatsReply, i32> {
+        Err(-303)
+    }
+    /// Makes the RPC port `name`, whose senders have all gone, the port of another object: it and the port `notify`, to which
+    /// its next no-senders notification will be sent, get the payload `payload`. What two mach_port_set_protected_payload and
+    /// one mach_port_request_notification with `sync` do, in one; the notification is charged to the current payer.
+    ///
+    /// Message 700403 (96 bytes), reply 700503 (48 bytes).
+    ///
+    /// The caller's account pays, up to the offer.
+    ///
+    /// # Errors
+    /// KERN_INVALID_NAME no such name; KERN_INVALID_RIGHT no receive right; KERN_INVALID_VALUE no RPC port;
+    /// KERN_INVALID_CAPABILITY `notify` is no port with a queue; KERN_FAILURE a no-senders notification is requested already;
+    /// KERN_RESOURCE_SHORTAGE; KERN_INVALID_TASK not the caller's task.
+    fn port_renew(
+        &mut self,
+        request: &Request<'_>,
+        name: PortName,
+        notify: PortName,
+        payload: u64,
+        sync: u32,
+    ) -> Result<(), i32> {
         Err(-303)
     }
 }
@@ -317,6 +386,27 @@ fn serve_port_exit_stats<S: DroverPortServer + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
     Ok(this_.finish(encoder_)?)
 }
+#[inline(never)]
+fn serve_port_renew<S: DroverPortServer + ?Sized>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Result<usize, i32> {
+    let mut decoder_ = this_
+        .body(Shape {
+            min: 96,
+            fixed: true,
+            complex: Some(false),
+        })?;
+    let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
+    let notify = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
+    let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
+    let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
+    decoder_.end()?;
+    server_.port_renew(this_, name, notify, payload, sync)?;
+    let encoder_ = this_.reply(buffer_)?;
+    Ok(this_.finish(encoder_)?)
+}
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 pub fn dispatch<S: DroverPortServer + ?Sized>(
     server: &mut S,
@@ -362,6 +452,10 @@ pub fn dispatch_request<S: DroverPortServer + ?Sized>(
         }
         id::PORT_EXIT_STATS => {
             let result = serve_port_exit_stats(server, request, reply);
+            request.outcome(result, reply)
+        }
+        id::PORT_RENEW => {
+            let result = serve_port_renew(server, request, reply);
             request.outcome(result, reply)
         }
         _ => Outcome::NotMine,
