@@ -93,7 +93,7 @@ pub fn word(wire: &Wire, name: u32) -> u64 {
     if wire.is_long() {
         word |= 1 << 30;
     }
-    if wire.dealloc == Dealloc::Yes && wire.placement != Placement::Inline {
+    if wire.dealloc == Dealloc::Yes {
         word |= 1 << 31;
     }
     if !wire.is_variable() {
@@ -102,25 +102,35 @@ pub fn word(wire: &Wire, name: u32) -> u64 {
     word
 }
 
+/// As [`word`], for a receiver: memory in the message has nothing to deallocate any more.
+#[must_use]
+pub(crate) fn received_word(wire: &Wire) -> u64 {
+    let word = word(wire, wire.receive);
+    if wire.placement == Placement::Inline { word & !(1 << 31) } else { word }
+}
+
 /// The descriptor as the tables spell it.
-fn descriptor(wire: &Wire, sends: bool) -> String {
+fn descriptor(wire: &Wire, sends: bool, from_kernel: bool) -> String {
     // Receivers compare whole words only of fixed inline items with a known name; elsewhere the tables show the sender's.
     let compared =
         !wire.is_variable() && wire.placement == Placement::Inline && wire.receive != msgt::POLYMORPHIC;
-    let name = if !sends && compared { wire.receive } else { wire.send };
+    // A kernel sends rights as their receivers get them.
+    let as_received = if sends { from_kernel && wire.receive != msgt::POLYMORPHIC } else { compared };
+    let name = if as_received { wire.receive } else { wire.send };
     let name = if name == msgt::POLYMORPHIC { "poly".into() } else { name.to_string() };
     let place = if wire.placement == Placement::OutOfLine { "OOL" } else { "in" };
     let mut text = format!("{name}:{}:{}:{place}", wire.bits, wire.number);
     if wire.is_long() {
         text.push_str(":long");
     }
-    if wire.dealloc == Dealloc::Yes && wire.placement == Placement::OutOfLine {
+    let sent = sends || wire.placement == Placement::OutOfLine;
+    if wire.dealloc == Dealloc::Yes && wire.placement != Placement::Chosen && sent {
         text.push_str(":dealloc");
     }
     text
 }
 
-fn row(routine: &Routine, part: &str, message: &Message, sends: bool) -> String {
+fn row(routine: &Routine, part: &str, message: &Message, sends: bool, from_kernel: bool) -> String {
     let kind = if routine.reply.is_some() { "Routine" } else { "SimpleRoutine" };
     let reply_id = if routine.reply.is_some() { routine.id.wrapping_add(100) } else { 0 };
     let size = if message.is_variable() { "var" } else { "fixed" };
@@ -139,7 +149,7 @@ fn row(routine: &Routine, part: &str, message: &Message, sends: bool) -> String 
             item.type_offset,
             item.data_offset(),
             item.wire.data_length(),
-            descriptor(&item.wire, sends)
+            descriptor(&item.wire, sends, from_kernel)
         );
         match &item.wire.shape {
             Shape::Variable(_, Some(max)) if item.wire.placement != Placement::OutOfLine => {
@@ -159,9 +169,9 @@ fn row(routine: &Routine, part: &str, message: &Message, sends: bool) -> String 
 pub fn layout_rows(subsystem: &Subsystem, side: Side) -> Vec<String> {
     let mut rows = Vec::new();
     for routine in &subsystem.routines {
-        rows.push(row(routine, "req", &routine.request, side == Side::User));
+        rows.push(row(routine, "req", &routine.request, side == Side::User, false));
         if let Some(reply) = &routine.reply {
-            rows.push(row(routine, "rep", reply, side == Side::Server));
+            rows.push(row(routine, "rep", reply, side == Side::Server, subsystem.kernel_server));
         }
     }
     rows
@@ -204,8 +214,8 @@ pub fn explain(routine: &Routine) -> String {
                 "  {:>6}  type  {}  ({} -> {})\n  {:>6}  data  {} bytes: {}{}",
                 item.type_offset,
                 format_args!("{:#018x}", word(&item.wire, item.wire.send)),
-                descriptor(&item.wire, true),
-                descriptor(&item.wire, false),
+                descriptor(&item.wire, true, false),
+                descriptor(&item.wire, false, false),
                 item.data_offset(),
                 item.wire.data_length(),
                 item.name,

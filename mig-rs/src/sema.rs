@@ -220,6 +220,11 @@ impl Checker {
         (self.errors() == before).then_some(arguments)
     }
 
+    /// One side of this interface is a kernel.
+    fn in_kernel(&self) -> bool {
+        self.subsystem.as_ref().is_some_and(|s| s.kernel_user || s.kernel_server)
+    }
+
     fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|d| d.severity == crate::source::Severity::Error).count()
     }
@@ -294,6 +299,8 @@ impl Checker {
                     if wire.placement == Placement::Inline {
                         self.diagnostics.push(
                             Diagnostic::error(place, "Dealloc on data that never go out of line")
+                                .warning()
+                                .note("the bit is sent all the same, and a receiver checks it; today's kernels ignore it")
                                 .help("drop the flag, or make the type `array[]` or `^`"),
                         );
                     }

@@ -1,7 +1,7 @@
 //! Wire types in Rust: what clients pass, what servers get, what replies hold; and the calls that write and read them.
 
 use super::rust::elem_type;
-use crate::layout::word;
+use crate::layout::{received_word, word};
 use crate::model::{Elem, Placement, Prim, Shape, Wire, msgt};
 
 pub(super) fn polymorphic(wire: &Wire) -> bool {
@@ -139,7 +139,7 @@ pub(super) fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> St
 
 /// The expression that reads an item; `by_value`: for a client, which keeps nothing of the buffer.
 pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String {
-    let w = hex(word(wire, wire.receive));
+    let w = hex(received_word(wire));
     let (max, elem) = (max(wire), elem_of(wire, types));
     let call = match (&wire.shape, wire.placement, by_value) {
         (Shape::Fixed(_), Placement::OutOfLine, _) => format!("ool_fixed::<{elem}>({w})"),

@@ -241,7 +241,8 @@ impl Checker {
                     return None;
                 }
                 wire.placement = Placement::OutOfLine;
-                if wire.carries_rights() {
+                // Out of line, names take 32 bits; in the kernel a right is a pointer wherever it is.
+                if wire.carries_rights() && !self.in_kernel() {
                     wire.bits = 32;
                 }
                 if let Shape::Variable(_, bound) = &mut wire.shape {
