@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hurd-stubs", &["drover-abi", "mig-runtime"]),
     ("libhurd", &["drover-abi", "mig-runtime", "hurd-stubs"]),
     ("mig-rs", &[]),
-    ("xtask", &["drover-abi", "drover-machine", "mig-rs"]),
+    ("mig-wire", &["mig-rs"]),
+    ("xtask", &["drover-abi", "drover-machine", "mig-rs", "mig-wire"]),
     // The first task loads programs before there is an exec server.
     ("startup", &["drover-abi", "mig-runtime", "hurd-stubs", "libhurd", "exec"]),
     ("drover-tests", &["xtask"]),

@@ -1,0 +1,48 @@
+/* Between GNU MIG's stubs and the test, which is in Rust. An argument is data of `count` elements as they lie in C. */
+#ifndef WIRE_H
+#define WIRE_H
+#include <stdint.h>
+
+struct wire_value
+{
+  void *data;
+  /* Elements; of an `out` array, the room for them. */
+  uint32_t count;
+  /* msgt_name of rights, where the sender chooses. */
+  uint32_t disposition;
+  /* Where the sender chooses: the memory goes with the message. */
+  uint32_t dealloc;
+  /* Of a result: out of line. */
+  uint32_t out_of_line;
+};
+
+/* What the test does for the stubs. */
+struct wire_host
+{
+  int (*message) (void *message, int option, uint32_t send_size, uint32_t receive_size);
+  /* A server was passed this argument; disposition 0: it was not told. */
+  void (*seen) (uint32_t argument, const void *data, uint64_t size, uint32_t count, uint32_t disposition);
+  /* What the server answers: a value for each argument, and its code. */
+  const struct wire_value *(*answer) (void);
+  int (*code) (void);
+};
+
+struct wire_routine
+{
+  const char *name;
+  int (*call) (const struct wire_value *in, struct wire_value *out);
+};
+
+struct wire_interface
+{
+  const char *name;
+  int (*serve) (void *request, void *reply);
+  uint32_t count;
+  const struct wire_routine *routines;
+};
+
+extern struct wire_host wire_host;
+void wire_start (const struct wire_host *host);
+extern const struct wire_interface *const wire_interfaces[];
+extern const uint32_t wire_interface_count;
+#endif

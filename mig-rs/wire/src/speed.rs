@@ -1,0 +1,1 @@
+//! How fast mig-rs is beside GNU MIG, and how much its stubs execute beside GNU MIG's.
