@@ -8,7 +8,7 @@ use drover_abi::message::{BITS_COMPLEX, Header, TypeWord, msgt};
 use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_BAD_ID, MIG_REPLY_MISMATCH, MIG_TYPE_ERROR};
 use hurd_stubs::{account, auth, exec, fs, gnumach, io, mach, mach_port};
 use mig_runtime::{
-    Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request,
+    Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request, Retain,
     RpcError, Transport,
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -30,6 +30,7 @@ impl fs::FsServer for Server {
         file_name: &[u8],
         flags: i32,
         mode: u32,
+        _: Retain,
     ) -> Result<fs::DirLookupReply, i32> {
         self.asked = format!("{} {flags} {mode:o} at {:#x}", file_name.escape_ascii(), request.target());
         if file_name == b"missing" {
@@ -83,7 +84,7 @@ impl io::IoServer for Server {
         stat_info.st_mode = 0o100_644;
         Ok(io::IoStatReply { stat_info })
     }
-    fn io_reauthenticate(&mut self, _: &Request<'_>, rendezvous2: Port) -> Result<(), i32> {
+    fn io_reauthenticate(&mut self, _: &Request<'_>, rendezvous2: Port, _: Retain) -> Result<(), i32> {
         self.asked = format!("{rendezvous2:?}");
         Err(4)
     }
@@ -98,6 +99,7 @@ impl auth::AuthServer for Server {
         _: Data<'_, u32>,
         _: Data<'_, u32>,
         agids: Data<'_, u32>,
+        _: Retain,
     ) -> Result<auth::AuthMakeauthReply, i32> {
         let names: Vec<u32> =
             other_handles.inline().into_iter().flat_map(|a| a.iter()).map(|n| n.0).collect();
