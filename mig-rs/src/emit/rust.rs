@@ -79,13 +79,19 @@ const RESERVED: [&str; 69] = [
 
 /// A name of an argument, field or function.
 pub(super) fn ident(name: &str) -> String {
-    let name = name.replace('$', "_");
-    if RESERVED.contains(&name.as_str()) { format!("{name}_") } else { name }
+    let name = plain(name);
+    if name == "_" || RESERVED.contains(&name.as_str()) { format!("{name}_") } else { name }
+}
+
+/// A name without what Rust's names do not have.
+pub(super) fn plain(name: &str) -> String {
+    name.replace('$', "_")
 }
 
 /// `SHOUTING_CASE`.
 pub(super) fn shout(name: &str) -> String {
-    name.replace('$', "_").to_ascii_uppercase()
+    let name = plain(name).to_ascii_uppercase();
+    if name == "_" { "__".into() } else { name }
 }
 
 /// `CamelCase`.
@@ -95,6 +101,10 @@ pub(crate) fn camel(name: &str) -> String {
         let mut chars = part.chars();
         out.extend(chars.next().map(|c| c.to_ascii_uppercase()));
         out.push_str(chars.as_str());
+    }
+    // `_1`, or nothing but underscores.
+    if !out.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        out.insert(0, 'N');
     }
     out
 }

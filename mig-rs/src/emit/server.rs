@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::items::{decode, elem_of, encode_result, hex, max, server_type};
-use super::rust::{camel, ident, shout};
+use super::rust::{camel, ident, plain, shout};
 use super::{items_of, reply_name, routine_doc, shape};
 use crate::layout::word;
 use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
@@ -87,7 +87,7 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str
          match request.header.id {{"
     );
     for routine in &subsystem.routines {
-        let function = format!("serve_{}", routine.name);
+        let function = format!("serve_{}", plain(&routine.name));
         let constant = shout(&routine.name);
         if routine.reply.is_some() {
             let _ = writeln!(
@@ -118,7 +118,7 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
     let _ = writeln!(
         out,
         "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",
-        routine.name
+        plain(&routine.name)
     );
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
     let _ = writeln!(out, "let {mutable}decoder_ = this_.body({})?;", shape(&routine.request));
