@@ -1,0 +1,4 @@
+//! The target `emit` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mig_fuzz::emit(data));

@@ -1,0 +1,4 @@
+//! The target `preprocess` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mig_fuzz::preprocess(data));
