@@ -11,6 +11,15 @@ pub struct Name {
     pub span: Span,
 }
 
+/// An expression of C, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expression {
+    /// Its text.
+    pub text: String,
+    /// Where.
+    pub span: Span,
+}
+
 /// Which of the two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sides {
@@ -65,9 +74,9 @@ pub enum Statement {
     /// `serverdemux name`
     ServerDemux(Name),
     /// `waittime expression`; `None` for `nowaittime`.
-    WaitTime(Option<String>),
+    WaitTime(Option<Expression>),
     /// `msgoption expression`
-    MsgOption(String),
+    MsgOption(Expression),
     /// `rcsid "..."`
     RcsId(String),
     /// `donation_default ( ... )`, for all routines that follow.

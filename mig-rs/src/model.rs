@@ -266,6 +266,8 @@ pub enum Role {
     Out,
     /// Both.
     InOut,
+    /// Nothing: a later argument has taken its place as the destination.
+    Unused,
 }
 
 impl Role {

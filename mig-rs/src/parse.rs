@@ -3,7 +3,7 @@
 mod donation;
 mod types;
 
-use crate::ast::{Argument, Ceiling, Direction, Flag, Name, Routine, Sides, Statement};
+use crate::ast::{Argument, Ceiling, Direction, Expression, Flag, Name, Routine, Sides, Statement};
 use crate::lex::{Kind, Token};
 use crate::source::{Diagnostic, Span};
 
@@ -68,6 +68,55 @@ const STATEMENTS: [&str; 18] = [
     "donation_default",
 ];
 
+/// Words that are no names, whatever their case.
+const KEYWORDS: [&str; 45] = [
+    "subsystem",
+    "kerneluser",
+    "kernelserver",
+    "skip",
+    "routine",
+    "simpleroutine",
+    "type",
+    "import",
+    "uimport",
+    "simport",
+    "serverprefix",
+    "userprefix",
+    "serverdemux",
+    "waittime",
+    "nowaittime",
+    "msgoption",
+    "rcsid",
+    "in",
+    "out",
+    "inout",
+    "requestport",
+    "replyport",
+    "sreplyport",
+    "ureplyport",
+    "msgseqno",
+    "array",
+    "of",
+    "struct",
+    "c_string",
+    "ctype",
+    "cusertype",
+    "cservertype",
+    "intran",
+    "intranpayload",
+    "outtran",
+    "destructor",
+    "islong",
+    "isnotlong",
+    "dealloc",
+    "notdealloc",
+    "servercopy",
+    "countinout",
+    "retcode",
+    "polymorphic",
+    "donation_default",
+];
+
 fn lower(token: &Token) -> String {
     token.text.to_ascii_lowercase()
 }
@@ -120,7 +169,20 @@ impl<'a> Parser<'a> {
         self.fail(format!("expected `{c}` after {after}, found {}", self.found()), &format!("add `{c}`"))
     }
 
+    /// An identifier that is no word of the language.
     fn name(&mut self, what: &str) -> Parsed<Name> {
+        if let Some(token) = self.peek().filter(|t| t.kind == Kind::Ident)
+            && (KEYWORDS.contains(&lower(token).as_str()) || token.text.starts_with("MACH_MSG_TYPE_"))
+        {
+            return self.fail(
+                format!("expected {what}, found `{}`, a word of the language", token.text),
+                "choose another name; the words of the language are no names, whatever their case",
+            );
+        }
+        self.word(what)
+    }
+
+    fn word(&mut self, what: &str) -> Parsed<Name> {
         match self.peek() {
             Some(t) if t.kind == Kind::Ident => {
                 self.at += 1;
@@ -186,9 +248,9 @@ impl<'a> Parser<'a> {
             "serverprefix" => Statement::ServerPrefix(self.name("a prefix")?),
             "userprefix" => Statement::UserPrefix(self.name("a prefix")?),
             "serverdemux" => Statement::ServerDemux(self.name("the name of the demultiplexer")?),
-            "waittime" => Statement::WaitTime(Some(self.expression())),
+            "waittime" => Statement::WaitTime(Some(self.expression("waittime")?)),
             "nowaittime" => Statement::WaitTime(None),
-            "msgoption" => Statement::MsgOption(self.expression()),
+            "msgoption" => Statement::MsgOption(self.expression("msgoption")?),
             "rcsid" => match self.peek() {
                 Some(t) if t.kind == Kind::Str => {
                     self.at += 1;
@@ -317,7 +379,8 @@ impl<'a> Parser<'a> {
     }
 
     /// The raw text up to `;`.
-    fn expression(&mut self) -> String {
+    fn expression(&mut self, after: &str) -> Parsed<Expression> {
+        let start = self.here();
         let mut text = String::new();
         while let Some(token) = self.peek().filter(|t| !t.is(';')) {
             if token.spaced && !text.is_empty() {
@@ -326,7 +389,13 @@ impl<'a> Parser<'a> {
             text.push_str(&token.text);
             self.at += 1;
         }
-        text
+        if text.is_empty() {
+            return self.fail(
+                format!("expected an expression after `{after}`, found {}", self.found()),
+                "give a number or the name of a constant",
+            );
+        }
+        Ok(Expression { text, span: start.to(self.tokens[self.at - 1].place()) })
     }
 
     fn import_file(&mut self) -> Parsed<String> {
@@ -366,17 +435,24 @@ impl<'a> Parser<'a> {
         let name = self.name("the name of a routine")?;
         self.expect('(', "the name of a routine")?;
         let mut arguments = Vec::new();
-        while !self.accept(')') {
-            // `;` separates arguments; one too many, as macros leave them, does no harm.
-            if self.accept(';') {
-                continue;
-            }
-            arguments.push(self.argument()?);
-            if !self.peek().is_some_and(|t| t.is(';') || t.is(')')) {
-                return self.fail(
-                    format!("expected `;` or `)` after an argument, found {}", self.found()),
-                    "arguments are separated by `;`, flags by `,`",
-                );
+        if !self.accept(')') {
+            loop {
+                if self.peek().is_some_and(|t| t.is(';') || t.is(')')) {
+                    return self.fail(
+                        format!("expected an argument, found {}", self.found()),
+                        "`;` separates arguments: none before the first, none behind the last",
+                    );
+                }
+                arguments.push(self.argument()?);
+                if self.accept(')') {
+                    break;
+                }
+                if !self.accept(';') {
+                    return self.fail(
+                        format!("expected `;` or `)` after an argument, found {}", self.found()),
+                        "arguments are separated by `;`, flags by `,`; a type that is spelled out needs a name: `name : name_t = ...`",
+                    );
+                }
             }
         }
         let span = start.to(self.tokens[self.at - 1].place());
@@ -416,7 +492,7 @@ impl<'a> Parser<'a> {
         let mut flags = Vec::new();
         while self.accept(',') {
             let span = self.here();
-            let word = self.name("a flag")?;
+            let word = self.word("a flag")?;
             let flag = match word.text.to_ascii_lowercase().as_str() {
                 "islong" => Flag::IsLong,
                 "isnotlong" => Flag::IsNotLong,

@@ -3,7 +3,7 @@
 mod donation;
 mod types;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::ast::{self, Direction, Flag, Statement};
@@ -18,6 +18,10 @@ const MAX_IDS: u32 = 100;
 
 pub(crate) struct Checker {
     types: HashMap<String, (Wire, Span)>,
+    /// Types whose definition is wrong.
+    broken: HashSet<String>,
+    /// Something was left out because of a broken type.
+    incomplete: bool,
     structs: Vec<Rc<StructDef>>,
     subsystem: Option<Subsystem>,
     next: i64,
@@ -26,6 +30,7 @@ pub(crate) struct Checker {
     donation: Option<Donation>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     first_routine: Option<Span>,
+    first_type: Option<Span>,
     last: Option<Span>,
 }
 
@@ -33,6 +38,8 @@ pub(crate) struct Checker {
 pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnostic>) {
     let mut checker = Checker {
         types: HashMap::new(),
+        broken: HashSet::new(),
+        incomplete: false,
         structs: Vec::new(),
         subsystem: None,
         next: 0,
@@ -41,6 +48,7 @@ pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnos
         donation: None,
         diagnostics: Vec::new(),
         first_routine: None,
+        first_type: None,
         last: None,
     };
     // The built-in types belong to the language, so that type files can be checked by themselves.
@@ -92,6 +100,14 @@ impl Checker {
                             .help("move the `subsystem` statement to the front"),
                     );
                 }
+                if let Some(first) = self.first_type {
+                    self.diagnostics.push(
+                        Diagnostic::error(name.span, "the subsystem comes after a type")
+                            .related(first, "this type")
+                            .note("the subsystem statement brings the built-in types")
+                            .help("move the `subsystem` statement to the front"),
+                    );
+                }
                 self.subsystem = Some(Subsystem {
                     name: name.text.clone(),
                     base: *base,
@@ -107,8 +123,25 @@ impl Checker {
             Statement::Skip(count) => self.next += i64::from(*count),
             Statement::Type { name, spec, doc } => {
                 self.last = Some(name.span);
-                if let Some(wire) = self.type_spec(&name.text, name.span, spec, doc.clone()) {
-                    self.types.insert(name.text.clone(), (wire, name.span));
+                if let Some(&(_, before)) = self.types.get(&name.text) {
+                    let mut d = Diagnostic::error(name.span, format!("type {} is defined twice", name.text));
+                    d = if before.lo == before.hi {
+                        d.note("it is built in")
+                    } else {
+                        d.related(before, "first here")
+                    };
+                    self.diagnostics
+                        .push(d.help("rename one of them, or guard the included file with #ifndef"));
+                    return;
+                }
+                self.first_type.get_or_insert(name.span);
+                match self.type_spec(&name.text, name.span, spec, doc.clone()) {
+                    Some(wire) => {
+                        self.types.insert(name.text.clone(), (wire, name.span));
+                    }
+                    None => {
+                        self.broken.insert(name.text.clone());
+                    }
                 }
             }
             Statement::Routine(routine) => self.routine(routine),
@@ -192,9 +225,10 @@ impl Checker {
 
     fn arguments(&mut self, written: &ast::Routine) -> Option<Vec<Argument>> {
         let before = self.errors();
+        self.incomplete = false;
         let mut seen: HashMap<&str, Span> = HashMap::new();
         let mut arguments: Vec<Argument> = Vec::new();
-        for (index, argument) in written.arguments.iter().enumerate() {
+        for argument in &written.arguments {
             if let Some(&first) = seen.get(argument.name.text.as_str()) {
                 self.diagnostics.push(
                     Diagnostic::error(
@@ -205,19 +239,24 @@ impl Checker {
                 );
             }
             seen.insert(&argument.name.text, argument.name.span);
-            let checked = self.argument(written, index, argument);
-            arguments.extend(checked);
+            let first = !arguments.iter().any(|a| a.role == Role::RequestPort);
+            let Some(checked) = self.argument(written, first, argument) else { continue };
+            self.only_one(&mut arguments, &checked);
+            arguments.push(checked);
         }
-        let ports = arguments.iter().filter(|a| a.role == Role::RequestPort).count();
-        if self.errors() == before && ports != 1 {
-            let message = if ports == 0 { "has no request port" } else { "has two request ports" };
+        self.request_port_is_port(&arguments);
+        let complete = self.errors() == before && !self.incomplete;
+        if complete && !arguments.iter().any(|a| a.role == Role::RequestPort) {
             self.diagnostics.push(
-                Diagnostic::error(written.name.span, format!("routine {} {message}", written.name.text))
-                    .note("the first argument without a direction is the port that the request goes to")
-                    .help("begin the arguments with `port : mach_port_t;`"),
+                Diagnostic::error(
+                    written.name.span,
+                    format!("routine {} has no request port", written.name.text),
+                )
+                .note("the first argument without a direction is the port that the request goes to")
+                .help("begin the arguments with `port : mach_port_t;`"),
             );
         }
-        (self.errors() == before).then_some(arguments)
+        (complete && self.errors() == before).then_some(arguments)
     }
 
     /// One side of this interface is a kernel.
@@ -229,19 +268,14 @@ impl Checker {
         self.diagnostics.iter().filter(|d| d.severity == crate::source::Severity::Error).count()
     }
 
-    fn argument(
-        &mut self,
-        routine: &ast::Routine,
-        index: usize,
-        written: &ast::Argument,
-    ) -> Option<Argument> {
+    fn argument(&mut self, routine: &ast::Routine, first: bool, written: &ast::Argument) -> Option<Argument> {
         let mut wire = match &written.spec {
             // It holds for this argument only.
             Some(spec) => self.type_spec(&written.type_name.text, written.type_name.span, spec, None)?,
             None => self.lookup(&written.type_name)?,
         };
         let role = match written.direction {
-            Direction::None if index == 0 => Role::RequestPort,
+            Direction::None if first => Role::RequestPort,
             Direction::None | Direction::In => Role::In,
             Direction::Out => Role::Out,
             Direction::InOut => Role::InOut,
@@ -254,17 +288,26 @@ impl Checker {
             Direction::MsgSeqno => Role::MsgSeqno,
         };
         let span = written.name.span;
-        if matches!(role, Role::RequestPort | Role::ReplyPort { .. })
+        if matches!(role, Role::ReplyPort { .. })
             && !(wire.carries_rights() && matches!(wire.shape, Shape::Fixed(crate::model::Elem::Prim(_))))
         {
             self.diagnostics.push(
                 Diagnostic::error(written.type_name.span, format!("{} is no port", written.type_name.text))
                     .note("the request port and the reply port of a routine are single port rights")
-                    .help(if index == 0 {
-                        "give the first argument a port type, or the direction `in` and put a port before it"
-                    } else {
-                        "use a type such as mach_port_t"
-                    }),
+                    .help("use a type such as mach_port_t"),
+            );
+            return None;
+        }
+        if matches!(role, Role::WaitTime | Role::MsgOption | Role::MsgSeqno)
+            && (wire.send, wire.bits, wire.number) != (msgt::INTEGER_32, 32, 1)
+        {
+            self.diagnostics.push(
+                Diagnostic::error(
+                    written.type_name.span,
+                    format!("{} is no 32-bit integer", written.type_name.text),
+                )
+                .note("time-outs, options and sequence numbers are MACH_MSG_TYPE_INTEGER_32")
+                .help("use a type such as natural_t"),
             );
             return None;
         }
@@ -279,13 +322,18 @@ impl Checker {
         for &(flag, place) in &written.flags {
             match flag {
                 Flag::CountInOut => {
-                    if !(role == Role::Out && wire.is_variable()) {
+                    // The number of elements that the client has room for is a number of elements that lie in the message.
+                    count_in_out = role == Role::Out
+                        && matches!(wire.shape, Shape::Variable(..))
+                        && wire.placement != Placement::OutOfLine;
+                    if !count_in_out {
                         self.diagnostics.push(
                             Diagnostic::error(place, "CountInOut without an array that comes out")
-                                .note("it makes the client send how many elements it has room for"),
+                                .warning()
+                                .note("it makes the client send how many elements it has room for; here it has no effect")
+                                .help("drop the flag"),
                         );
                     }
-                    count_in_out = true;
                 }
                 Flag::ServerCopy => server_copy = true,
                 Flag::IsLong => wire.longform = Some(true),
@@ -328,9 +376,48 @@ impl Checker {
         })
     }
 
+    /// Of several destinations the last counts, as in GNU MIG; of the other special arguments there is one.
+    fn only_one(&mut self, arguments: &mut [Argument], new: &Argument) {
+        let reply = |role: Role| matches!(role, Role::ReplyPort { .. });
+        let special =
+            matches!(new.role, Role::RequestPort | Role::WaitTime | Role::MsgOption | Role::MsgSeqno);
+        for earlier in arguments.iter_mut() {
+            let same = (special && earlier.role == new.role) || (reply(new.role) && reply(earlier.role));
+            if !same {
+                continue;
+            }
+            self.diagnostics.push(
+                Diagnostic::error(new.span, format!("{} takes the place of {}", new.name, earlier.name))
+                    .warning()
+                    .related(earlier.span, "this argument is not used")
+                    .note("a routine has one destination, one reply port, one time-out, one option and one sequence number")
+                    .help("drop one of them"),
+            );
+            earlier.role = Role::Unused;
+        }
+    }
+
+    fn request_port_is_port(&mut self, arguments: &[Argument]) {
+        for argument in arguments.iter().filter(|a| a.role == Role::RequestPort) {
+            let single = matches!(argument.wire.shape, Shape::Fixed(crate::model::Elem::Prim(_)));
+            if !(argument.wire.carries_rights() && single) {
+                self.diagnostics.push(
+                    Diagnostic::error(argument.span, format!("{} is no port", argument.type_name))
+                        .note("the first argument without a direction is the port that the request goes to")
+                        .help("give it a port type, or the direction `in` and put a port before it"),
+                );
+            }
+        }
+    }
+
     fn lookup(&mut self, name: &ast::Name) -> Option<Wire> {
         if let Some((wire, _)) = self.types.get(&name.text) {
             return Some(wire.clone());
+        }
+        // What is wrong with it has been said where it is defined.
+        if self.broken.contains(&name.text) {
+            self.incomplete = true;
+            return None;
         }
         let mut diagnostic = Diagnostic::error(name.span, format!("no type {} has been defined", name.text))
             .note("a type must be defined before it is used");

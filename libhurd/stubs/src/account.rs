@@ -157,15 +157,16 @@ pub fn account_destroy<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Moves limit of one resource from the parent to this account; a negative amount moves it back.
+/// Moves limit of one resource, in its own unit (frames, objects, calls, ns, 512 bytes), from the parent to this
+/// account; a negative amount moves it back.
 ///
 /// Message 700002 (64 bytes), reply 700102 (48 bytes).
 ///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
-/// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such resource, or
-/// the root account, which has no parent.
+/// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such
+/// resource, or the root account, which has no parent.
 pub fn account_transfer<T: Transport + ?Sized>(
     transport: &T,
     account: PortName,
@@ -510,15 +511,16 @@ pub trait AccountServer {
     fn account_destroy(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Moves limit of one resource from the parent to this account; a negative amount moves it back.
+    /// Moves limit of one resource, in its own unit (frames, objects, calls, ns, 512 bytes), from the parent to this
+    /// account; a negative amount moves it back.
     ///
     /// Message 700002 (64 bytes), reply 700102 (48 bytes).
     ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
-    /// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such resource, or
-    /// the root account, which has no parent.
+    /// KERN_RESOURCE_SHORTAGE the giver has not so much free; KERN_INVALID_ARGUMENT no account, no such
+    /// resource, or the root account, which has no parent.
     fn account_transfer(
         &mut self,
         request: &Request<'_>,

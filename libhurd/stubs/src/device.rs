@@ -154,7 +154,7 @@ pub fn device_close<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Writes at a record.
+/// Writes `data` at the record `recnum`; `bytes_written` says how much of it.
 ///
 /// Message 2802 (80 bytes), reply 2902 (64 bytes).
 ///
@@ -195,7 +195,7 @@ pub fn device_write<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(DeviceWriteReply { bytes_written })
 }
-/// Writes at most 128 bytes.
+/// Writes at most 128 bytes at the record `recnum`.
 ///
 /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
 ///
@@ -238,7 +238,7 @@ pub fn device_write_inband<T: Transport + ?Sized>(
         bytes_written,
     })
 }
-/// Reads from a record; the memory goes to the caller, who pays.
+/// Reads `bytes_wanted` bytes from the record `recnum` on; the memory goes to the caller, who pays.
 ///
 /// Message 2804 (80 bytes), reply 2904 (64 bytes).
 ///
@@ -279,7 +279,7 @@ pub fn device_read<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(DeviceReadReply { data })
 }
-/// Reads at most 128 bytes.
+/// Reads `bytes_wanted` bytes, at most 128, from the record `recnum` on.
 ///
 /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
 ///
@@ -320,7 +320,7 @@ pub fn device_read_inband<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(DeviceReadInbandReply { data })
 }
-/// A memory object with the device's memory.
+/// A memory object with `size` bytes of the device's memory from byte `offset` on, for access `prot`.
 ///
 /// Message 2809 (96 bytes), reply 2909 (64 bytes).
 ///
@@ -401,7 +401,8 @@ pub fn device_set_status<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Asks for an attribute: DEV_GET_SIZE 0, DEV_GET_RECORDS 1.
+/// Asks for an attribute: DEV_GET_SIZE 0 (bytes of the device, bytes of a record), DEV_GET_RECORDS 1 (records,
+/// bytes of a record).
 ///
 /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
 ///
@@ -592,7 +593,7 @@ pub trait DeviceServer {
     fn device_close(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Writes at a record.
+    /// Writes `data` at the record `recnum`; `bytes_written` says how much of it.
     ///
     /// Message 2802 (80 bytes), reply 2902 (64 bytes).
     ///
@@ -610,7 +611,7 @@ pub trait DeviceServer {
     ) -> Result<DeviceWriteReply, i32> {
         Err(-303)
     }
-    /// Writes at most 128 bytes.
+    /// Writes at most 128 bytes at the record `recnum`.
     ///
     /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
     ///
@@ -628,7 +629,7 @@ pub trait DeviceServer {
     ) -> Result<DeviceWriteInbandReply, i32> {
         Err(-303)
     }
-    /// Reads from a record; the memory goes to the caller, who pays.
+    /// Reads `bytes_wanted` bytes from the record `recnum` on; the memory goes to the caller, who pays.
     ///
     /// Message 2804 (80 bytes), reply 2904 (64 bytes).
     ///
@@ -646,7 +647,7 @@ pub trait DeviceServer {
     ) -> Result<DeviceReadReply, i32> {
         Err(-303)
     }
-    /// Reads at most 128 bytes.
+    /// Reads `bytes_wanted` bytes, at most 128, from the record `recnum` on.
     ///
     /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
     ///
@@ -664,7 +665,7 @@ pub trait DeviceServer {
     ) -> Result<DeviceReadInbandReply, i32> {
         Err(-303)
     }
-    /// A memory object with the device's memory.
+    /// A memory object with `size` bytes of the device's memory from byte `offset` on, for access `prot`.
     ///
     /// Message 2809 (96 bytes), reply 2909 (64 bytes).
     ///
@@ -698,7 +699,8 @@ pub trait DeviceServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks for an attribute: DEV_GET_SIZE 0, DEV_GET_RECORDS 1.
+    /// Asks for an attribute: DEV_GET_SIZE 0 (bytes of the device, bytes of a record), DEV_GET_RECORDS 1 (records,
+    /// bytes of a record).
     ///
     /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
     ///

@@ -41,8 +41,8 @@ pub struct ExecStartupGetInfoReply {
     /// `intarray_t`
     pub intarray: OutData<i32, 512>,
 }
-/// Everything a program starts with: entry point, program headers, stack, flags, arguments, environment,
-/// descriptors, ports, integers.
+/// Everything a program starts with: address of the entry point, address and bytes of the program headers, address
+/// and bytes of the stack, flags, arguments, environment, descriptors, ports, integers.
 ///
 /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
 ///
@@ -106,8 +106,8 @@ pub fn exec_startup_get_info<T: Transport + ?Sized>(
 /// `impl ExecStartupServer for &Server` serves from shared state.
 #[allow(unused_variables)]
 pub trait ExecStartupServer {
-    /// Everything a program starts with: entry point, program headers, stack, flags, arguments, environment,
-    /// descriptors, ports, integers.
+    /// Everything a program starts with: address of the entry point, address and bytes of the program headers, address
+    /// and bytes of the stack, flags, arguments, environment, descriptors, ports, integers.
     ///
     /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
     ///

@@ -467,7 +467,7 @@ pub fn file_utimes<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Cuts or extends a file; the new part reads as zeros.
+/// Cuts or extends a file to `new_size` bytes; the new part reads as zeros.
 ///
 /// Message 20006 (48 bytes), reply 20106 (48 bytes).
 ///
@@ -1709,7 +1709,7 @@ pub trait FsServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Cuts or extends a file; the new part reads as zeros.
+    /// Cuts or extends a file to `new_size` bytes; the new part reads as zeros.
     ///
     /// Message 20006 (48 bytes), reply 20106 (48 bytes).
     ///

@@ -44,7 +44,7 @@ pub fn dir_changed<T: Transport + ?Sized>(
         .finish(id::DIR_CHANGED, Port::new(notify_port, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Contents or attributes of the file have changed, from `start` to `end`.
+/// Contents or attributes of the file have changed, from byte `start` up to `end`.
 ///
 /// Message 20501 (96 bytes), no reply.
 ///
@@ -95,7 +95,7 @@ pub trait FsNotifyServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Contents or attributes of the file have changed, from `start` to `end`.
+    /// Contents or attributes of the file have changed, from byte `start` up to `end`.
     ///
     /// Message 20501 (96 bytes), no reply.
     ///

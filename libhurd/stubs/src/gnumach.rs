@@ -118,7 +118,8 @@ pub fn vm_cache_statistics<T: Transport + ?Sized>(
         vm_cache_stats,
     })
 }
-/// Ends a thread, drops its port names and unmaps its stack in one step, for a thread that ends itself.
+/// Ends a thread, drops its port names and unmaps its stack, `size` bytes at `address`, in one step, for a thread
+/// that ends itself.
 ///
 /// Message 4201 (112 bytes), no reply.
 ///
@@ -279,7 +280,7 @@ pub fn gsync_wake<T: Transport + ?Sized>(
     let size_ = encoder_.finish(id::GSYNC_WAKE, Port::new(task, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Moves waiters from one word to another.
+/// Moves waiters from the word at one address to the word at another.
 ///
 /// Message 4206 (96 bytes), no reply.
 ///
@@ -428,7 +429,8 @@ pub fn vm_msync<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Wired memory that is contiguous in the machine.
+/// `size` bytes of wired memory that is contiguous in the machine, between the physical addresses `pmin` and
+/// `pmax`, at a multiple of `palign` bytes.
 ///
 /// Message 4210 (112 bytes), reply 4310 (80 bytes).
 ///
@@ -500,7 +502,7 @@ pub fn task_set_essential<T: Transport + ?Sized>(
         .finish(id::TASK_SET_ESSENTIAL, Port::new(task, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Addresses in the machine of a wired range.
+/// Physical addresses of the pages of a wired range of `size` bytes.
 ///
 /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
 ///
@@ -699,7 +701,8 @@ pub trait GnumachServer {
     ) -> Result<VmCacheStatisticsReply, i32> {
         Err(-303)
     }
-    /// Ends a thread, drops its port names and unmaps its stack in one step, for a thread that ends itself.
+    /// Ends a thread, drops its port names and unmaps its stack, `size` bytes at `address`, in one step, for a thread
+    /// that ends itself.
     ///
     /// Message 4201 (112 bytes), no reply.
     ///
@@ -781,7 +784,7 @@ pub trait GnumachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Moves waiters from one word to another.
+    /// Moves waiters from the word at one address to the word at another.
     ///
     /// Message 4206 (96 bytes), no reply.
     ///
@@ -851,7 +854,8 @@ pub trait GnumachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Wired memory that is contiguous in the machine.
+    /// `size` bytes of wired memory that is contiguous in the machine, between the physical addresses `pmin` and
+    /// `pmax`, at a multiple of `palign` bytes.
     ///
     /// Message 4210 (112 bytes), reply 4310 (80 bytes).
     ///
@@ -886,7 +890,7 @@ pub trait GnumachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Addresses in the machine of a wired range.
+    /// Physical addresses of the pages of a wired range of `size` bytes.
     ///
     /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
     ///

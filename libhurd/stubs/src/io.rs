@@ -238,7 +238,7 @@ pub struct IoSelectTimeoutReply {
     /// `int`
     pub select_type: i32,
 }
-/// Writes at `offset`; -1: at the file pointer, which moves.
+/// Writes at byte `offset`; -1: at the file pointer, which moves. `amount`: the bytes that were written.
 ///
 /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
 ///
@@ -278,8 +278,8 @@ pub fn io_write<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(IoWriteReply { amount })
 }
-/// Reads at most `amount` bytes at `offset`; -1: at the file pointer, which moves. No data: the end. Up to 2048
-/// bytes come in the reply, more in pages that the caller has agreed to accept and pays for.
+/// Reads at most `amount` bytes from byte `offset` on; -1: at the file pointer, which moves. No data: the end. Up
+/// to 2048 bytes come in the reply, more in pages that the caller has agreed to accept and pays for.
 ///
 /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
 ///
@@ -318,7 +318,7 @@ pub fn io_read<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(IoReadReply { data })
 }
-/// Sets the file pointer: from the front 0, from where it is 1, from the end 2.
+/// Sets the file pointer, `offset` bytes from the front 0, from where it is 1, from the end 2.
 ///
 /// Message 21002 (64 bytes), reply 21102 (64 bytes).
 ///
@@ -1069,7 +1069,7 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Tells that a write to this range is about to happen.
+/// Tells that a write to these bytes is about to happen.
 ///
 /// Message 21023 (64 bytes), reply 21123 (48 bytes).
 ///
@@ -1107,7 +1107,7 @@ pub fn io_prenotify<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Tells that this range was written.
+/// Tells that these bytes were written.
 ///
 /// Message 21024 (64 bytes), reply 21124 (48 bytes).
 ///
@@ -1359,7 +1359,7 @@ pub fn io_revoke<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// As io_select, until an absolute time.
+/// As io_select, until an absolute time in seconds and ns since 1970.
 ///
 /// Message 21031 (72 bytes), reply 21131 (64 bytes).
 ///
@@ -1407,7 +1407,7 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
 /// `impl IoServer for &Server` serves from shared state.
 #[allow(unused_variables)]
 pub trait IoServer {
-    /// Writes at `offset`; -1: at the file pointer, which moves.
+    /// Writes at byte `offset`; -1: at the file pointer, which moves. `amount`: the bytes that were written.
     ///
     /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
     ///
@@ -1423,8 +1423,8 @@ pub trait IoServer {
     ) -> Result<IoWriteReply, i32> {
         Err(-303)
     }
-    /// Reads at most `amount` bytes at `offset`; -1: at the file pointer, which moves. No data: the end. Up to 2048
-    /// bytes come in the reply, more in pages that the caller has agreed to accept and pays for.
+    /// Reads at most `amount` bytes from byte `offset` on; -1: at the file pointer, which moves. No data: the end. Up
+    /// to 2048 bytes come in the reply, more in pages that the caller has agreed to accept and pays for.
     ///
     /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
     ///
@@ -1440,7 +1440,7 @@ pub trait IoServer {
     ) -> Result<IoReadReply, i32> {
         Err(-303)
     }
-    /// Sets the file pointer: from the front 0, from where it is 1, from the end 2.
+    /// Sets the file pointer, `offset` bytes from the front 0, from where it is 1, from the end 2.
     ///
     /// Message 21002 (64 bytes), reply 21102 (64 bytes).
     ///
@@ -1721,7 +1721,7 @@ pub trait IoServer {
     fn io_eofnotify(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Tells that a write to this range is about to happen.
+    /// Tells that a write to these bytes is about to happen.
     ///
     /// Message 21023 (64 bytes), reply 21123 (48 bytes).
     ///
@@ -1737,7 +1737,7 @@ pub trait IoServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Tells that this range was written.
+    /// Tells that these bytes were written.
     ///
     /// Message 21024 (64 bytes), reply 21124 (48 bytes).
     ///
@@ -1823,7 +1823,7 @@ pub trait IoServer {
     fn io_revoke(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// As io_select, until an absolute time.
+    /// As io_select, until an absolute time in seconds and ns since 1970.
     ///
     /// Message 21031 (72 bytes), reply 21131 (64 bytes).
     ///

@@ -78,7 +78,7 @@ pub mod id {
     /// `io_select_timeout_request`
     pub const IO_SELECT_TIMEOUT_REQUEST: i32 = 21031;
 }
-/// Asks io_write, and does not wait: writes at `offset`; -1: at the file pointer, which moves.
+/// Asks io_write, and does not wait: writes at byte `offset`; -1: at the file pointer, which moves.
 ///
 /// Message 21000 (72 to 2120 bytes), no reply.
 ///
@@ -105,9 +105,9 @@ pub fn io_write_request<T: Transport + ?Sized>(
         .finish(id::IO_WRITE_REQUEST, Port::new(io_object, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks io_read, and does not wait: reads at most `amount` bytes at `offset`; -1: at the file pointer, which moves.
-/// No data: the end. Up to 2048 bytes come in the reply, more in pages that the caller has agreed to accept and
-/// pays for.
+/// Asks io_read, and does not wait: reads at most `amount` bytes from byte `offset` on; -1: at the file pointer,
+/// which moves. No data: the end. Up to 2048 bytes come in the reply, more in pages that the caller has agreed to
+/// accept and pays for.
 ///
 /// Message 21001 (80 bytes), no reply.
 ///
@@ -133,7 +133,8 @@ pub fn io_read_request<T: Transport + ?Sized>(
         .finish(id::IO_READ_REQUEST, Port::new(io_object, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks io_seek, and does not wait: sets the file pointer: from the front 0, from where it is 1, from the end 2.
+/// Asks io_seek, and does not wait: sets the file pointer, `offset` bytes from the front 0, from where it is 1,
+/// from the end 2.
 ///
 /// Message 21002 (80 bytes), no reply.
 ///
@@ -628,7 +629,7 @@ pub fn io_eofnotify_request<T: Transport + ?Sized>(
         .finish(id::IO_EOFNOTIFY_REQUEST, Port::new(io_object, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks io_prenotify, and does not wait: tells that a write to this range is about to happen.
+/// Asks io_prenotify, and does not wait: tells that a write to these bytes is about to happen.
 ///
 /// Message 21023 (80 bytes), no reply.
 ///
@@ -654,7 +655,7 @@ pub fn io_prenotify_request<T: Transport + ?Sized>(
         .finish(id::IO_PRENOTIFY_REQUEST, Port::new(io_object, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks io_postnotify, and does not wait: tells that this range was written.
+/// Asks io_postnotify, and does not wait: tells that these bytes were written.
 ///
 /// Message 21024 (80 bytes), no reply.
 ///
@@ -815,7 +816,7 @@ pub fn io_revoke_request<T: Transport + ?Sized>(
         .finish(id::IO_REVOKE_REQUEST, Port::new(io_object, 19), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks io_select_timeout, and does not wait: as io_select, until an absolute time.
+/// Asks io_select_timeout, and does not wait: as io_select, until an absolute time in seconds and ns since 1970.
 ///
 /// Message 21031 (72 bytes), no reply.
 ///
@@ -850,7 +851,7 @@ pub fn io_select_timeout_request<T: Transport + ?Sized>(
 /// `impl IoRequestServer for &Server` serves from shared state.
 #[allow(unused_variables)]
 pub trait IoRequestServer {
-    /// Asks io_write, and does not wait: writes at `offset`; -1: at the file pointer, which moves.
+    /// Asks io_write, and does not wait: writes at byte `offset`; -1: at the file pointer, which moves.
     ///
     /// Message 21000 (72 to 2120 bytes), no reply.
     ///
@@ -867,9 +868,9 @@ pub trait IoRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks io_read, and does not wait: reads at most `amount` bytes at `offset`; -1: at the file pointer, which moves.
-    /// No data: the end. Up to 2048 bytes come in the reply, more in pages that the caller has agreed to accept and
-    /// pays for.
+    /// Asks io_read, and does not wait: reads at most `amount` bytes from byte `offset` on; -1: at the file pointer,
+    /// which moves. No data: the end. Up to 2048 bytes come in the reply, more in pages that the caller has agreed to
+    /// accept and pays for.
     ///
     /// Message 21001 (80 bytes), no reply.
     ///
@@ -886,7 +887,8 @@ pub trait IoRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks io_seek, and does not wait: sets the file pointer: from the front 0, from where it is 1, from the end 2.
+    /// Asks io_seek, and does not wait: sets the file pointer, `offset` bytes from the front 0, from where it is 1,
+    /// from the end 2.
     ///
     /// Message 21002 (80 bytes), no reply.
     ///
@@ -1194,7 +1196,7 @@ pub trait IoRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks io_prenotify, and does not wait: tells that a write to this range is about to happen.
+    /// Asks io_prenotify, and does not wait: tells that a write to these bytes is about to happen.
     ///
     /// Message 21023 (80 bytes), no reply.
     ///
@@ -1211,7 +1213,7 @@ pub trait IoRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks io_postnotify, and does not wait: tells that this range was written.
+    /// Asks io_postnotify, and does not wait: tells that these bytes were written.
     ///
     /// Message 21024 (80 bytes), no reply.
     ///
@@ -1320,7 +1322,7 @@ pub trait IoRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks io_select_timeout, and does not wait: as io_select, until an absolute time.
+    /// Asks io_select_timeout, and does not wait: as io_select, until an absolute time in seconds and ns since 1970.
     ///
     /// Message 21031 (72 bytes), no reply.
     ///

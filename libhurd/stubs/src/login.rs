@@ -120,7 +120,7 @@ pub fn login_get_location<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(LoginGetLocationReply { location })
 }
-/// How long the user has not typed anything.
+/// For how long the user has not typed anything.
 ///
 /// Message 36002 (32 bytes), reply 36102 (72 bytes).
 ///
@@ -265,7 +265,7 @@ pub trait LoginServer {
     ) -> Result<LoginGetLocationReply, i32> {
         Err(-303)
     }
-    /// How long the user has not typed anything.
+    /// For how long the user has not typed anything.
     ///
     /// Message 36002 (32 bytes), reply 36102 (72 bytes).
     ///

@@ -650,7 +650,7 @@ pub fn vm_allocate<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(VmAllocateReply { address })
 }
-/// Unmaps a range.
+/// Unmaps a range of `size` bytes; pages are unmapped whole.
 ///
 /// Message 2023 (64 bytes), reply 2123 (48 bytes).
 ///
@@ -688,15 +688,15 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Sets current or maximum protection of a range.
+/// Sets current or maximum protection of a range of `size` bytes: READ 1, WRITE 2, EXECUTE 4.
 ///
 /// Message 2024 (96 bytes), reply 2124 (48 bytes).
 ///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
-/// KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
+/// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum; KERN_INVALID_ADDRESS
+/// beyond user space. Holes in the range are passed over.
 pub fn vm_protect<T: Transport + ?Sized>(
     transport: &T,
     target_task: PortName,
@@ -731,14 +731,15 @@ pub fn vm_protect<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Sets what children of the task get of a range: SHARE 0, COPY 1, NONE 2.
+/// Sets what children of the task get of a range of `size` bytes: SHARE 0, COPY 1, NONE 2.
 ///
 /// Message 2025 (80 bytes), reply 2125 (48 bytes).
 ///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
-/// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
+/// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed
+/// over.
 pub fn vm_inherit<T: Transport + ?Sized>(
     transport: &T,
     target_task: PortName,
@@ -850,7 +851,7 @@ pub fn vm_write<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Copies one range over another in the same task.
+/// Copies `size` bytes over others in the same task.
 ///
 /// Message 2028 (80 bytes), reply 2128 (48 bytes).
 ///
@@ -1168,7 +1169,7 @@ pub fn vm_set_default_memory_manager<T: Transport + ?Sized>(
         default_manager,
     })
 }
-/// Flushes, cleans or protects a range; the answer goes to `reply_to` if that is not null.
+/// Flushes, cleans or protects `size` bytes from `offset` on; the answer goes to `reply_to` if that is not null.
 ///
 /// Message 2044 (128 bytes), no reply.
 ///
@@ -1753,7 +1754,7 @@ pub fn memory_object_destroy<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Data for a range, as asked for with memory_object_data_request.
+/// Data for the bytes from `offset` on, as asked for with memory_object_data_request.
 ///
 /// Message 2093 (112 bytes), no reply.
 ///
@@ -1845,7 +1846,7 @@ pub fn memory_object_change_attributes<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Gets or sets a machine-dependent attribute of a range, such as cacheability.
+/// Gets or sets a machine-dependent attribute of a range of `size` bytes, such as cacheability.
 ///
 /// Message 2099 (96 bytes), reply 2199 (64 bytes).
 ///
@@ -2056,7 +2057,7 @@ pub trait MachServer {
     ) -> Result<VmAllocateReply, i32> {
         Err(-303)
     }
-    /// Unmaps a range.
+    /// Unmaps a range of `size` bytes; pages are unmapped whole.
     ///
     /// Message 2023 (64 bytes), reply 2123 (48 bytes).
     ///
@@ -2072,15 +2073,15 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Sets current or maximum protection of a range.
+    /// Sets current or maximum protection of a range of `size` bytes: READ 1, WRITE 2, EXECUTE 4.
     ///
     /// Message 2024 (96 bytes), reply 2124 (48 bytes).
     ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum;
-    /// KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
+    /// KERN_INVALID_ARGUMENT no task; KERN_PROTECTION_FAILURE more than the maximum; KERN_INVALID_ADDRESS
+    /// beyond user space. Holes in the range are passed over.
     fn vm_protect(
         &mut self,
         request: &Request<'_>,
@@ -2091,14 +2092,15 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Sets what children of the task get of a range: SHARE 0, COPY 1, NONE 2.
+    /// Sets what children of the task get of a range of `size` bytes: SHARE 0, COPY 1, NONE 2.
     ///
     /// Message 2025 (80 bytes), reply 2125 (48 bytes).
     ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
-    /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed over.
+    /// KERN_INVALID_ARGUMENT no task; KERN_INVALID_ADDRESS beyond user space. Holes in the range are passed
+    /// over.
     fn vm_inherit(
         &mut self,
         request: &Request<'_>,
@@ -2142,7 +2144,7 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Copies one range over another in the same task.
+    /// Copies `size` bytes over others in the same task.
     ///
     /// Message 2028 (80 bytes), reply 2128 (48 bytes).
     ///
@@ -2263,7 +2265,7 @@ pub trait MachServer {
     ) -> Result<VmSetDefaultMemoryManagerReply, i32> {
         Err(-303)
     }
-    /// Flushes, cleans or protects a range; the answer goes to `reply_to` if that is not null.
+    /// Flushes, cleans or protects `size` bytes from `offset` on; the answer goes to `reply_to` if that is not null.
     ///
     /// Message 2044 (128 bytes), no reply.
     ///
@@ -2504,7 +2506,7 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Data for a range, as asked for with memory_object_data_request.
+    /// Data for the bytes from `offset` on, as asked for with memory_object_data_request.
     ///
     /// Message 2093 (112 bytes), no reply.
     ///
@@ -2556,7 +2558,7 @@ pub trait MachServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Gets or sets a machine-dependent attribute of a range, such as cacheability.
+    /// Gets or sets a machine-dependent attribute of a range of `size` bytes, such as cacheability.
     ///
     /// Message 2099 (96 bytes), reply 2199 (64 bytes).
     ///

@@ -312,7 +312,7 @@ pub fn host_stack_usage<T: Transport + ?Sized>(
         maxstack,
     })
 }
-/// As host_stack_usage, for the threads of one processor set.
+/// As host_stack_usage, in bytes too, for the threads of one processor set.
 ///
 /// Message 3015 (32 bytes), reply 3115 (128 bytes).
 ///
@@ -751,7 +751,7 @@ pub trait MachDebugServer {
     ) -> Result<HostStackUsageReply, i32> {
         Err(-303)
     }
-    /// As host_stack_usage, for the threads of one processor set.
+    /// As host_stack_usage, in bytes too, for the threads of one processor set.
     ///
     /// Message 3015 (32 bytes), reply 3115 (128 bytes).
     ///

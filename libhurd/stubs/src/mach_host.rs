@@ -1196,7 +1196,7 @@ pub fn thread_depress_abort<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Sets the time of day.
+/// Sets the time of day, counted from 1970.
 ///
 /// Message 2632 (56 bytes), reply 2732 (48 bytes).
 ///
@@ -1272,7 +1272,7 @@ pub fn host_adjust_time<T: Transport + ?Sized>(
         old_adjustment,
     })
 }
-/// The time of day.
+/// The time of day, counted from 1970.
 ///
 /// Message 2634 (32 bytes), reply 2734 (72 bytes).
 ///
@@ -1343,7 +1343,7 @@ pub fn host_reboot<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Keeps a range in memory. Frames are never taken from it while it is wired.
+/// Keeps a range of `size` bytes in memory. Frames are never taken from it while it is wired.
 ///
 /// Message 2636 (96 bytes), reply 2736 (48 bytes).
 ///
@@ -1624,7 +1624,7 @@ pub fn host_get_time64<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(HostGetTime64Reply { current_time })
 }
-/// Sets the time of day.
+/// Sets the time of day, counted from 1970.
 ///
 /// Message 2644 (56 bytes), reply 2744 (48 bytes).
 ///
@@ -2185,7 +2185,7 @@ pub trait MachHostServer {
     fn thread_depress_abort(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Sets the time of day.
+    /// Sets the time of day, counted from 1970.
     ///
     /// Message 2632 (56 bytes), reply 2732 (48 bytes).
     ///
@@ -2215,7 +2215,7 @@ pub trait MachHostServer {
     ) -> Result<HostAdjustTimeReply, i32> {
         Err(-303)
     }
-    /// The time of day.
+    /// The time of day, counted from 1970.
     ///
     /// Message 2634 (32 bytes), reply 2734 (72 bytes).
     ///
@@ -2237,7 +2237,7 @@ pub trait MachHostServer {
     fn host_reboot(&mut self, request: &Request<'_>, options: i32) -> Result<(), i32> {
         Err(-303)
     }
-    /// Keeps a range in memory. Frames are never taken from it while it is wired.
+    /// Keeps a range of `size` bytes in memory. Frames are never taken from it while it is wired.
     ///
     /// Message 2636 (96 bytes), reply 2736 (48 bytes).
     ///
@@ -2350,7 +2350,7 @@ pub trait MachHostServer {
     ) -> Result<HostGetTime64Reply, i32> {
         Err(-303)
     }
-    /// Sets the time of day.
+    /// Sets the time of day, counted from 1970.
     ///
     /// Message 2644 (56 bytes), reply 2744 (48 bytes).
     ///

@@ -32,7 +32,8 @@ pub mod id {
     /// `memory_object_change_completed`
     pub const MEMORY_OBJECT_CHANGE_COMPLETED: i32 = 2209;
 }
-/// A task maps the object for the first time. The pager answers with memory_object_ready.
+/// A task maps the object for the first time; a page has `memory_object_page_size` bytes. The pager answers with
+/// memory_object_ready.
 ///
 /// Message 2200 (80 bytes), no reply.
 ///
@@ -86,7 +87,7 @@ pub fn memory_object_terminate<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// The kernel has made a copy of a range; the new object shows the old contents.
+/// The kernel has made a copy of `length` bytes from `offset` on; the new object shows the old contents.
 ///
 /// Message 2202 (96 bytes), no reply.
 ///
@@ -118,7 +119,7 @@ pub fn memory_object_copy<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Data are wanted for a range, with that access.
+/// Data are wanted for `length` bytes from `offset` on, with that access: READ 1, WRITE 2, EXECUTE 4.
 ///
 /// Message 2203 (96 bytes), no reply.
 ///
@@ -150,7 +151,7 @@ pub fn memory_object_data_request<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// More access is wanted to a range that the pager has protected.
+/// More access is wanted to `length` bytes from `offset` on that the pager has protected.
 ///
 /// Message 2204 (96 bytes), no reply.
 ///
@@ -182,7 +183,7 @@ pub fn memory_object_data_unlock<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// A memory_object_lock_request is done.
+/// A memory_object_lock_request for these bytes is done.
 ///
 /// Message 2206 (80 bytes), no reply.
 ///
@@ -208,7 +209,7 @@ pub fn memory_object_lock_completed<T: Transport + ?Sized>(
         .finish(id::MEMORY_OBJECT_LOCK_COMPLETED, memory_object, Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// A memory_object_data_supply is done, or failed at `error_offset`.
+/// A memory_object_data_supply of these bytes is done, or failed at byte `error_offset`.
 ///
 /// Message 2207 (112 bytes), no reply.
 ///
@@ -302,7 +303,8 @@ pub fn memory_object_change_completed<T: Transport + ?Sized>(
 /// `impl MemoryObjectServer for &Server` serves from shared state.
 #[allow(unused_variables)]
 pub trait MemoryObjectServer {
-    /// A task maps the object for the first time. The pager answers with memory_object_ready.
+    /// A task maps the object for the first time; a page has `memory_object_page_size` bytes. The pager answers with
+    /// memory_object_ready.
     ///
     /// Message 2200 (80 bytes), no reply.
     ///
@@ -335,7 +337,7 @@ pub trait MemoryObjectServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// The kernel has made a copy of a range; the new object shows the old contents.
+    /// The kernel has made a copy of `length` bytes from `offset` on; the new object shows the old contents.
     ///
     /// Message 2202 (96 bytes), no reply.
     ///
@@ -353,7 +355,7 @@ pub trait MemoryObjectServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Data are wanted for a range, with that access.
+    /// Data are wanted for `length` bytes from `offset` on, with that access: READ 1, WRITE 2, EXECUTE 4.
     ///
     /// Message 2203 (96 bytes), no reply.
     ///
@@ -371,7 +373,7 @@ pub trait MemoryObjectServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// More access is wanted to a range that the pager has protected.
+    /// More access is wanted to `length` bytes from `offset` on that the pager has protected.
     ///
     /// Message 2204 (96 bytes), no reply.
     ///
@@ -389,7 +391,7 @@ pub trait MemoryObjectServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// A memory_object_lock_request is done.
+    /// A memory_object_lock_request for these bytes is done.
     ///
     /// Message 2206 (80 bytes), no reply.
     ///
@@ -406,7 +408,7 @@ pub trait MemoryObjectServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// A memory_object_data_supply is done, or failed at `error_offset`.
+    /// A memory_object_data_supply of these bytes is done, or failed at byte `error_offset`.
     ///
     /// Message 2207 (112 bytes), no reply.
     ///

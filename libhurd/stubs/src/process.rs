@@ -890,7 +890,7 @@ pub fn proc_getpids<T: Transport + ?Sized>(
         orphaned,
     })
 }
-/// Says where argv and envp are.
+/// Says at which addresses the arrays argv and envp are.
 ///
 /// Message 24017 (64 bytes), reply 24117 (48 bytes).
 ///
@@ -928,7 +928,7 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Where argv and envp are.
+/// The addresses of the arrays argv and envp.
 ///
 /// Message 24018 (32 bytes), reply 24118 (80 bytes).
 ///
@@ -2308,7 +2308,7 @@ pub fn proc_is_important<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(ProcIsImportantReply { essential })
 }
-/// Says where the program's code is.
+/// Says at which addresses the program's code begins and ends.
 ///
 /// Message 24055 (64 bytes), reply 24155 (48 bytes).
 ///
@@ -2346,7 +2346,7 @@ pub fn proc_set_code<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Where the program's code is.
+/// The addresses where the program's code begins and ends.
 ///
 /// Message 24056 (32 bytes), reply 24156 (80 bytes).
 ///
@@ -2496,7 +2496,7 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(ProcGetExeReply { path })
 }
-/// Says where the program starts.
+/// Says at which address the program starts.
 ///
 /// Message 24060 (48 bytes), reply 24160 (48 bytes).
 ///
@@ -2532,7 +2532,7 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Where the program starts.
+/// The address where the program starts.
 ///
 /// Message 24061 (32 bytes), reply 24161 (64 bytes).
 ///
@@ -2900,7 +2900,7 @@ pub trait ProcessServer {
     fn proc_getpids(&mut self, request: &Request<'_>) -> Result<ProcGetpidsReply, i32> {
         Err(-303)
     }
-    /// Says where argv and envp are.
+    /// Says at which addresses the arrays argv and envp are.
     ///
     /// Message 24017 (64 bytes), reply 24117 (48 bytes).
     ///
@@ -2916,7 +2916,7 @@ pub trait ProcessServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Where argv and envp are.
+    /// The addresses of the arrays argv and envp.
     ///
     /// Message 24018 (32 bytes), reply 24118 (80 bytes).
     ///
@@ -3454,7 +3454,7 @@ pub trait ProcessServer {
     ) -> Result<ProcIsImportantReply, i32> {
         Err(-303)
     }
-    /// Says where the program's code is.
+    /// Says at which addresses the program's code begins and ends.
     ///
     /// Message 24055 (64 bytes), reply 24155 (48 bytes).
     ///
@@ -3470,7 +3470,7 @@ pub trait ProcessServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Where the program's code is.
+    /// The addresses where the program's code begins and ends.
     ///
     /// Message 24056 (32 bytes), reply 24156 (80 bytes).
     ///
@@ -3522,7 +3522,7 @@ pub trait ProcessServer {
     ) -> Result<ProcGetExeReply, i32> {
         Err(-303)
     }
-    /// Says where the program starts.
+    /// Says at which address the program starts.
     ///
     /// Message 24060 (48 bytes), reply 24160 (48 bytes).
     ///
@@ -3533,7 +3533,7 @@ pub trait ProcessServer {
     fn proc_set_entry(&mut self, request: &Request<'_>, entry: u64) -> Result<(), i32> {
         Err(-303)
     }
-    /// Where the program starts.
+    /// The address where the program starts.
     ///
     /// Message 24061 (32 bytes), reply 24161 (64 bytes).
     ///

@@ -464,7 +464,7 @@ pub fn proc_getpids_request<T: Transport + ?Sized>(
         .finish(id::PROC_GETPIDS_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks proc_set_arg_locations, and does not wait: says where argv and envp are.
+/// Asks proc_set_arg_locations, and does not wait: says at which addresses the arrays argv and envp are.
 ///
 /// Message 24017 (64 bytes), no reply.
 ///
@@ -493,7 +493,7 @@ pub fn proc_set_arg_locations_request<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks proc_get_arg_locations, and does not wait: where argv and envp are.
+/// Asks proc_get_arg_locations, and does not wait: the addresses of the arrays argv and envp.
 ///
 /// Message 24018 (32 bytes), no reply.
 ///
@@ -1462,7 +1462,7 @@ pub fn proc_is_important_request<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks proc_set_code, and does not wait: says where the program's code is.
+/// Asks proc_set_code, and does not wait: says at which addresses the program's code begins and ends.
 ///
 /// Message 24055 (64 bytes), no reply.
 ///
@@ -1491,7 +1491,7 @@ pub fn proc_set_code_request<T: Transport + ?Sized>(
         )?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
-/// Asks proc_get_code, and does not wait: where the program's code is.
+/// Asks proc_get_code, and does not wait: the addresses where the program's code begins and ends.
 ///
 /// Message 24056 (32 bytes), no reply.
 ///
@@ -1732,7 +1732,7 @@ pub trait ProcessRequestServer {
     fn proc_getpids_request(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks proc_set_arg_locations, and does not wait: says where argv and envp are.
+    /// Asks proc_set_arg_locations, and does not wait: says at which addresses the arrays argv and envp are.
     ///
     /// Message 24017 (64 bytes), no reply.
     ///
@@ -1748,7 +1748,7 @@ pub trait ProcessRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks proc_get_arg_locations, and does not wait: where argv and envp are.
+    /// Asks proc_get_arg_locations, and does not wait: the addresses of the arrays argv and envp.
     ///
     /// Message 24018 (32 bytes), no reply.
     ///
@@ -2277,7 +2277,7 @@ pub trait ProcessRequestServer {
     fn proc_is_important_request(&mut self, request: &Request<'_>) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks proc_set_code, and does not wait: says where the program's code is.
+    /// Asks proc_set_code, and does not wait: says at which addresses the program's code begins and ends.
     ///
     /// Message 24055 (64 bytes), no reply.
     ///
@@ -2293,7 +2293,7 @@ pub trait ProcessRequestServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Asks proc_get_code, and does not wait: where the program's code is.
+    /// Asks proc_get_code, and does not wait: the addresses where the program's code begins and ends.
     ///
     /// Message 24056 (32 bytes), no reply.
     ///

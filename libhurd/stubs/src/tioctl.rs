@@ -676,7 +676,7 @@ pub fn tioctl_tiocucntl<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// Sets the size of the window; the foreground group gets SIGWINCH if it is another.
+/// Sets the size of the window, in characters and pixels; the foreground group gets SIGWINCH if it is another.
 ///
 /// Message 156203 (48 bytes), reply 156303 (48 bytes).
 ///
@@ -712,7 +712,7 @@ pub fn tioctl_tiocswinsz<T: Transport + ?Sized>(
     decoder_.end()?;
     Ok(())
 }
-/// The size of the window.
+/// The size of the window, in characters and pixels.
 ///
 /// Message 156204 (32 bytes), reply 156304 (64 bytes).
 ///
@@ -1520,7 +1520,7 @@ pub trait TioctlServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// Sets the size of the window; the foreground group gets SIGWINCH if it is another.
+    /// Sets the size of the window, in characters and pixels; the foreground group gets SIGWINCH if it is another.
     ///
     /// Message 156203 (48 bytes), reply 156303 (48 bytes).
     ///
@@ -1535,7 +1535,7 @@ pub trait TioctlServer {
     ) -> Result<(), i32> {
         Err(-303)
     }
-    /// The size of the window.
+    /// The size of the window, in characters and pixels.
     ///
     /// Message 156204 (32 bytes), reply 156304 (64 bytes).
     ///

@@ -112,7 +112,7 @@ impl Parser<'_> {
             self.expect('{', "`struct`")?;
             let mut fields = Vec::new();
             while !self.accept('}') {
-                let base = self.base()?;
+                let base = Base::Named(self.name("the name of the type of a field")?);
                 fields.push((base, self.name("the name of a field")?));
                 self.expect(';', "a field")?;
             }

@@ -79,18 +79,21 @@ impl Preprocessor<'_> {
                 let text: String = argument.iter().map(|t| &*t.text).collect::<Vec<_>>().join(" ");
                 let mut string = token.clone();
                 (string.kind, string.text) = (Kind::Str, format!("\"{text}\"").into());
+                string.used_at = Some(used.place());
                 body.next();
                 out.push(string);
                 continue;
             }
             let next_pastes = body.peek().is_some_and(|t| t.is('#'));
+            let place = used.place();
             let mut piece = match arguments.get(&token.text).filter(|_| token.kind == Kind::Ident) {
+                // Arguments stand where the macro is used, and that is where their mistakes are.
                 Some(argument) if paste || next_pastes => argument.clone(),
                 Some(argument) => {
                     let argument = argument.clone();
                     self.expand(argument)
                 }
-                None => vec![token.clone()],
+                None => vec![Token { used_at: Some(place), ..token.clone() }],
             };
             if paste && !piece.is_empty() {
                 paste = false;
@@ -101,9 +104,11 @@ impl Preprocessor<'_> {
             }
             out.extend(piece);
         }
-        let place = used.place();
         for (i, token) in out.iter_mut().enumerate() {
-            token.used_at = Some(place);
+            // An argument of an inner macro that comes from this one's body stands where this one is used.
+            if used.used_at.is_some() {
+                token.used_at = used.used_at;
+            }
             token.starts_line = false;
             token.hidden.extend(hidden.iter().cloned());
             if i == 0 {

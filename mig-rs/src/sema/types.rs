@@ -84,8 +84,21 @@ impl Checker {
         spec: &TypeSpec,
         doc: Option<String>,
     ) -> Option<Wire> {
+        if let Base::Symbols(symbol, None) = &spec.base
+            && symbol.text.parse::<u32>().is_ok()
+        {
+            self.diagnostics.push(
+                Diagnostic::error(symbol.span, "a number alone says too little of a type")
+                    .help("write ( number, bits )"),
+            );
+            return None;
+        }
         let mut wire = match &spec.base {
             Base::Struct(fields, span) => self.structure(name, fields, *span, doc)?,
+            Base::OutOfLine(of, _) if matches!(**of, Base::Struct(..)) => {
+                let Base::Struct(fields, span) = &**of else { return None };
+                Wire { placement: Placement::OutOfLine, ..self.structure(name, fields, *span, doc)? }
+            }
             other => self.base(other)?,
         };
         // The first name that knows decides whether an integer is signed; a C type may overrule the wire's silence.
@@ -213,9 +226,12 @@ impl Checker {
                         Flag::IsNotLong => wire.longform = Some(false),
                         Flag::Dealloc => wire.dealloc = Dealloc::Yes,
                         Flag::NotDealloc => wire.dealloc = Dealloc::No,
-                        _ => self
-                            .diagnostics
-                            .push(Diagnostic::error(*place, "this flag belongs to an argument")),
+                        _ => self.diagnostics.push(
+                            Diagnostic::error(*place, "this flag belongs to an argument")
+                                .warning()
+                                .note("in a type it has no effect")
+                                .help("put it behind the arguments that it is for"),
+                        ),
                     }
                 }
                 Some(wire)
@@ -232,10 +248,21 @@ impl Checker {
                 let shape = Shape::Str { size: *size, variable: *variable };
                 Some(Wire { number: *size, shape, ..plain(msgt::STRING, 8, Elem::Prim(Prim::Bool)) })
             }
-            Base::Array(bound, of, span) => self.array(*bound, of, *span),
-            Base::StructArray(number, of, span) => self.array(Bound::Exactly(*number), of, *span),
+            Base::Array(bound, of, span) => self.array(*bound, of, *span, false),
+            Base::StructArray(number, of, span) => self.array(Bound::Exactly(*number), of, *span, false),
             Base::OutOfLine(of, span) => {
-                let mut wire = self.base(of)?;
+                if matches!(**of, Base::Array(Bound::AtMost(_), ..)) {
+                    self.diagnostics.push(
+                        Diagnostic::error(*span, "an array out of line has no bound")
+                            .note("a bound is for what lies in the message")
+                            .help("write ^array[] of"),
+                    );
+                    return None;
+                }
+                let mut wire = match &**of {
+                    Base::Array(bound, of, span) => self.array(*bound, of, *span, true)?,
+                    of => self.base(of)?,
+                };
                 if wire.placement == Placement::OutOfLine {
                     self.diagnostics.push(Diagnostic::error(*span, "out of line twice").help("write one ^"));
                     return None;
@@ -280,8 +307,16 @@ impl Checker {
         None
     }
 
-    fn array(&mut self, bound: Bound, of: &Base, span: Span) -> Option<Wire> {
+    fn array(&mut self, bound: Bound, of: &Base, span: Span, out_of_line: bool) -> Option<Wire> {
         let inner = self.base(of)?;
+        if !matches!(bound, Bound::Exactly(_)) && !matches!(of, Base::Named(_)) && !out_of_line {
+            self.diagnostics.push(
+                Diagnostic::error(span, "the element of an array of variable length has no name")
+                    .note("stubs in C need a name for the type of one element")
+                    .help("define the element as a type of its own"),
+            );
+            return None;
+        }
         let elem = self.element(&inner, span)?;
         let bytes = u64::from(inner.bits) * u64::from(inner.number) / 8;
         let too_large = |this: &mut Self| {
