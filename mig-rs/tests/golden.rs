@@ -120,6 +120,27 @@ fn routines_are_those_of_gnu_mig() {
     assert!(seen > 650 && files > 55, "only {seen} routines in {files} files");
 }
 
+/// A comment says what a routine does, then what it answers when it does not.
+#[test]
+fn every_routine_says_what_it_does_and_which_errors_it_has() {
+    let (mut routines, mut wrong) = (0, Vec::new());
+    for name in interfaces() {
+        for routine in compiled(&name).routines {
+            routines += 1;
+            let doc = routine.doc.unwrap_or_default();
+            let (meaning, errors) = doc.split_once("Errors:").unwrap_or((&doc, ""));
+            let errors = errors.trim();
+            // A routine without an answer has nobody to tell. `ourmsg` is `msg`, comments and all, with the answers thrown away.
+            let one_way = routine.reply.is_none() && name != "ourmsg";
+            let right = one_way == errors.starts_with("none, nobody waits");
+            if meaning.trim().is_empty() || !errors.ends_with('.') || !right {
+                wrong.push(format!("{name} {}: {doc}", routine.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "of {routines}:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn ids_of_drovers_own_interfaces_are_free_in_gnu_mach() {
     let table = golden("msgids.txt");
