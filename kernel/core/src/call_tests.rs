@@ -7,11 +7,12 @@ use drover_abi::returns::{
 };
 use drover_abi::trap;
 use drover_abi::window::{ARENA, LocalBlock};
+use mig_runtime::PortName;
 
 use crate::account::{Account, Payer};
 use crate::kernel::Stop;
 use crate::object::Ref;
-use crate::sim::{ENTRY, MEMORY, Sim, UNWIND};
+use crate::sim::{Capture, ENTRY, MEMORY, Sim, UNWIND};
 use crate::task::Task;
 use crate::thread::Thread;
 use crate::trap::Event;
@@ -535,4 +536,27 @@ fn terminated_codes_are_what_the_docs_say() {
     let top = p.s.k.here();
     assert_eq!(p.s.k.get(top).task, second);
     assert_eq!(p.s.k.get(top).exit_code, KERN_TERMINATED);
+}
+
+#[test]
+fn who_aborts_itself_does_not_wait_first() {
+    let mut p = pair(true);
+    warm_up(&mut p);
+    p.call(&Donation::ALL);
+    p.s.run();
+    assert!(p.in_server());
+    // In the server: abort this thread, reply to one port, receive from another.
+    let payer = Payer::account(p.server_account);
+    let ports = [0; 2].map(|_| p.s.k.reply_port(p.server, payer).expect("a port"));
+    let port = p.s.k.get(p.thread).port;
+    let me = p.s.k.insert_send(p.server, port, payer).expect("a right");
+    let request = Capture::default();
+    let _ = hurd_stubs::mach::thread_abort(&request, PortName(me), &Donation::ALL);
+    p.s.request(request.message(), ports[0], ports[1]);
+    p.s.run();
+    assert_eq!(p.s.k.regs.rip, UNWIND);
+    p.s.trap(trap::DROVER_RETURN, [0; 6]);
+    p.s.run();
+    assert!(p.at_home());
+    assert_eq!(p.s.received(), (ID + 100, KERN_ABORTED));
 }

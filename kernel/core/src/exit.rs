@@ -82,6 +82,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// The current thread has parked. If an exit was requested of it in the same trap (it aborted itself, say), it must not wait: nobody requests it again.
+    pub(crate) fn exit_before_wait(&mut self) {
+        if self.current.is_some() {
+            self.interrupt_for_exit(self.current);
+        }
+    }
+
     /// Inside a critical section: run on, on the escrow.
     fn enter_critical_phase(&mut self, act: Ref<Activation>) {
         let a = *self.get(act);

@@ -698,7 +698,8 @@ impl<M: Machine> Kernel<M> {
                     self.quantum_end = 0;
                 }
             }
-            Err(Stop::Blocked | Stop::Switched) => {}
+            Err(Stop::Blocked) => self.exit_before_wait(),
+            Err(Stop::Switched) => {}
         }
     }
 

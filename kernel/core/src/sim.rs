@@ -2,13 +2,16 @@
 //!
 //! The test says what the running thread traps with; the kernel is the real one. Every step ends with the conservation checker.
 
+use std::cell::RefCell;
+
 use drover_abi::account::UNLIMITED;
 use drover_abi::donation::Donation;
 use drover_abi::message::{Header, bits, msgt, option};
 use drover_abi::trap;
 use drover_abi::vm::{VM_INHERIT_COPY, VM_PROT_READ, VM_PROT_WRITE};
 use drover_abi::window::{HOME_BASE, STACK_TOP};
-use zerocopy::IntoBytes;
+use mig_runtime::Transport;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::account::{Account, Limits, Payer};
 use crate::host::HostMachine;
@@ -29,6 +32,28 @@ pub(crate) const MESSAGE: u64 = MEMORY;
 pub(crate) const ENTRY: u64 = 0x40_1000;
 /// Unwind entry of simulated servers.
 pub(crate) const UNWIND: u64 = 0x40_2000;
+
+/// Keeps the request that a stub encodes.
+#[derive(Default)]
+pub(crate) struct Capture(RefCell<Vec<u8>>);
+
+impl Capture {
+    /// The request, empty if there was none.
+    pub(crate) fn message(self) -> Vec<u8> {
+        self.0.into_inner()
+    }
+}
+
+impl Transport for Capture {
+    fn call(&self, msg: &mut [u8], size: usize, _: &Donation) -> Result<usize, i32> {
+        self.0.replace(msg[..size].to_vec());
+        Err(1)
+    }
+    fn send(&self, msg: &mut [u8], size: usize, _: &Donation) -> Result<(), i32> {
+        self.0.replace(msg[..size].to_vec());
+        Ok(())
+    }
+}
 
 /// The machine.
 pub(crate) struct Sim {
@@ -202,6 +227,21 @@ impl Sim {
         if self.k.task_here() == task {
             self.k.regs.rsp += 64;
         }
+    }
+
+    /// The current thread sends a request that a stub has encoded, for a reply to `reply`, and receives from `receive`.
+    pub(crate) fn request(&mut self, mut message: Vec<u8>, reply: u32, receive: u32) {
+        let task = self.k.task_here();
+        self.k.regs.rsp -= 64;
+        let rsp = self.k.regs.rsp;
+        let base = if rsp & !0x1_ffff_ffff == HOME_BASE { MESSAGE } else { (rsp & !0x1_ffff_ffff) + 0x20000 };
+        let header = Header::mut_from_prefix(&mut message).expect("a request").0;
+        header.local = u64::from(reply);
+        header.bits = (header.bits & !0xff00) | (msgt::MAKE_SEND_ONCE << 8);
+        self.k.copyout(task, base, &message).expect("memory");
+        self.k.copyout(task, rsp + 8, &[0; 8]).expect("a stack");
+        let options = u64::from(option::SEND_MSG | option::RCV_MSG);
+        self.trap(trap::MACH_MSG, [base, options, message.len() as u64, 0x1000, u64::from(receive), 0]);
     }
 
     /// The current activation returns a reply of header, RetCode 0 and `words`.

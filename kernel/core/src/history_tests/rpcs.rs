@@ -1,49 +1,53 @@
 //! A kernel RPC of a history: any routine, with good and bad arguments.
 
-use std::cell::RefCell;
-
 use drover_abi::account::UNLIMITED;
 use drover_abi::donation::Donation;
 use hurd_stubs as s;
-use mig_runtime::{Port as PortArg, PortName, Transport};
+use mig_runtime::{Port as PortArg, PortName};
 
 use super::draw::Draw;
-use super::world::World;
-use crate::sim::MEMORY;
+use super::world::{Names, World};
+use crate::sim::{Capture, MEMORY};
 
-/// Keeps the request that a stub encodes.
-struct Capture(RefCell<Vec<u8>>);
-
-impl Transport for Capture {
-    fn call(&self, msg: &mut [u8], size: usize, _: &Donation) -> Result<usize, i32> {
-        self.0.replace(msg[..size].to_vec());
-        Err(1)
-    }
-    fn send(&self, msg: &mut [u8], size: usize, _: &Donation) -> Result<(), i32> {
-        self.0.replace(msg[..size].to_vec());
-        Ok(())
-    }
-}
+/// How many routines there are to choose from.
+const ROUTINES: u64 = 44;
+/// Those with an effect, some more often.
+const EFFECTIVE: [u64; 48] = [
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 10, 10, 11, 14, 14, 15, 16, 17, 18, 19, 20, 22, 22, 23, 25, 25, 26, 27,
+    28, 29, 29, 30, 31, 32, 32, 33, 35, 36, 37, 38, 39, 40, 41, 41, 42, 43, 44,
+];
 
 impl World {
     pub(super) fn kernel_rpc(&mut self, d: &mut Draw) {
         let n = self.names();
-        let t = Capture(RefCell::default());
+        let t = Capture::default();
         let all = &Donation::ALL;
+        let dense = self.dense;
         let task = PortName(if d.one_in(4) { self.name(d, &n.tasks) } else { self.own_task() });
         let thread = PortName(self.name(d, &n.threads));
-        let account = PortName(self.name(d, &n.accounts));
-        let name = PortName(if d.one_in(2) { self.name(d, &n.own) } else { d.below(50) as u32 });
-        let other = PortName(if d.one_in(2) { self.name(d, &n.message) } else { d.below(50) as u32 });
+        let accounts = if dense && d.one_in(2) { [&n.made[..], &n.patrons].concat() } else { n.accounts };
+        let account = PortName(self.name(d, &accounts));
+        let known = dense && !d.one_in(10);
+        let name = PortName(if known || d.one_in(2) { self.name(d, &n.own) } else { d.below(50) as u32 });
+        let other =
+            PortName(if known || d.one_in(2) { self.name(d, &n.message) } else { d.below(50) as u32 });
         let kind = d.of(&[16, 17, 18, 19, 20, 21]);
         let poly = PortArg::new(if d.one_in(2) { name } else { other }, kind);
-        let address = self.address(d);
-        let size = if d.one_in(5) { d.number() } else { d.below(0x8000) };
-        let prot = d.below(8) as i32;
-        let (a, b) = (d.small(), d.small());
-        let rare = d.one_in(12);
-        let very_rare = d.one_in(100);
-        match d.below(44) {
+        let memory = if dense && d.one_in(2) { PortName(self.name(d, &n.objects)) } else { other };
+        let address = if known { MEMORY + (d.below(0x20) << 12) } else { self.address(d) };
+        let size = if known {
+            d.of(&[0x1000, 0x2000, 0x8000, 0x11_0000])
+        } else if d.one_in(5) {
+            d.number()
+        } else {
+            d.below(0x8000)
+        };
+        let prot = if known { d.of(&[1, 3, 3, 7]) } else { d.below(8) as i32 };
+        let (a, b) = if known { (d.below(40), d.below(200)) } else { (d.small(), d.small()) };
+        let rare = d.one_in(if dense { 3 } else { 12 });
+        let very_rare = d.one_in(if dense { 25 } else { 100 });
+        let routine = if known { d.of(&EFFECTIVE) } else { d.below(ROUTINES) };
+        match routine {
             0 if very_rare => {
                 let _ = s::mach::task_terminate(&t, task, all);
             }
@@ -111,7 +115,7 @@ impl World {
                     size,
                     0,
                     true,
-                    other,
+                    memory,
                     0,
                     d.one_in(2),
                     prot,
@@ -235,10 +239,32 @@ impl World {
                 );
             }
         }
-        let mut message = t.0.into_inner();
-        if !message.is_empty() {
-            self.send(d, &mut message, None);
+        let mut message = t.message();
+        if message.is_empty() {
+            return;
         }
+        let (here, buffer) = (self.s.k.here(), self.buffer());
+        self.send(d, &mut message, None);
+        if dense && self.s.k.current.is_some() && self.s.k.here() == here && self.s.k.regs.rax == 0 {
+            self.made(routine, buffer);
+        }
+    }
+
+    /// Notes the name that a routine answered with.
+    fn made(&mut self, routine: u64, buffer: u64) {
+        let task = self.s.k.task_here();
+        // Header, RetCode, descriptor.
+        let Ok(name) = self.s.k.read_u64(task, buffer + 56) else { return };
+        let Some(n) = self.names.get_mut(&task.raw()) else { return };
+        let list = match routine {
+            9 | 42 => &mut n.tasks,
+            10 | 43 => &mut n.threads,
+            23 => &mut n.objects,
+            25 => &mut n.own,
+            37 | 41 => &mut n.made,
+            _ => return,
+        };
+        Names::add(list, name as u32);
     }
 
     pub(super) fn is_first(&self, account: PortName) -> bool {
