@@ -218,7 +218,9 @@ impl<M: Machine> Kernel<M> {
                     report(format_args!("thread {:#x}: activation in a dead task", t.tid));
                 }
             }
-            if a.lower.is_some() && a.phase == 0 && a.left.deadline_ns > self.get(a.lower).left.deadline_ns {
+            // An exit has a limit of its own for its waits, also after its server has died.
+            let later = a.lower.is_some() && a.left.deadline_ns > self.get(a.lower).left.deadline_ns;
+            if later && a.exit == 0 {
                 report(format_args!("thread {:#x}: a callee's deadline is later than its caller's", t.tid));
             }
             act = a.lower;

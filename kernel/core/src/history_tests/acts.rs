@@ -2,16 +2,23 @@
 
 use drover_abi::donation::Donation;
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, bits, msgt, option};
+use drover_abi::returns::{MACH_SEND_INVALID_DEST, MACH_SEND_INVALID_REPLY};
 use drover_abi::trap;
-use drover_abi::window::{ARENA, HOME_BASE, WINDOWS_BASE};
+use drover_abi::window::{ARENA, HOME_BASE, STACK_TOP, WINDOWS_BASE};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::AT_SYSCALL;
 use super::draw::Draw;
 use super::world::{Names, World};
+use crate::account::Payer;
 use crate::machine::Machine;
 use crate::sim::MEMORY;
 use crate::trap::Event;
+
+/// Where a message goes to.
+fn header_to(message: &[u8]) -> u32 {
+    Header::ref_from_prefix(message).map_or(0, |(header, _)| header.remote as u32)
+}
 
 impl World {
     /// Where messages are built by the current thread.
@@ -42,7 +49,8 @@ impl World {
     }
 
     pub(super) fn name(&self, d: &mut Draw, of: &[u32]) -> u32 {
-        if of.is_empty() || d.one_in(10) { d.small() as u32 } else { d.of(of) }
+        let bad = if self.dense { 60 } else { 10 };
+        if of.is_empty() || d.one_in(bad) { d.small() as u32 } else { d.of(of) }
     }
 
     pub(super) fn donation(&mut self, d: &mut Draw) -> Donation {
@@ -99,7 +107,27 @@ impl World {
         let room = if d.one_in(10) { d.small() } else { 0x1000 };
         let number = if donation.is_some() { trap::DROVER_CALL } else { trap::MACH_MSG };
         let ms = d.below(4);
+        let (here, to) = (self.s.k.here(), header_to(message));
         self.trap(number, [base, u64::from(options), size, room, u64::from(receive), ms]);
+        if self.dense && self.s.k.current.is_some() && self.s.k.here() == here {
+            self.learn(to);
+        }
+    }
+
+    /// A dead destination is forgotten, a lost reply port replaced: dense histories go on.
+    fn learn(&mut self, to: u32) {
+        let task = self.s.k.task_here();
+        let code = self.s.k.regs.rax as i32;
+        if code == MACH_SEND_INVALID_REPLY {
+            let payer = Payer::account(self.s.k.get(task).account);
+            let Ok(port) = self.s.k.reply_port(task, payer) else { return };
+            let Some(n) = self.names.get_mut(&task.raw()) else { return };
+            Names::add(&mut n.own, port);
+        } else if code == MACH_SEND_INVALID_DEST {
+            let Some(n) = self.names.get_mut(&task.raw()) else { return };
+            n.rpc.retain(|&name| name != to);
+            n.message.retain(|&name| name != to);
+        }
     }
 
     pub(super) fn call(&mut self, d: &mut Draw) {
@@ -120,9 +148,32 @@ impl World {
             let name = if d.one_in(2) { self.name(d, &n.own) } else { self.name(d, &n.message) };
             match d.below(5) {
                 0 => body.extend([TypeWord::inline(msgt::INTEGER_64, 64, 1).0, d.word()]),
+                1 | 2 if self.dense && !d.one_in(10) => {
+                    let (kind, name) = match d.below(8) {
+                        0 => (msgt::MOVE_SEND, self.name(d, &n.message)),
+                        1 => (msgt::MAKE_SEND_ONCE, self.name(d, &n.own)),
+                        2 => (msgt::MAKE_SEND, self.name(d, &n.own)),
+                        3 if d.one_in(4) => (msgt::MOVE_RECEIVE, self.name(d, &n.own)),
+                        4 => (msgt::COPY_SEND, self.name(d, &n.rpc)),
+                        _ => (msgt::COPY_SEND, self.name(d, &n.message)),
+                    };
+                    body.extend([TypeWord::inline(kind, 64, 1).0, u64::from(name)]);
+                    complex = BITS_COMPLEX;
+                }
                 1 | 2 => {
                     let kinds = [16, 17, 18, 19, 20, 21];
                     body.extend([TypeWord::inline(d.of(&kinds), 64, 1).0, u64::from(name)]);
+                    complex = BITS_COMPLEX;
+                }
+                3 if self.dense && d.one_in(3) => {
+                    let array = self.buffer() + 0xa000;
+                    let count = d.below(4);
+                    for i in 0..count {
+                        let name = self.name(d, &n.message);
+                        self.put(array + 4 * i, &name.to_le_bytes());
+                    }
+                    let word = TypeWord::inline(msgt::COPY_SEND, 32, count as u32).0 & !TypeWord::INLINE;
+                    body.extend([word, array]);
                     complex = BITS_COMPLEX;
                 }
                 3 => {
@@ -131,7 +182,10 @@ impl World {
                     if d.one_in(3) {
                         word |= TypeWord::DEALLOCATE;
                     }
-                    body.extend([word, MEMORY + 0x4000 + d.below(0x6000)]);
+                    let window = self.s.k.get(self.s.k.here()).window;
+                    let base = if window != 0 && d.one_in(2) { window + ARENA } else { MEMORY + 0x4000 };
+                    let offset = d.below(0x6000);
+                    body.extend([word, base + if d.one_in(2) { offset & !0xfff } else { offset }]);
                     complex = BITS_COMPLEX;
                 }
                 _ if d.one_in(4) => body.extend([d.word(), d.word()]),
@@ -157,6 +211,9 @@ impl World {
 
     pub(super) fn give_back(&mut self, d: &mut Draw) {
         let base = self.buffer();
+        if self.dense && self.s.k.get(self.s.k.here()).one_way != 0 && !d.one_in(8) {
+            return self.trap(trap::DROVER_RETURN, [0; 6]);
+        }
         if d.one_in(8) {
             let size = d.of(&[0, 0, 32, 48, 13, 0x20000]);
             return self
@@ -204,7 +261,8 @@ impl World {
     /// One thing that the current thread does.
     pub(super) fn step(&mut self, what: u8, seed: u64) {
         self.run();
-        for _ in 0..20 {
+        let others = if self.dense && seed.is_multiple_of(6) { 0 } else { 20 };
+        for _ in 0..others {
             if self.s.k.current != self.admin {
                 break;
             }
@@ -212,6 +270,9 @@ impl World {
             self.run();
         }
         if self.s.k.current == self.admin {
+            if self.dense {
+                self.supervise(&mut Draw(seed));
+            }
             return;
         }
         if self.s.k.regs.rip & 15 == AT_SYSCALL {
@@ -227,6 +288,13 @@ impl World {
         let d = &mut Draw(seed);
         let act = self.s.k.here();
         let in_call = self.s.k.get(act).lower.is_some();
+        if self.s.k.regs.rsp == self.s.k.get(act).window + STACK_TOP - 8 {
+            // The entry makes room for the arguments of its traps.
+            self.s.k.regs.rsp -= 64;
+        }
+        if self.dense {
+            return self.dense_step(d);
+        }
         match what % 32 {
             0..=5 => self.call(d),
             6..=10 if in_call => self.give_back(d),

@@ -24,6 +24,25 @@ pub(super) struct Names {
     pub(super) accounts: Vec<u32>,
     pub(super) own: Vec<u32>,
     pub(super) set: u32,
+    /// Accounts that the task made itself, sessions too.
+    pub(super) made: Vec<u32>,
+    /// Its callers' accounts, for sessions.
+    pub(super) patrons: Vec<u32>,
+    /// Memory objects.
+    pub(super) objects: Vec<u32>,
+}
+
+impl Names {
+    /// Notes a name; a few of a kind are enough.
+    pub(super) fn add(to: &mut Vec<u32>, name: u32) {
+        if name == 0 || name == u32::MAX {
+            return;
+        }
+        if to.len() == 24 {
+            to.remove(0);
+        }
+        to.push(name);
+    }
 }
 
 pub(super) struct World {
@@ -33,16 +52,29 @@ pub(super) struct World {
     pub(super) tids: Vec<u64>,
     pub(super) names: BTreeMap<u32, Names>,
     pub(super) restarts: u32,
+    /// A dense history.
+    pub(super) dense: bool,
+    /// The account that the supervisor is destroying, a bit at a time.
+    pub(super) ending: Option<(Ref<Account>, u64)>,
 }
 
 impl World {
-    pub(super) fn new(drift: u64) -> Self {
+    pub(super) fn new(dense: bool, drift: u64) -> Self {
         let mut s = Sim::new(FRAMES);
         s.k.machine.drift = drift;
         let admin_account = s.account(200, 2000);
         let admin_task = s.task(admin_account);
         let admin = s.thread(admin_task);
-        Self { s, admin, accounts: Vec::new(), tids: Vec::new(), names: BTreeMap::new(), restarts: 0 }
+        Self {
+            s,
+            admin,
+            accounts: Vec::new(),
+            tids: Vec::new(),
+            names: BTreeMap::new(),
+            restarts: 0,
+            dense,
+            ending: None,
+        }
     }
 
     pub(super) fn build(&mut self) {
@@ -127,7 +159,6 @@ impl World {
         crate::ipc_testing::check(k);
     }
 
-    /// Where messages are built by the current thread.
     /// Destroys an account; the threads that it waits for are driven on.
     pub(super) fn destroy(&mut self, account: Ref<Account>) {
         for step in 0..200_000u32 {
