@@ -30,7 +30,7 @@ const FS_TRANS_SET: i32 = 4;
 /// Do not tell the old translator to go away.
 const FS_TRANS_ORPHAN: i32 = 8;
 /// `FSTYPE_EXT2FS`.
-const FSTYPE_EXT2FS: u32 = 0x13;
+const FSTYPE_EXT2FS: u32 = 0x17;
 /// Largest answer of one `dir_readdir`.
 const MAX_READDIR: usize = 64 * 1024;
 /// Bytes of a directory read at a time.

@@ -24,7 +24,7 @@ use super::{CONTROL, Call, Ext2, NOT_OPEN_FOR_THAT, NOT_READABLE, code_of, onwar
 /// Largest single read.
 const MAX_READ: u64 = 1 << 20;
 /// `FSTYPE_EXT2FS`.
-const FSTYPE_EXT2FS: i32 = 0x13;
+const FSTYPE_EXT2FS: i32 = 0x17;
 /// Open flags that `io_set_..._openmodes` may change: append, async, fsync, nonblock, noatime.
 const CHANGEABLE: i32 = 0x100 | 0x200 | 0x400 | 0x8 | 0x800;
 /// `select_type`: readable and writable.
