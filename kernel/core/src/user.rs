@@ -20,7 +20,7 @@ use crate::task::Task;
 pub const COPY_MAX: u64 = 4 << 20;
 
 /// Translations that are kept.
-pub(crate) const TRANSLATIONS: usize = 16;
+pub(crate) const TRANSLATIONS: usize = 32;
 
 /// Where a page of a space was found: what a walk of the tables would find again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,9 +33,10 @@ pub(crate) struct Translation {
     writable: bool,
 }
 
-/// Where the translation of a page is kept: neighbouring pages and the windows of different calls go apart.
+/// Where the translation of a page is kept: the same pages of many spaces and windows must not meet.
 const fn place(page: u64, root: Frame) -> usize {
-    ((page >> 12) ^ (page >> 33) ^ root as u64) as usize % TRANSLATIONS
+    let bits = TRANSLATIONS.trailing_zeros();
+    (((page >> 12) ^ (root as u64) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - bits)) as usize
 }
 
 /// A piece of user memory within one page: (address, length).
