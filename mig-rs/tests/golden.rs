@@ -145,7 +145,7 @@ fn every_routine_says_what_it_does_and_which_errors_it_has() {
 fn ids_of_drovers_own_interfaces_are_free_in_gnu_mach() {
     let table = golden("msgids.txt");
     let taken: Vec<i32> = table.lines().filter_map(|l| l.split('\t').next()?.parse().ok()).collect();
-    for name in ["account", "drover_host", "drover_port", "payer"] {
+    for name in OURS {
         for routine in compiled(name).routines {
             assert!(!taken.contains(&routine.id) && !taken.contains(&(routine.id + 100)), "{}", routine.name);
         }
