@@ -137,6 +137,7 @@ fn plain(elem: &Elem) -> String {
         Elem::Prim(Prim::Bool) => "int".into(),
         Elem::Prim(Prim::Float(32)) => "float".into(),
         Elem::Prim(Prim::Float(_)) => "double".into(),
+        Elem::Prim(Prim::Int { bits, signed: Some(true) }) => format!("int{bits}_t"),
         Elem::Prim(Prim::Int { bits, .. }) => format!("uint{bits}_t"),
         Elem::Prim(_) => "mach_port_name_t".into(),
         Elem::Struct(_) | Elem::Array(..) => {

@@ -24,10 +24,13 @@ pub fn interfaces() -> std::io::Result<Vec<(String, PathBuf)>> {
     interfaces::interfaces(Path::new(env!("CARGO_MANIFEST_DIR")))
 }
 
-/// Where the interfaces' `#include`s are found.
+/// Where the interfaces' `#include`s are found; the last folder is for GNU MIG, mig-rs has it built in.
 #[must_use]
 pub fn include() -> Vec<PathBuf> {
-    interfaces::include(Path::new(env!("CARGO_MANIFEST_DIR")))
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = interfaces::include(manifest);
+    folders.push(manifest.join("../include"));
+    folders
 }
 
 /// Runs a command; its output is part of the error.
