@@ -120,8 +120,14 @@ impl Totals {
 
 /// The out-of-line memory of a body in the kernel's hands: objects taken, then addresses.
 struct Memories {
+    count: u32,
     objects: [Ref<Memory>; OOL_MAX as usize],
     places: [u64; OOL_MAX as usize],
+}
+
+impl Memories {
+    const NONE: Self =
+        Self { count: 0, objects: [Ref::NONE; OOL_MAX as usize], places: [0; OOL_MAX as usize] };
 }
 
 /// What failed for one right or memory, for `MACH_RCV_BODY_ERROR`.
@@ -278,6 +284,8 @@ impl<M: Machine> Kernel<M> {
 
 /// Where out-of-line memory goes.
 struct Target {
+    /// The call.
+    act: Ref<Activation>,
     payer: Payer,
     window: Option<Ref<Activation>>,
     /// A failure to place it is the sender's error (a request); else the item is null (a reply).

@@ -103,7 +103,7 @@ impl<M: Machine> Kernel<M> {
         Ok(totals)
     }
 
-    pub(super) fn item_check(
+    fn item_check(
         &mut self,
         from: Ref<Task>,
         body: Body,
@@ -163,8 +163,8 @@ impl<M: Machine> Kernel<M> {
         body: Body,
         size: u32,
         payer: Payer,
-    ) -> Result<[Ref<Memory>; OOL_MAX as usize], Stop> {
-        let mut objects = [Ref::NONE; OOL_MAX as usize];
+        objects: &mut [Ref<Memory>; OOL_MAX as usize],
+    ) -> Result<(), Stop> {
         for dealloc in [false, true] {
             let (mut at, mut k) = (HEADER, 0);
             while let Some(item) = self.checked_item(body, at, size) {
@@ -182,13 +182,13 @@ impl<M: Machine> Kernel<M> {
                 match taken {
                     Ok(object) => objects[k - 1] = object,
                     Err(stop) => {
-                        self.memories_free(&objects);
+                        self.memories_free(objects);
                         return Err(take_failure(stop));
                     }
                 }
             }
         }
-        Ok(objects)
+        Ok(())
     }
 
     pub(super) fn memories_free(&mut self, objects: &[Ref<Memory>]) {

@@ -5,27 +5,27 @@ use drover_abi::returns::KERN_RESOURCE_SHORTAGE;
 
 use super::{Body, HEADER, Memories, Target, vm_failure};
 use crate::account::Payer;
-use crate::activation::Activation;
 use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
-use crate::message::OOL_MAX;
 use crate::object::Ref;
 use crate::task::Task;
 
 impl<M: Machine> Kernel<M> {
-    /// Takes and places the out-of-line memory of a checked body that lies in the receiver's memory already. The failure bits; with `strict` a failure to place is an error.
+    /// Takes and places the out-of-line memory of a checked body (`memories.count` items) that lies in the receiver's memory already. The failure bits; with `strict` a failure to place is an error.
     pub(super) fn memories_move(
         &mut self,
         from: Ref<Task>,
         to: Ref<Task>,
         body: Body,
         size: u32,
-        act: Ref<Activation>,
         target: &Target,
-    ) -> Result<(Memories, i32), Stop> {
-        let source_payer = Payer::account(self.get(act).payer);
-        let objects = self.memories_take(from, body, size, source_payer)?;
-        let mut memories = Memories { objects, places: [0; OOL_MAX as usize] };
+        memories: &mut Memories,
+    ) -> Result<i32, Stop> {
+        if memories.count == 0 {
+            return Ok(0);
+        }
+        let source_payer = Payer::account(self.get(target.act).payer);
+        self.memories_take(from, body, size, source_payer, &mut memories.objects)?;
         let mut failed = 0;
         let (mut at, mut k) = (HEADER, 0);
         while let Some(item) = self.checked_item(body, at, size) {
@@ -35,10 +35,10 @@ impl<M: Machine> Kernel<M> {
             }
             let object = memories.objects[k];
             let placed = if item.is_port() {
-                self.accept(act, target, 1)
+                self.accept(target, 1)
                     .and_then(|()| self.array_place(item.word.number(), to, target.payer, target.window))
             } else {
-                self.accept(act, target, self.ool_frames(object))
+                self.accept(target, self.ool_frames(object))
                     .and_then(|()| self.ool_place(object, to, target.payer, target.window))
             };
             match placed {
@@ -55,15 +55,15 @@ impl<M: Machine> Kernel<M> {
             k += 1;
         }
         self.memories_free(&memories.objects);
-        Ok((memories, failed))
+        Ok(failed)
     }
 
     /// Uses up the accept window of a call for memory in its reply.
-    pub(super) fn accept(&mut self, act: Ref<Activation>, target: &Target, frames: u64) -> Result<(), Stop> {
+    pub(super) fn accept(&mut self, target: &Target, frames: u64) -> Result<(), Stop> {
         if target.strict {
             return Ok(());
         }
-        let left = &mut self.get_mut(act).left.accept;
+        let left = &mut self.get_mut(target.act).left.accept;
         if *left < frames {
             return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));
         }

@@ -63,7 +63,7 @@ impl<M: Machine> Kernel<M> {
         Ok(message)
     }
 
-    pub(super) fn body_reserve(
+    fn body_reserve(
         &mut self,
         task: Ref<Task>,
         message: Ref<Message>,
@@ -71,12 +71,13 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<Reserved, Stop> {
         let (body, size) = (Body::Message(message), self.get(message).size);
         let totals = self.body_check(task, body, size)?;
+        let mut objects = [Ref::NONE; OOL_MAX as usize];
         let taken = self
             .message_rights(message, totals.rights, payer)
             .map_err(|_| Stop::Error(MACH_SEND_NO_BUFFER))
-            .and_then(|()| self.memories_take(task, body, size, payer));
+            .and_then(|()| self.memories_take(task, body, size, payer, &mut objects));
         match taken {
-            Ok(objects) => Ok(Reserved { totals, objects }),
+            Ok(()) => Ok(Reserved { totals, objects }),
             Err(stop) => {
                 self.body_unmark(task, body, size, size);
                 Err(stop)
@@ -85,12 +86,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Copies the bytes of a body into a message.
-    pub(super) fn body_copy(
-        &mut self,
-        task: Ref<Task>,
-        message: Ref<Message>,
-        source: Source<'_>,
-    ) -> Result<(), Stop> {
+    fn body_copy(&mut self, task: Ref<Task>, message: Ref<Message>, source: Source<'_>) -> Result<(), Stop> {
         let size = self.get(message).size as usize;
         let mut buffer = [0; CHUNK];
         let mut at = HEADER_SIZE;
@@ -109,7 +105,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Moves rights and memory of a checked body into the message.
-    pub(super) fn body_keep(&mut self, task: Ref<Task>, message: Ref<Message>, objects: &[Ref<Memory>]) {
+    fn body_keep(&mut self, task: Ref<Task>, message: Ref<Message>, objects: &[Ref<Memory>]) {
         let (body, size) = (Body::Message(message), self.get(message).size);
         let (mut at, mut right, mut k) = (HEADER, 0, 0);
         while let Some(item) = self.checked_item(body, at, size) {

@@ -8,7 +8,7 @@ use drover_abi::returns::{
 };
 use zerocopy::IntoBytes;
 
-use super::{BITS_OTHER, Body, HEADER, Source, Target, Totals, check_size, size_if};
+use super::{BITS_OTHER, Body, HEADER, Memories, Source, Target, Totals, check_size, size_if};
 use crate::account::Payer;
 use crate::activation::Activation;
 use crate::kernel::{Kernel, Stop};
@@ -81,10 +81,11 @@ impl<M: Machine> Kernel<M> {
         let totals = if complex { self.body_check(a.task, body, size)? } else { Totals::default() };
         let size_walked = size_if(complex, size);
         let window = self.window_for(client);
-        let target = Target { payer, window, strict: false };
-        let moved = self.memories_move(a.task, to, body, size_walked, act, &target);
-        let (memories, mut failed) = match moved {
-            Ok(moved) => moved,
+        let target = Target { act, payer, window, strict: false };
+        let mut memories = Memories { count: totals.memories, ..Memories::NONE };
+        let moved = self.memories_move(a.task, to, body, size_walked, &target, &mut memories);
+        let mut failed = match moved {
+            Ok(failed) => failed,
             Err(stop) => {
                 self.body_unmark(a.task, body, size, size_walked);
                 return Err(stop);
@@ -98,7 +99,7 @@ impl<M: Machine> Kernel<M> {
         Ok(if failed == 0 { 0 } else { MACH_RCV_BODY_ERROR | failed })
     }
 
-    pub(super) fn reply_header(
+    fn reply_header(
         &mut self,
         reply_port: Ref<Port>,
         a: &Activation,
@@ -120,7 +121,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A reply as a message in hand, without header rights.
-    pub(super) fn reply_message(
+    fn reply_message(
         &mut self,
         act: Ref<Activation>,
         address: u64,
@@ -138,7 +139,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A reply that does not fit: queued at the reply port if the client asked for that, else destroyed but for its header.
-    pub(super) fn reply_too_large(
+    fn reply_too_large(
         &mut self,
         act: Ref<Activation>,
         address: u64,

@@ -39,8 +39,9 @@ impl<M: Machine> Kernel<M> {
         check_size(size, REQUEST_MAX as u32)?;
         let header = self.header_in(from, address)?;
         self.header_mark(from, &header)?;
-        let (totals, memories) = match self.request_reserve(from, address, size, to, &header) {
-            Ok(reserved) => reserved,
+        let mut memories = Memories::NONE;
+        let totals = match self.request_reserve(from, address, size, to, &header, &mut memories) {
+            Ok(totals) => totals,
             Err(stop) => {
                 self.header_unmark(from, &header);
                 return Err(stop);
@@ -82,7 +83,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Whether the reply to a request goes back by return.
-    pub(super) fn replies_by_return(&mut self, from: Ref<Task>, header: &Header, args: &MachMsg) -> bool {
+    fn replies_by_return(&mut self, from: Ref<Task>, header: &Header, args: &MachMsg) -> bool {
         let name = header.local as u32;
         local_disposition(header.bits) == msgt::MAKE_SEND_ONCE
             && args.option & option::RCV_MSG != 0
@@ -94,14 +95,15 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Copies the body of a request and reserves all that its rights and memory need.
-    pub(super) fn request_reserve(
+    fn request_reserve(
         &mut self,
         from: Ref<Task>,
         address: u64,
         size: u32,
         act: Ref<Activation>,
         header: &Header,
-    ) -> Result<(Totals, Memories), Stop> {
+        memories: &mut Memories,
+    ) -> Result<Totals, Stop> {
         let a = *self.get(act);
         let target_address = a.window + REQUEST;
         // The header's page is written to here, so that the header cannot fail later.
@@ -117,13 +119,17 @@ impl<M: Machine> Kernel<M> {
         let body = Body::User(a.task, target_address);
         let complex = header.bits & BITS_COMPLEX != 0;
         let totals = if complex { self.body_check(from, body, size)? } else { Totals::default() };
-        let target = Target { payer: Payer { account: a.payer, call: act }, window: Some(act), strict: true };
+        let target =
+            Target { act, payer: Payer { account: a.payer, call: act }, window: Some(act), strict: true };
         let moved = self
             .names_reserve(a.task, totals.rights + 1)
             .map_err(|e| if e == Stop::Again { e } else { Stop::Error(MACH_SEND_NO_BUFFER) })
-            .and_then(|()| self.memories_move(from, a.task, body, size_if(complex, size), act, &target));
+            .and_then(|()| {
+                memories.count = totals.memories;
+                self.memories_move(from, a.task, body, size_if(complex, size), &target, memories)
+            });
         match moved {
-            Ok((memories, _)) => Ok((totals, memories)),
+            Ok(_) => Ok(totals),
             Err(stop) => {
                 self.body_unmark(from, body, size, size_if(complex, size));
                 Err(stop)
