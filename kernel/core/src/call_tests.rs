@@ -200,6 +200,26 @@ fn inside_a_critical_section_the_ceiling_waits_for_its_end() {
 }
 
 #[test]
+fn an_unwind_entry_without_a_reserve_is_at_the_servers_expense() {
+    let mut p = pair(true);
+    let (_, names) = p.s.rpc_port(p.server, &[p.client], true, 0, RESERVE);
+    p.port = names[0];
+    warm_up(&mut p);
+    p.call(&Donation::ALL);
+    p.s.run();
+    p.s.k.thread_abort(p.thread);
+    p.s.run();
+    assert_eq!(p.s.k.regs.rip, UNWIND);
+    // It never returns. The offer was without ceilings, the reserve is nothing.
+    let paid = p.s.k.get(p.client_account).resources[3].charged;
+    burn(&mut p, 2 * crate::exit::OVERRUN_NS);
+    assert!(p.at_home(), "popped by force");
+    assert_eq!(p.s.received(), (ID + 100, KERN_ABORTED));
+    assert_eq!(p.s.k.get(p.server).overruns, 1);
+    assert!(p.s.k.get(p.client_account).resources[3].charged - paid < crate::exit::OVERRUN_NS / 2);
+}
+
+#[test]
 fn overrunning_the_reserve_is_at_the_servers_expense_and_has_an_end() {
     let mut p = pair(true);
     p.call(&Donation::ALL.cpu(200_000));

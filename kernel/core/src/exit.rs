@@ -136,10 +136,15 @@ impl<M: Machine> Kernel<M> {
         };
         let waits_until = self.machine.now().saturating_add(EXIT_WAIT_NS);
         let a = self.get_mut(act);
+        if a.phase == RUNNING {
+            // The declared reserve and no more, were it nothing; after a critical section what that has left of it.
+            a.left.cpu_ns = a.escrow_cpu;
+            a.escrow_cpu = 0;
+        }
         a.phase = UNWINDING;
-        a.payer_mode = 0;
-        a.left.cpu_ns = if a.escrow_cpu != 0 { a.escrow_cpu } else { a.left.cpu_ns.max(1) };
-        a.escrow_cpu = 0;
+        if a.head.flags == 0 {
+            a.payer_mode = 0;
+        }
         a.left.deadline_ns = waits_until;
         let (reason, window) = (a.exit, a.window);
         self.regs = drover_abi::regs::UserRegs {
