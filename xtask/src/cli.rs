@@ -6,7 +6,7 @@ use crate::image::{self, Spec};
 use crate::iso::{self, Boot};
 use crate::qemu::Machine;
 use crate::workspace::Workspace;
-use crate::{bench, check, codegen, doctor, dos, size, testing};
+use crate::{bench, check, codegen, doctor, dos, fuzz, new_server, size, testing};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -83,6 +83,16 @@ enum Command {
         /// Only these lanes.
         lanes: Vec<Lane>,
     },
+    /// Write the package of a new server, servers/NAME: it builds, is on the image, and answers.
+    NewServer {
+        /// Its name: small letters, digits and `-`.
+        name: String,
+        /// The interface that it serves.
+        #[arg(long)]
+        defs: PathBuf,
+    },
+    /// Run mig-rs and the code that it generates under libFuzzer; fails on a finding.
+    Fuzz(fuzz::Options),
     /// Generate the stubs in libhurd/stubs from the definitions in libhurd/defs.
     Codegen {
         /// Only compare, and fail when a file would change.
@@ -197,6 +207,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Bench { json } => bench::run(&ws, json),
         Command::Check { lanes } => check::run(&ws, &lanes),
         Command::Codegen { check } => codegen::run(&ws, check),
+        Command::NewServer { name, defs } => new_server::run(&ws, &name, &defs),
+        Command::Fuzz(options) => fuzz::run(&ws, &options),
         Command::Test { filter, rest } => testing::run(&ws, filter.as_deref(), &rest),
     }
 }

@@ -61,6 +61,29 @@ pub fn build(ws: &Workspace) -> Result<Built> {
     Ok(Built { kernel, symbols, programs })
 }
 
+/// Builds a package that is a workspace of its own, and adds its programs. It shares the target folder, and with it all that both use.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_alone(ws: &Workspace, folder: &Path, built: &mut Built) -> Result<()> {
+    progress::step(&format!("building {}", folder.display()), || {
+        let mut command = programs::cargo(ws);
+        command.current_dir(folder);
+        command.args(["build", "--release", "--target", BARE_TARGET]).arg("--target-dir").arg(&ws.target);
+        let status = command.status().context("cannot run cargo")?;
+        if !status.success() {
+            bail!("the build failed; cargo's messages are above");
+        }
+        Ok(())
+    })?;
+    let from = ws.target.join(BARE_TARGET).join("release");
+    for program in programs::of(ws, folder)? {
+        let path = strip_one(&from, &ws.out().join("programs"), &program.name)?;
+        built.programs.push((program, path));
+    }
+    Ok(())
+}
+
 /// Builds a kernel with other features, in folders of its own: the stripped kernel and its symbols.
 ///
 /// # Errors

@@ -29,6 +29,8 @@ pub struct Program {
     pub name: String,
     /// From the guest's test package.
     pub test: bool,
+    /// A node of the root image with this program as its passive translator: `node` in `[package.metadata.drover]`, for the program of the package's name.
+    pub node: Option<String>,
 }
 
 impl Program {
@@ -47,21 +49,40 @@ impl Program {
     }
 }
 
+/// What cargo says of the workspace, as far as it matters here.
 #[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
 }
 
 #[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-    targets: Vec<Target>,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) targets: Vec<Target>,
+    metadata: Option<serde_json::Value>,
+}
+
+impl Package {
+    /// Its programs for the bare target.
+    pub(crate) fn programs(&self, test: bool) -> Vec<Program> {
+        let mut programs = Vec::new();
+        for target in self.targets.iter().filter(|t| t.kind.iter().any(|k| k == "bin")) {
+            if is_bare(&target.src_path) {
+                let node = self.metadata.as_ref().and_then(|m| m.pointer("/drover/node")?.as_str());
+                let node = node.filter(|_| target.name == self.name).map(str::to_owned);
+                programs.push(Program { package: self.name.clone(), name: target.name.clone(), test, node });
+            } else {
+                eprintln!("    {} is no program for the bare target (no `no_main`): left out", target.name);
+            }
+        }
+        programs
+    }
 }
 
 #[derive(Deserialize)]
-struct Target {
-    name: String,
+pub(crate) struct Target {
+    pub(crate) name: String,
     kind: Vec<String>,
     src_path: PathBuf,
 }
@@ -104,17 +125,22 @@ pub fn list(ws: &Workspace) -> Result<Vec<Program>> {
         if !test && dir.parent() != Some(&ws.root.join("servers")) {
             continue;
         }
-        for target in package.targets.iter().filter(|t| t.kind.iter().any(|k| k == "bin")) {
-            if is_bare(&target.src_path) {
-                programs.push(Program { package: package.name.clone(), name: target.name.clone(), test });
-            } else {
-                eprintln!("    {} is no program for the bare target (no `no_main`): left out", target.name);
-            }
-        }
+        programs.extend(package.programs(test));
     }
     let rank = |p: &Program| BOOT_MODULES.iter().position(|m| *m == p.name).unwrap_or(BOOT_MODULES.len());
     programs.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
     Ok(programs)
+}
+
+/// The programs of a package that is a workspace of its own.
+///
+/// # Errors
+/// As for [`list`].
+pub(crate) fn of(ws: &Workspace, folder: &Path) -> Result<Vec<Program>> {
+    let text = metadata(ws, &["--no-deps", "--manifest-path", &folder.join("Cargo.toml").to_string_lossy()])?;
+    let metadata: Metadata =
+        serde_json::from_str(&text).context("cargo metadata is not what it used to be")?;
+    Ok(metadata.packages.iter().flat_map(|package| package.programs(false)).collect())
 }
 
 /// A program for the bare target says `no_main` at its top; one that does not is for the host only.
@@ -127,7 +153,7 @@ mod tests {
     use super::*;
 
     fn program(name: &str, test: bool) -> Program {
-        Program { package: name.into(), name: name.into(), test }
+        Program { package: name.into(), name: name.into(), test, node: None }
     }
 
     #[test]

@@ -79,7 +79,9 @@ pub fn make(ws: &Workspace, built: &Built, spec: &Spec) -> Result<Image> {
     let small = find("/bin/true").unwrap_or_else(|| hello.clone());
 
     let payloads = payload::make_all(&ws.cache(), &spec.bombs, &hello, spec.zeros)?;
-    let tree = tree::build(spec, &programs, &hello, &small, &payloads)?;
+    let nodes: Vec<(String, String)> =
+        built.programs.iter().filter_map(|(p, _)| Some((p.node.clone()?, p.image_path()))).collect();
+    let tree = tree::build(spec, &programs, &nodes, &hello, &small, &payloads)?;
 
     let mut hasher = DefaultHasher::new();
     (GENERATION, spec, &tree).hash(&mut hasher);

@@ -11,9 +11,10 @@
 //! | `/srv/large` | one directory with 600 entries (several blocks) |
 //! | `/tests/bad` | truncated and corrupted executables |
 //! | `/tests/bombs` | more bombs: `bz2` and `gz`, and `bz2-legacy` with its record in the legacy form |
+//! | `/servers` | a node for each server that wants one (`node` in its manifest), with the server as its passive translator |
 //! | `/tests/translated` | a node whose translator is `/hurd/hello`, its legacy twin, and `hello` itself |
 //!
-//! `/tests` is left out of the images of the experiment, whose walkers would start everything in it.
+//! `/tests` and the nodes in `/servers` are left out of the images of the experiment, whose walkers would start everything in it.
 
 use super::payload::{Payload, compress};
 use super::{Format, Spec};
@@ -90,6 +91,7 @@ impl Tree {
 pub(super) fn build(
     spec: &Spec,
     programs: &[(String, Vec<u8>)],
+    nodes: &[(String, String)],
     hello: &[u8],
     small: &[u8],
     payloads: &[Payload],
@@ -124,6 +126,9 @@ pub(super) fn build(
         t.translated("/tests/translated/hello", 0, &["/hurd/hello"], false);
         t.translated("/tests/translated/hello-legacy", 0, &["/hurd/hello", "--contents=legacy"], true);
         t.file("/tests/translated/plain", 0, 0o755, hello);
+        for (node, program) in nodes {
+            t.translated(node, 0, &[program], false);
+        }
     }
     Ok(t)
 }
@@ -239,7 +244,8 @@ mod tests {
             .map(|&format| Payload { format, compressed: b"BZh9x".to_vec() })
             .collect::<Vec<_>>();
         let programs = [("/bin/sh".to_owned(), b"\x7fELF".to_vec())];
-        build(&spec, &programs, b"hello", b"true", &payloads).unwrap()
+        build(&spec, &programs, &[("/servers/x".into(), "/bin/x".into())], b"hello", b"true", &payloads)
+            .unwrap()
     }
 
     #[test]
@@ -255,7 +261,15 @@ mod tests {
     #[test]
     fn the_experiment_has_one_bomb_and_no_other_translator() {
         let payload = Payload { format: Format::Gzip, compressed: b"x".to_vec() };
-        let tree = build(&Spec::experiment(1, Format::Gzip), &[], b"hello", b"true", &[payload]).unwrap();
+        let tree = build(
+            &Spec::experiment(1, Format::Gzip),
+            &[],
+            &[("/servers/x".into(), "/bin/x".into())],
+            b"hello",
+            b"true",
+            &[payload],
+        )
+        .unwrap();
         let bound: Vec<_> = tree
             .nodes
             .iter()
