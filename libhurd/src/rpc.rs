@@ -8,12 +8,14 @@
 //! ceilings the offer is ignored.
 
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 
 use drover_abi::message::{Header, msgt, option};
 use drover_abi::returns::{KERN_RESOURCE_SHORTAGE, MACH_SEND_MSG_TOO_SMALL};
-use mig_runtime::{Donation, PortName, Transport};
+use mig_runtime::{CallOptions, Donation, PortName, Transport};
 use zerocopy::FromBytes;
 
+use crate::clock::Deadline;
 use crate::local::Local;
 use crate::syscall::{self, MsgArgs};
 use crate::{payer, port, world};
@@ -89,35 +91,70 @@ const fn reply_may_come(code: i32) -> bool {
 
 impl Transport for Mach {
     fn call(&self, msg: &mut [u8], send_size: usize, donation: &Donation) -> Result<usize, i32> {
-        let local = Local::current();
-        let (header, _) = Header::mut_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
-        let own = header.local == 0;
-        let reply = if own { reply_port(local)? } else { PortName(header.local as u32) };
-        if own {
-            header.local = u64::from(reply.0);
-            header.bits = header.bits & !0xff00 | msgt::MAKE_SEND_ONCE << 8;
-        }
-        let args =
-            MsgArgs { option: option::SEND_MSG | option::RCV_MSG, send_size, rcv_name: reply, timeout: 0 };
-        let offer = world::current().has_ceilings().then_some(donation);
-        match syscall::drover_call(msg, args, offer) {
-            Ok(()) => {
-                let (header, _) = Header::read_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
-                Ok((header.size as usize).min(msg.len()))
-            }
-            Err(code) => {
-                if own && reply_may_come(code) {
-                    discard(local, reply);
-                }
-                Err(code)
-            }
-        }
+        exchange(msg, send_size, CallOptions::default(), donation)
     }
 
     fn send(&self, msg: &mut [u8], size: usize, donation: &Donation) -> Result<(), i32> {
-        let args = MsgArgs { option: option::SEND_MSG, send_size: size, ..MsgArgs::default() };
+        self.send_with(msg, size, CallOptions::default(), donation)
+    }
+
+    fn call_with(
+        &self,
+        msg: &mut [u8],
+        send_size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<usize, i32> {
+        // A call that migrates ends by its deadline, one that waits at a queue by its time-out: both are set.
+        let deadline = match how.wait_ms {
+            Some(ms) => Deadline::within(Duration::from_millis(ms.into())).ns().min(donation.deadline_ns),
+            None => donation.deadline_ns,
+        };
+        exchange(msg, send_size, how, &donation.deadline(deadline))
+    }
+
+    fn send_with(
+        &self,
+        msg: &mut [u8],
+        size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<(), i32> {
+        let args = MsgArgs { option: option::SEND_MSG | how.option, send_size: size, ..MsgArgs::default() };
         let offer = world::current().has_ceilings().then_some(donation);
         syscall::drover_call(msg, args, offer)
+    }
+}
+
+/// Sends a request and receives its reply.
+fn exchange(msg: &mut [u8], send_size: usize, how: CallOptions, donation: &Donation) -> Result<usize, i32> {
+    let local = Local::current();
+    let (header, _) = Header::mut_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
+    let own = header.local == 0;
+    let reply = if own { reply_port(local)? } else { PortName(header.local as u32) };
+    if own {
+        header.local = u64::from(reply.0);
+        header.bits = header.bits & !0xff00 | msgt::MAKE_SEND_ONCE << 8;
+    }
+    let waits = if how.wait_ms.is_some() { option::RCV_TIMEOUT } else { 0 };
+    let args = MsgArgs {
+        option: option::SEND_MSG | option::RCV_MSG | waits | how.option,
+        send_size,
+        rcv_name: reply,
+        timeout: how.wait_ms.unwrap_or(0),
+    };
+    let offer = world::current().has_ceilings().then_some(donation);
+    match syscall::drover_call(msg, args, offer) {
+        Ok(()) => {
+            let (header, _) = Header::read_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
+            Ok((header.size as usize).min(msg.len()))
+        }
+        Err(code) => {
+            if own && reply_may_come(code) {
+                discard(local, reply);
+            }
+            Err(code)
+        }
     }
 }
 

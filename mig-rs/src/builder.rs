@@ -17,6 +17,7 @@ use crate::pp::Options;
 pub struct Builder {
     options: Options,
     files: Vec<PathBuf>,
+    emit: EmitOptions,
     out: Option<PathBuf>,
 }
 
@@ -43,6 +44,41 @@ impl Builder {
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(path.into());
         self
+    }
+    /// Puts `prefix` before the names of all client functions and server methods, as `-prefix` of GNU MIG.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.emit.prefix = prefix.into();
+        self
+    }
+    /// What is used where the interface imports the C header `file`: `.import("ports.h", "crate::ports::*")`.
+    #[must_use]
+    pub fn import(mut self, file: &str, path: &str) -> Self {
+        self.emit.imports.insert(file.into(), path.into());
+        self
+    }
+    /// What Rust has for a type of C, or of the interface: `.rust_type("vm_prot_t", "crate::Protection")`. It must convert to and
+    /// from what is on the wire with `From`.
+    #[must_use]
+    pub fn rust_type(mut self, c_type: &str, path: &str) -> Self {
+        self.emit.rust_types.insert(c_type.into(), path.into());
+        self
+    }
+    /// Makes conversions of `intran`, `intranpayload`, `outtran` and `destructor`: the server's trait gets a type and a function for each.
+    #[must_use]
+    pub fn translate(mut self) -> Self {
+        self.emit.translate = true;
+        self
+    }
+    /// One side is a kernel: `KERNEL_SERVER` is defined, on which interfaces declare themselves `KernelServer`.
+    #[must_use]
+    pub fn kernel_server(self) -> Self {
+        self.define("KERNEL_SERVER", None)
+    }
+    /// One side is a kernel: `KERNEL_USER` is defined, on which interfaces declare themselves `KernelUser`.
+    #[must_use]
+    pub fn kernel_user(self) -> Self {
+        self.define("KERNEL_USER", None)
     }
     /// Writes there instead of `OUT_DIR`.
     #[must_use]
@@ -71,7 +107,7 @@ impl Builder {
             }
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             // `include!` takes no inner attributes, so they are left to the including module.
-            let text = emit(&compiled.subsystem, &name, &EmitOptions::default())?;
+            let text = emit(&compiled.subsystem, &name, &self.emit)?;
             let text: String = text
                 .lines()
                 .filter(|l| !l.starts_with("#![") && !l.starts_with("//!"))

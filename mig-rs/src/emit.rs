@@ -8,7 +8,10 @@ mod donation;
 mod items;
 mod rust;
 mod server;
+mod translation;
+mod words;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::{Argument, Complex, Item, Message, Routine, StructDef, Subsystem};
@@ -21,13 +24,24 @@ use rust::{doc, elem_type, ident, shout, struct_name};
 pub struct EmitOptions {
     /// Path of a module that has the structs, such as `crate::types`; without it they are part of the output.
     pub types_path: Option<String>,
+    /// Put before the names of all client functions and server methods (`-prefix`).
+    pub prefix: String,
+    /// Files of `import`s, without quotes, and what is used instead: `ports.h` to `crate::ports::*`.
+    pub imports: BTreeMap<String, String>,
+    /// Types of C (`ctype`, `cusertype`, `cservertype`, or the name in the `.defs`) and what Rust has for them: `vm_prot_t` to
+    /// `crate::Protection`. It must convert to and from what is on the wire with `From`.
+    pub rust_types: BTreeMap<String, String>,
+    /// Make conversions of translations: the server's trait gets a type and a function for each.
+    pub translate: bool,
 }
 
 /// Names of the runtime that generated code may mention; those it does mention are imported.
-const RUNTIME: [&str; 23] = [
+const RUNTIME: [&str; 25] = [
     "Array",
+    "Bad",
     "Bounded",
     "Buffer",
+    "CallOptions",
     "Data",
     "Decoder",
     "Donation",
@@ -57,6 +71,7 @@ const RUNTIME: [&str; 23] = [
 pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Result<String, String> {
     let mut body = String::new();
     let types = options.types_path.as_deref();
+    words::words(&mut body, subsystem, options);
     ids(&mut body, subsystem);
     donation::offers(&mut body, subsystem);
     if types.is_none() {
@@ -65,15 +80,16 @@ pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Resul
         }
     }
     for routine in &subsystem.routines {
-        reply_struct(&mut body, routine, types);
+        reply_struct(&mut body, routine, options)?;
     }
     for routine in &subsystem.routines {
-        client::client(&mut body, routine, types);
+        client::client(&mut body, routine, options)?;
     }
-    server::server(&mut body, subsystem, types);
+    server::server(&mut body, subsystem, options)?;
     let title =
         format!("Interface `{}`: message ids from {}, replies 100 higher.", subsystem.name, subsystem.base);
-    finish(&body, source, &title, subsystem.doc.as_deref())
+    let about = words::about(subsystem, options);
+    finish(&body, source, &title, Some(about.trim()).filter(|a| !a.is_empty()))
 }
 
 /// The formatted source of a module that has structs only.
@@ -175,17 +191,26 @@ fn reply_name(routine: &Routine) -> String {
     if outs(routine).next().is_some() { format!("{}Reply", camel(&routine.name)) } else { "()".into() }
 }
 
-fn reply_struct(out: &mut String, routine: &Routine, types: Option<&str>) {
+fn reply_struct(out: &mut String, routine: &Routine, options: &EmitOptions) -> Result<(), String> {
     if outs(routine).next().is_none() {
-        return;
+        return Ok(());
     }
     let _ = writeln!(out, "#[doc = {:?}]", format!(" What `{}` returns.", routine.name));
     let _ = writeln!(out, "#[derive(Clone, Debug, PartialEq)]\npub struct {} {{", reply_name(routine));
     for argument in outs(routine) {
         let _ = writeln!(out, "#[doc = {:?}]", format!(" `{}`", argument.type_name));
-        let _ = writeln!(out, "pub {}: {},", ident(&argument.name), reply_type(&argument.wire, types));
+        let user = words::user_type(argument, options);
+        if user != words::server_type(argument, options) && argument.translation.is_none() {
+            return Err(format!(
+                "{} comes out of {} as {} and as {}: what comes out has one Rust type on both sides",
+                argument.name, routine.name, argument.user_type, argument.server_type
+            ));
+        }
+        let own = reply_type(&argument.wire, options.types_path.as_deref());
+        let _ = writeln!(out, "pub {}: {},", ident(&argument.name), user.map_or(own, str::to_string));
     }
     out.push_str("}\n");
+    Ok(())
 }
 
 fn shape(message: &Message) -> String {
@@ -217,13 +242,10 @@ fn routine_doc(out: &mut String, routine: &Routine) {
         Some(at) => (text[..at].trim_end(), text[at + "Errors:".len()..].trim_start()),
         None => (text, ""),
     };
-    for part in [about, &message, &donation::payer(routine)].into_iter().filter(|p| !p.is_empty()) {
-        doc(out, part);
-        doc(out, "\n");
-    }
-    if !errors.is_empty() {
-        doc(out, &format!("# Errors\n{errors}"));
-    }
+    let errors = if errors.is_empty() { String::new() } else { format!("# Errors\n{errors}") };
+    let payer = donation::payer(routine);
+    let parts: Vec<&str> = [about, &message, &payer, &errors].into_iter().filter(|p| !p.is_empty()).collect();
+    doc(out, &parts.join("\n\n"));
 }
 
 fn items_of(message: &Message) -> impl Iterator<Item = (&Item, usize)> {

@@ -106,7 +106,12 @@ pub fn word(wire: &Wire, name: u32) -> u64 {
 #[must_use]
 pub(crate) fn received_word(wire: &Wire) -> u64 {
     let word = word(wire, wire.receive);
-    if wire.placement == Placement::Inline { word & !(1 << 31) } else { word }
+    match wire.placement {
+        Placement::Inline => word & !(1 << 31),
+        // What arrives out of line is the receiver's, and where the whole word is compared that bit counts.
+        Placement::OutOfLine if !wire.is_variable() => word | 1 << 31,
+        _ => word,
+    }
 }
 
 /// The descriptor as the tables spell it.
@@ -123,8 +128,9 @@ fn descriptor(wire: &Wire, sends: bool, from_kernel: bool) -> String {
     if wire.is_long() {
         text.push_str(":long");
     }
-    let sent = sends || wire.placement == Placement::OutOfLine;
-    if wire.dealloc == Dealloc::Yes && wire.placement != Placement::Chosen && sent {
+    let received = !sends && wire.placement == Placement::OutOfLine && !wire.is_variable();
+    let sent = wire.dealloc == Dealloc::Yes && wire.placement != Placement::Chosen;
+    if received || (sent && (sends || wire.placement == Placement::OutOfLine)) {
         text.push_str(":dealloc");
     }
     text

@@ -5,13 +5,14 @@
 //! [`layout_rows`], [`id_rows`] and [`explain()`] show it. [`Builder`] is for `build.rs`, [`codegen_workspace`] for this
 //! workspace's own checked-in stubs.
 //!
-//! Deliberately absent: C types, C prefixes and translation functions. What they say is read and kept in the syntax tree,
-//! but Rust servers convert in Rust.
+//! Deliberately absent: C. What an interface says of C types, files and functions becomes Rust by the mapping in `docs/mapping.md`,
+//! as far as [`EmitOptions`] say what Rust has for it.
 #![forbid(unsafe_code)]
 
 pub mod ast;
 mod builder;
 mod emit;
+mod json;
 mod layout;
 mod lex;
 pub mod model;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 pub use builder::Builder;
 pub use emit::{EmitOptions, emit, emit_types};
+pub use json::{json_ids, json_layout};
 pub use layout::{Side, explain, id_rows, layout_rows, word};
 pub use pp::Options;
 pub use workspace::{Codegen, codegen_workspace};

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::ast::{Resource, Sides};
+use crate::ast::{Expression, Resource, Sides};
 use crate::source::Span;
 
 /// `msgt_name` values that this compiler must know.
@@ -331,6 +331,21 @@ impl Donation {
     }
 }
 
+/// What a server makes of a type on the wire: `intran`, `intranpayload`, `outtran`, `destructor`, with the names in the `.defs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// The server's own type.
+    pub server_type: String,
+    /// From the wire to the server's type.
+    pub intran: Option<String>,
+    /// From a protected payload to the server's type.
+    pub intran_payload: Option<String>,
+    /// From the server's type to the wire.
+    pub outtran: Option<String>,
+    /// What ends a value of the server's type.
+    pub destructor: Option<String>,
+}
+
 /// An argument.
 #[derive(Clone, Debug)]
 pub struct Argument {
@@ -350,6 +365,12 @@ pub struct Argument {
     pub server_copy: bool,
     /// How its memory crosses.
     pub transfer: Transfer,
+    /// What the server makes of it.
+    pub translation: Option<Rc<Translation>>,
+    /// Its type in C at the client: `cusertype`, else `ctype`, else the type's name.
+    pub user_type: String,
+    /// Its type in C at the server: `cservertype`, else the translation's, else `ctype`, else the type's name.
+    pub server_type: String,
     /// As in the list of ids.
     pub text: String,
 }
@@ -414,6 +435,14 @@ impl Message {
 pub struct Routine {
     /// Its name.
     pub name: String,
+    /// Its name at the client: with `userprefix`.
+    pub user_name: String,
+    /// Its name at the server: with `serverprefix`.
+    pub server_name: String,
+    /// `waittime`: how long the client waits, in ms.
+    pub wait_time: Option<Expression>,
+    /// `msgoption`: options of the client's message call.
+    pub msg_option: Option<Expression>,
     /// Where.
     pub span: Span,
     /// Message id of the request.
@@ -451,4 +480,8 @@ pub struct Subsystem {
     pub structs: Vec<Rc<StructDef>>,
     /// `import`s.
     pub imports: Vec<(Sides, String)>,
+    /// `serverdemux`: the name of the demultiplexer.
+    pub server_demux: Option<String>,
+    /// `rcsid`.
+    pub rcsid: Option<String>,
 }

@@ -1,7 +1,10 @@
 //! From statements to the model: names looked up, ids given, rules checked.
 
 mod donation;
+mod translation;
 mod types;
+
+use translation::CTypes;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -16,8 +19,20 @@ use crate::source::{Diagnostic, Span};
 /// Reply ids are request ids + 100: a subsystem with more ids answers with its own requests.
 const MAX_IDS: u32 = 100;
 
+/// What statements have said so far about the routines that follow, and about the output as a whole.
+#[derive(Default)]
+struct Words {
+    server_prefix: String,
+    user_prefix: String,
+    wait_time: Option<ast::Expression>,
+    msg_option: Option<ast::Expression>,
+    server_demux: Option<String>,
+    rcsid: Option<String>,
+}
+
 pub(crate) struct Checker {
     types: HashMap<String, (Wire, Span)>,
+    c_types: HashMap<String, CTypes>,
     /// Types whose definition is wrong.
     broken: HashSet<String>,
     /// Something was left out because of a broken type.
@@ -28,6 +43,7 @@ pub(crate) struct Checker {
     names: HashMap<String, Span>,
     imports: Vec<(ast::Sides, String)>,
     donation: Option<Donation>,
+    words: Words,
     pub(crate) diagnostics: Vec<Diagnostic>,
     first_routine: Option<Span>,
     first_type: Option<Span>,
@@ -38,6 +54,7 @@ pub(crate) struct Checker {
 pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnostic>) {
     let mut checker = Checker {
         types: HashMap::new(),
+        c_types: HashMap::new(),
         broken: HashSet::new(),
         incomplete: false,
         structs: Vec::new(),
@@ -46,6 +63,7 @@ pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnos
         names: HashMap::new(),
         imports: Vec::new(),
         donation: None,
+        words: Words::default(),
         diagnostics: Vec::new(),
         first_routine: None,
         first_type: None,
@@ -66,6 +84,8 @@ impl Checker {
                 subsystem.count = u32::try_from(self.next).unwrap_or(u32::MAX);
                 subsystem.structs = self.structs;
                 subsystem.imports = self.imports;
+                subsystem.server_demux = self.words.server_demux;
+                subsystem.rcsid = self.words.rcsid;
                 (Some(subsystem), self.diagnostics)
             }
             None => {
@@ -118,6 +138,8 @@ impl Checker {
                     routines: Vec::new(),
                     structs: Vec::new(),
                     imports: Vec::new(),
+                    server_demux: None,
+                    rcsid: None,
                 });
             }
             Statement::Skip(count) => self.next += i64::from(*count),
@@ -137,6 +159,9 @@ impl Checker {
                 self.first_type.get_or_insert(name.span);
                 match self.type_spec(&name.text, name.span, spec, doc.clone()) {
                     Some(wire) => {
+                        if let Some(c_types) = self.c_types(&name.text, name.span, spec, &wire) {
+                            self.c_types.insert(name.text.clone(), c_types);
+                        }
                         self.types.insert(name.text.clone(), (wire, name.span));
                     }
                     None => {
@@ -150,13 +175,13 @@ impl Checker {
                 let donation = self.donation(self.donation, written);
                 self.donation = Some(donation);
             }
-            // Names of C functions, options of C stubs: nothing in Rust depends on them.
-            Statement::ServerPrefix(_)
-            | Statement::UserPrefix(_)
-            | Statement::ServerDemux(_)
-            | Statement::WaitTime(_)
-            | Statement::MsgOption(_)
-            | Statement::RcsId(_) => {}
+            // These hold for the routines that follow.
+            Statement::ServerPrefix(name) => self.words.server_prefix = name.text.clone(),
+            Statement::UserPrefix(name) => self.words.user_prefix = name.text.clone(),
+            Statement::WaitTime(time) => self.words.wait_time = time.clone(),
+            Statement::MsgOption(option) => self.words.msg_option = Some(option.clone()),
+            Statement::ServerDemux(name) => self.words.server_demux = Some(name.text.clone()),
+            Statement::RcsId(text) => self.words.rcsid = Some(text.trim_matches('"').to_string()),
         }
     }
 
@@ -210,6 +235,10 @@ impl Checker {
         self.check_donation(written, &arguments);
         let routine = Routine {
             name: written.name.text.clone(),
+            user_name: format!("{}{}", self.words.user_prefix, written.name.text),
+            server_name: format!("{}{}", self.words.server_prefix, written.name.text),
+            wait_time: self.words.wait_time.clone(),
+            msg_option: self.words.msg_option.clone(),
             span: written.span,
             id,
             request: request(&arguments),
@@ -269,11 +298,20 @@ impl Checker {
     }
 
     fn argument(&mut self, routine: &ast::Routine, first: bool, written: &ast::Argument) -> Option<Argument> {
-        let mut wire = match &written.spec {
+        let (mut wire, c_types) = match &written.spec {
             // It holds for this argument only.
-            Some(spec) => self.type_spec(&written.type_name.text, written.type_name.span, spec, None)?,
-            None => self.lookup(&written.type_name)?,
+            Some(spec) => {
+                let name = &written.type_name;
+                let wire = self.type_spec(&name.text, name.span, spec, None)?;
+                let c_types = self.c_types(&name.text, name.span, spec, &wire);
+                (wire, c_types)
+            }
+            None => {
+                let wire = self.lookup(&written.type_name)?;
+                (wire, self.c_types.get(&written.type_name.text).cloned())
+            }
         };
+        let c_types = c_types.unwrap_or_else(|| CTypes::named(&written.type_name.text));
         let role = match written.direction {
             Direction::None if first => Role::RequestPort,
             Direction::None | Direction::In => Role::In,
@@ -372,6 +410,9 @@ impl Checker {
             count_in_out,
             server_copy,
             transfer,
+            translation: c_types.translation,
+            user_type: c_types.user,
+            server_type: c_types.server,
             text: written.text.clone(),
         })
     }

@@ -41,7 +41,7 @@ pub fn codegen_workspace(root: &Path, check: bool) -> Result<Codegen, String> {
     let mut structs: BTreeMap<String, Rc<StructDef>> = BTreeMap::new();
     let mut texts = BTreeMap::new();
     let mut subsystems = Vec::new();
-    let emit_options = EmitOptions { types_path: Some("crate::types".into()) };
+    let emit_options = EmitOptions { types_path: Some("crate::types".into()), ..EmitOptions::default() };
     let mut problems = String::new();
     for name in &names {
         let file = format!("{name}.defs");

@@ -20,6 +20,21 @@ fn expect(path: &Path, found: &str) {
     assert!(expected == found, "{} differs; found:\n{found}", path.display());
 }
 
+/// What `options` beside a fixture says: `translate`, `prefix NAME`, `import FILE PATH`, `type NAME PATH`.
+fn options(case: &Path) -> EmitOptions {
+    let mut options = EmitOptions::default();
+    for line in std::fs::read_to_string(case.join("options")).unwrap_or_default().lines() {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["translate"] => options.translate = true,
+            ["prefix", name] => options.prefix = name.into(),
+            ["import", file, path] => _ = options.imports.insert(file.into(), path.into()),
+            ["type", name, path] => _ = options.rust_types.insert(name.into(), path.into()),
+            _ => panic!("{line}"),
+        }
+    }
+    options
+}
+
 #[test]
 fn generated_code_is_as_expected() {
     let mut cases = 0;
@@ -27,7 +42,7 @@ fn generated_code_is_as_expected() {
         let case = entry.expect("entry").path();
         let compiled = compile(case.join("in.defs"), &Options::default()).unwrap_or_else(|f| panic!("{f}"));
         assert!(compiled.warnings.is_empty());
-        let text = emit(&compiled.subsystem, "in.defs", &EmitOptions::default()).expect("Rust");
+        let text = emit(&compiled.subsystem, "in.defs", &options(&case)).expect("Rust");
         expect(&case.join("expected.rs"), &text);
         cases += 1;
     }
@@ -73,6 +88,38 @@ mod macros;
 #[rustfmt::skip]
 #[path = "fixtures/null/expected.rs"]
 mod null;
+
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
+#[path = "fixtures/rare/expected.rs"]
+mod rare;
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
+#[path = "fixtures/translations/expected.rs"]
+mod translations;
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
+#[path = "fixtures/words/expected.rs"]
+mod words;
+
+/// For the fixture `words`: milliseconds.
+const PATIENCE: u32 = 250;
+
+/// For the fixture `translations`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Protection(i32);
+
+impl From<i32> for Protection {
+    fn from(bits: i32) -> Self {
+        Self(bits)
+    }
+}
+
+impl From<Protection> for i32 {
+    fn from(protection: Protection) -> Self {
+        protection.0
+    }
+}
 
 /// Generated code can be used: a server by hand, its request by hand.
 #[test]
@@ -149,4 +196,160 @@ fn offers_are_bounded() {
     assert_eq!(call(&CHEAP.deadline(u64::MAX)), refused);
     let plain = offer!(donation::offer::DONATION_PLAIN, cpu_ns: 1);
     assert_eq!((plain.cpu_ns, plain.frames, plain.depth, plain.retain), (1, 64, 4, 0));
+}
+
+/// Carries requests to a server in the raw form, and notes how.
+struct Direct<F>(std::cell::RefCell<F>, std::cell::Cell<Option<mig_runtime::CallOptions>>);
+
+impl<F: FnMut(&[u8], &mut [u8]) -> mig_runtime::Outcome> mig_runtime::Transport for Direct<F> {
+    fn call(&self, msg: &mut [u8], size: usize, _: &mig_runtime::Donation) -> Result<usize, i32> {
+        let request = msg[..size].to_vec();
+        match (self.0.borrow_mut())(&request, msg) {
+            mig_runtime::Outcome::Reply(size) => Ok(size),
+            _ => Err(1),
+        }
+    }
+    fn send(&self, msg: &mut [u8], size: usize, _: &mig_runtime::Donation) -> Result<(), i32> {
+        let _ = (self.0.borrow_mut())(&msg[..size].to_vec(), &mut [0; 64]);
+        Ok(())
+    }
+    fn call_with(
+        &self,
+        msg: &mut [u8],
+        size: usize,
+        how: mig_runtime::CallOptions,
+        donation: &mig_runtime::Donation,
+    ) -> Result<usize, i32> {
+        self.1.set(Some(how));
+        self.call(msg, size, donation)
+    }
+}
+
+#[test]
+fn translations_convert_and_destroy() {
+    use mig_runtime::{Donation, Port, PortName, Request};
+    use std::{cell::Cell, rc::Rc};
+
+    /// A node in use; its drop is the destructor.
+    struct NodeRef(u32, Rc<Cell<u32>>);
+    impl Drop for NodeRef {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() + 1);
+        }
+    }
+    #[derive(Clone, Copy)]
+    struct Kelvin(i32);
+    struct Server(Rc<Cell<u32>>, Vec<u32>);
+    impl translations::TranslationsServer for Server {
+        type NodeRef = NodeRef;
+        type Kelvin = Kelvin;
+        fn begin_using_node(&mut self, value: Port) -> Result<NodeRef, i32> {
+            if value.name.0 == 0 { Err(4) } else { Ok(NodeRef(value.name.0, self.0.clone())) }
+        }
+        fn begin_using_node_payload(&mut self, payload: u64) -> Result<NodeRef, i32> {
+            Ok(NodeRef(payload as u32 + 1000, self.0.clone()))
+        }
+        fn to_kelvin(&mut self, value: i32) -> Result<Kelvin, i32> {
+            Ok(Kelvin(value + 273))
+        }
+        fn to_celsius(&mut self, value: Kelvin) -> Result<i32, i32> {
+            if value.0 < 0 { Err(5) } else { Ok(value.0 - 273) }
+        }
+        fn port_of(&mut self, value: NodeRef) -> Result<PortName, i32> {
+            Ok(PortName(value.0))
+        }
+        fn translations_step(
+            &mut self,
+            _: &Request<'_>,
+            node: NodeRef,
+            protection: Protection,
+            mode: Protection,
+            warmth: Kelvin,
+            turn: Kelvin,
+        ) -> Result<translations::TranslationsStepOut<Self>, i32> {
+            Ok(translations::TranslationsStepOut {
+                granted: Protection(protection.0 & mode.0),
+                colder: Kelvin(warmth.0 - 10),
+                turn,
+                child: NodeRef(node.0 * 2, node.1.clone()),
+            })
+        }
+        fn translations_touch(&mut self, _: &Request<'_>, node: NodeRef) -> Result<(), i32> {
+            self.1.push(node.0);
+            Ok(())
+        }
+    }
+    let dropped = Rc::new(Cell::new(0));
+    let mut server = Server(dropped.clone(), Vec::new());
+    let direct = Direct(
+        std::cell::RefCell::new(|request: &[u8], reply: &mut [u8]| {
+            translations::dispatch_raw(&mut server, request, reply)
+        }),
+        Cell::new(None),
+    );
+    let step = |port: u32, warmth: i32| {
+        let offer = Donation::ALL;
+        translations::translations_step(
+            &direct,
+            PortName(port),
+            Protection(7),
+            Protection(5),
+            warmth,
+            1,
+            &offer,
+        )
+    };
+    let reply = step(21, 20).expect("reply");
+    assert_eq!((reply.granted, reply.colder, reply.turn, reply.child), (Protection(5), 10, 1, PortName(42)));
+    // Node and child.
+    assert_eq!(dropped.get(), 2);
+    assert_eq!(step(0, 20).map_err(|e| e.code()), Err(4));
+    assert_eq!(step(21, -300).map_err(|e| e.code()), Err(5));
+    assert_eq!(dropped.get(), 4);
+    // A message that came with a payload.
+    let mut request = [0u8; 32];
+    request[1] = 23;
+    request[4] = 32;
+    request[16] = 9;
+    request[28..].copy_from_slice(&translations::id::TRANSLATIONS_TOUCH.to_le_bytes());
+    let mut server = Server(dropped, Vec::new());
+    translations::dispatch(&mut server, &request, &mut [0; 64]);
+    assert_eq!(server.1, [1009]);
+}
+
+#[test]
+fn interfaces_say_how_long_and_with_which_options() {
+    use mig_runtime::{CallOptions, Donation, Outcome, Port, PortName, Request, option};
+    struct Server;
+    impl words::WordsServer for Server {
+        fn my_S_words_first(&mut self, _: &Request<'_>) -> Result<words::WordsFirstReply, i32> {
+            Ok(words::WordsFirstReply { answer: 42 })
+        }
+        fn my_S_words_second(&mut self, _: &Request<'_>, _: i32) -> Result<(), i32> {
+            Ok(())
+        }
+        fn my_s_words_fourth(&mut self, _: &Request<'_>, reply: Port) -> Result<(), i32> {
+            assert_eq!(reply.name, PortName(8));
+            Ok(())
+        }
+    }
+    let direct = Direct(
+        std::cell::RefCell::new(|request: &[u8], reply: &mut [u8]| -> Outcome {
+            assert_eq!(words::my_words_demux(&mut Server, &[0; 8], reply), Outcome::NotMine);
+            words::dispatch_raw(&mut Server, request, reply)
+        }),
+        std::cell::Cell::new(None),
+    );
+    let (server, reply, offer) = (PortName(7), Port::make_send_once(PortName(8)), Donation::ALL);
+    assert_eq!(words::my_nowait_words_first(&direct, server, &offer).map(|r| r.answer), Ok(42));
+    let how = |wait_ms, option| Some(CallOptions { wait_ms, option });
+    assert_eq!(direct.1.take(), how(Some(1000), option::SEND_NOTIFY));
+    let second = |timeout, options| {
+        words::my_nowait_words_second(&direct, server, reply.name, timeout, options, 1, &offer)
+    };
+    assert_eq!(second(5, 0x80), Ok(()));
+    assert_eq!(direct.1.take(), how(Some(5), 0x80));
+    assert_eq!(words::my_u_words_fourth(&direct, server, reply.name, &offer), Ok(()));
+    assert_eq!(direct.1.take(), how(Some(PATIENCE), option::SEND_TIMEOUT));
+    assert_eq!(words::RCSID, "$Id: words.defs 1.1$");
 }

@@ -6,8 +6,8 @@
 //! data, under its donation.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Request, Retain, RpcError, Shape, Transport,
+    Buffer, CallOptions, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData,
+    Outcome, Port, PortName, Request, Retain, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 21000;
@@ -691,6 +691,7 @@ pub fn io_select<T: Transport + ?Sized>(
     transport: &T,
     io_object: PortName,
     reply: PortName,
+    timeout: u32,
     select_type: i32,
     donation: &Donation,
 ) -> Result<IoSelectReply, RpcError> {
@@ -701,7 +702,15 @@ pub fn io_select<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SELECT, Port::new(io_object, 19), Port::new(reply, 20))?;
     let size_ = transport
-        .call(message_, size_, donation)
+        .call_with(
+            message_,
+            size_,
+            CallOptions {
+                wait_ms: Some(timeout as u32),
+                option: 0,
+            },
+            donation,
+        )
         .map_err(RpcError::from_transport)?;
     let mut decoder_ = Decoder::reply(
         message_,

@@ -5,8 +5,8 @@
 //! Exceptions as the process server forwards them: exc, with a reply port and options of the sender's choice.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Buffer, CallOptions, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName,
+    Request, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2400;
@@ -27,6 +27,7 @@ pub fn proc_exception_raise<T: Transport + ?Sized>(
     transport: &T,
     exception_port: PortName,
     reply: Port,
+    flags: i32,
     thread: PortName,
     task: PortName,
     exception: i32,
@@ -45,7 +46,15 @@ pub fn proc_exception_raise<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_EXCEPTION_RAISE, Port::new(exception_port, 19), reply)?;
     let size_ = transport
-        .call(message_, size_, donation)
+        .call_with(
+            message_,
+            size_,
+            CallOptions {
+                wait_ms: None,
+                option: flags as u32,
+            },
+            donation,
+        )
         .map_err(RpcError::from_transport)?;
     let decoder_ = Decoder::reply(
         message_,

@@ -5,8 +5,8 @@
 //! Tells servers that the machine is going down.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Buffer, CallOptions, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName,
+    Request, RpcError, Shape, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 29500;
@@ -26,6 +26,7 @@ pub mod id {
 pub fn startup_dosync<T: Transport + ?Sized>(
     transport: &T,
     notify_port: PortName,
+    timeout: u32,
     donation: &Donation,
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
@@ -34,7 +35,15 @@ pub fn startup_dosync<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::STARTUP_DOSYNC, Port::new(notify_port, 19), Port::default())?;
     let size_ = transport
-        .call(message_, size_, donation)
+        .call_with(
+            message_,
+            size_,
+            CallOptions {
+                wait_ms: Some(timeout as u32),
+                option: 0,
+            },
+            donation,
+        )
         .map_err(RpcError::from_transport)?;
     let decoder_ = Decoder::reply(
         message_,

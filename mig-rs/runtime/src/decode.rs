@@ -234,13 +234,15 @@ impl<'m> Decoder<'m> {
         self.ool_item::<T>(word)
     }
 
-    /// An out-of-line item with a fixed number of elements, which is part of `expected`.
+    /// An out-of-line item of a fixed type, of which the whole word is compared. The interface, not the message, says how many
+    /// elements there are.
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
     pub fn ool_fixed<T: Value>(&mut self, expected: u64) -> Result<Ool, Bad> {
         let word = self.word()?;
-        self.expect(word, expected, !(TypeWord::DEALLOCATE | UNUSED))?;
+        // In its sender's own words the bit says what is to become of the sender's memory.
+        self.expect(word, expected, if self.raw { !TypeWord::DEALLOCATE } else { u64::MAX })?;
         self.ool_item::<T>(word)
     }
 

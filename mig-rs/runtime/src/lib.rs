@@ -38,11 +38,11 @@ pub use error::RpcError;
 pub use loan::{Loan, Memory};
 pub use port::{Port, PortName};
 pub use server::{Mode, Outcome, Request, write_error};
-pub use transport::Transport;
+pub use transport::{CallOptions, Transport};
 pub use value::{Flat, Value};
 
 pub use drover_abi::donation::Donation;
-pub use drover_abi::message::Header;
+pub use drover_abi::message::{Header, option};
 
 /// Bytes of an error reply: header, descriptor and value of the return code.
 pub const ERROR_REPLY_SIZE: usize = 48;

@@ -4,6 +4,7 @@ use drover_abi::message::msgt;
 
 /// A name in the port name space of whoever holds the message (`mach_port_name_t`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
 #[repr(transparent)]
 pub struct PortName(pub u32);
 

@@ -73,6 +73,28 @@ impl<'m> Request<'m> {
         }
     }
 
+    /// The protected payload, if the receiver had set one.
+    #[must_use]
+    pub const fn payload(&self) -> Option<u64> {
+        match self.mode {
+            Mode::Received if local_disposition(self.header.bits) == msgt::PROTECTED_PAYLOAD => {
+                Some(self.header.local)
+            }
+            _ => None,
+        }
+    }
+
+    /// The port that the request came to, or, in a raw one, is sent to.
+    #[must_use]
+    pub const fn request_port(&self) -> Port {
+        match self.mode {
+            Mode::Received => {
+                Port::new(PortName(self.header.local as u32), local_disposition(self.header.bits))
+            }
+            Mode::Raw => Port::new(PortName(self.header.remote as u32), remote_disposition(self.header.bits)),
+        }
+    }
+
     /// The reply port; null if the reply goes back another way, or none is wanted.
     #[must_use]
     pub const fn reply_port(&self) -> Port {

@@ -21,6 +21,46 @@ pub trait Transport {
     /// # Errors
     /// As for [`Transport::call`].
     fn send(&self, msg: &mut [u8], size: usize, donation: &Donation) -> Result<(), i32>;
+
+    /// As [`Transport::call`], with what the interface says of the message call. A transport without a clock waits as long as the
+    /// donation allows, and one without options has none: that is what this does unless it is implemented.
+    ///
+    /// # Errors
+    /// As for [`Transport::call`]; `MACH_RCV_TIMED_OUT` when the time is over.
+    fn call_with(
+        &self,
+        msg: &mut [u8],
+        send_size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<usize, i32> {
+        let _ = how;
+        self.call(msg, send_size, donation)
+    }
+
+    /// As [`Transport::send`], with options of the message call; see [`Transport::call_with`].
+    ///
+    /// # Errors
+    /// As for [`Transport::send`].
+    fn send_with(
+        &self,
+        msg: &mut [u8],
+        size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<(), i32> {
+        let _ = how;
+        self.send(msg, size, donation)
+    }
+}
+
+/// What an interface says of the message call itself: `waittime` and `msgoption`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// How long to wait for the reply, in ms; `None`: as long as the donation allows.
+    pub wait_ms: Option<u32>,
+    /// More `mach_msg` options, such as `MACH_SEND_NOTIFY`.
+    pub option: u32,
 }
 
 impl<T: Transport + ?Sized> Transport for &T {
@@ -29,5 +69,23 @@ impl<T: Transport + ?Sized> Transport for &T {
     }
     fn send(&self, msg: &mut [u8], size: usize, donation: &Donation) -> Result<(), i32> {
         (**self).send(msg, size, donation)
+    }
+    fn call_with(
+        &self,
+        msg: &mut [u8],
+        send_size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<usize, i32> {
+        (**self).call_with(msg, send_size, how, donation)
+    }
+    fn send_with(
+        &self,
+        msg: &mut [u8],
+        size: usize,
+        how: CallOptions,
+        donation: &Donation,
+    ) -> Result<(), i32> {
+        (**self).send_with(msg, size, how, donation)
     }
 }

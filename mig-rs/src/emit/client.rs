@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 
 use super::items::{client_type, decode, encode_argument, hex};
 use super::rust::{ident, shout};
-use super::{items_of, reply_name, routine_doc, shape};
+use super::{EmitOptions, items_of, reply_name, routine_doc, shape, words};
 use crate::layout::word;
 use crate::model::{Role, Routine, Wire, msgt};
 
 /// Functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
 const LARGE_BUFFER: u64 = 512;
 
-pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
+pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions) -> Result<(), String> {
+    let types = options.types_path.as_deref();
+    let how = words::call_options(routine)?;
     routine_doc(out, routine);
     let port = |wire: &Wire| if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" };
     let mut parameters = String::from("transport: &T, ");
@@ -35,6 +37,11 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
                 let _ = write!(parameters, "{name}: {}, ", port(&argument.wire));
             }
             Role::In | Role::InOut => {
+                let own = client_type(&argument.wire, types);
+                let ty = words::user_type(argument, options).map_or(own, str::to_string);
+                let _ = write!(parameters, "{name}: {ty}, ");
+            }
+            Role::WaitTime | Role::MsgOption => {
                 let _ = write!(parameters, "{name}: {}, ", client_type(&argument.wire, types));
             }
             _ => {}
@@ -51,7 +58,7 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
     let _ = writeln!(
         out,
         "pub fn {}<T: Transport + ?Sized>({parameters}donation: &Donation) -> Result<{result}, RpcError> {{",
-        ident(&routine.name)
+        ident(&format!("{}{}", options.prefix, routine.user_name))
     );
     let _ = writeln!(
         out,
@@ -69,7 +76,11 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
                 ident(&format!("{}_count", argument.name))
             )
         } else {
-            encode_argument(&item.wire, &ident(&argument.name), types)
+            let mut value = ident(&argument.name);
+            if words::user_type(argument, options).is_some() {
+                value = format!("{}::from({value})", words::wire_type(argument, options));
+            }
+            encode_argument(&item.wire, &value, types)
         };
         let _ = writeln!(out, "encoder_.{call}?;");
     }
@@ -78,11 +89,27 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
         let _ = writeln!(out, "let donation = &{}.attenuate(donation);", super::donation::bounds(routine));
     }
     let Some(reply) = &routine.reply else {
-        out.push_str("transport.send(message_, size_, donation).map_err(RpcError::from_transport)\n}\n");
-        return;
+        // As in C, a one-way message that nobody waits for still has its time-out among the arguments.
+        for argument in routine.arguments.iter().filter(|a| a.role == Role::WaitTime) {
+            let _ = writeln!(out, "let _ = {};", ident(&argument.name));
+        }
+        let _ = writeln!(
+            out,
+            "transport.{}.map_err(RpcError::from_transport)\n}}",
+            match how {
+                None => "send(message_, size_, donation)".into(),
+                Some(how) => format!("send_with(message_, size_, {how}, donation)"),
+            }
+        );
+        return Ok(());
     };
-    out.push_str(
-        "let size_ = transport.call(message_, size_, donation).map_err(RpcError::from_transport)?;\n",
+    let _ = writeln!(
+        out,
+        "let size_ = transport.{}.map_err(RpcError::from_transport)?;",
+        match how {
+            None => "call(message_, size_, donation)".into(),
+            Some(how) => format!("call_with(message_, size_, {how}, donation)"),
+        }
     );
     let mutable = if reply.items.len() > 1 { "mut " } else { "" };
     let _ = writeln!(
@@ -93,8 +120,13 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
     );
     let mut fields = String::new();
     for (item, index) in items_of(reply) {
-        let name = ident(&routine.arguments[index].name);
-        let _ = writeln!(out, "let {name} = {};", decode(&item.wire, true, types));
+        let argument = &routine.arguments[index];
+        let name = ident(&argument.name);
+        let mut value = decode(&item.wire, true, types);
+        if let Some(own) = words::user_type(argument, options) {
+            value = format!("{own}::from({value})");
+        }
+        let _ = writeln!(out, "let {name} = {value};");
         let _ = write!(fields, "{name}, ");
     }
     out.push_str("decoder_.end()?;\n");
@@ -103,4 +135,5 @@ pub(super) fn client(out: &mut String, routine: &Routine, types: Option<&str>) {
     } else {
         let _ = writeln!(out, "Ok({} {{ {fields} }})\n}}", reply_name(routine));
     }
+    Ok(())
 }

@@ -84,7 +84,7 @@ pub(super) fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> 
     let ports = wire.carries_rights() && wire.send == msgt::POLYMORPHIC;
     match (&wire.shape, wire.placement) {
         (Shape::Fixed(_), Placement::OutOfLine) => {
-            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
+            format!("ool::<{elem}>({w}, Ool {{ count: 0, ..{value} }})")
         }
         (Shape::Str { variable: false, .. }, _) => format!("string({w}, {max}, {value})"),
         (Shape::Str { .. }, _) => format!("variable_string({w}, {max}, {value})"),
@@ -117,7 +117,7 @@ pub(super) fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> St
     let elem = elem_of(wire, types);
     match (&wire.shape, wire.placement) {
         (Shape::Fixed(_), Placement::OutOfLine) => {
-            format!("ool::<{elem}>({w} & 0xffff_ffff, Ool {{ count: 1, ..{value} }})")
+            format!("ool::<{elem}>({w}, Ool {{ count: 0, ..{value} }})")
         }
         (Shape::Str { variable: false, .. }, _) => format!("string_value({w}, &{value})"),
         (Shape::Str { .. }, _) => format!("variable_string_value({w}, &{value})"),

@@ -4,17 +4,22 @@ use std::fmt::Write as _;
 
 use super::items::{decode, elem_of, encode_result, hex, max, server_type};
 use super::rust::{camel, ident, plain, shout};
-use super::{items_of, reply_name, routine_doc, shape};
+use super::translation::{incoming, outgoing};
+use super::{EmitOptions, items_of, routine_doc, shape, translation, words};
 use crate::layout::word;
 use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
 
-pub(super) fn server_parameters(routine: &Routine, types: Option<&str>) -> Vec<(String, String)> {
+pub(super) fn server_parameters(routine: &Routine, options: &EmitOptions) -> Vec<(String, String)> {
     let mut list = Vec::new();
     for argument in &routine.arguments {
         let name = ident(&argument.name);
+        if let Some(translation) = incoming(argument, options) {
+            list.push((name, format!("Self::{}", translation::own_type(translation))));
+            continue;
+        }
         match argument.role {
             Role::ReplyPort { server: true, .. } => list.push((name, "Port".into())),
-            Role::In | Role::InOut => list.push((name, argument_type(argument, types))),
+            Role::In | Role::InOut => list.push((name, argument_type(argument, options))),
             _ => {}
         }
         if argument.count_in_out {
@@ -32,15 +37,22 @@ fn retains(routine: &Routine) -> bool {
     routine.donation.is_some_and(|d| d.retains() > 0)
 }
 
-fn argument_type(argument: &Argument, types: Option<&str>) -> String {
+fn argument_type(argument: &Argument, options: &EmitOptions) -> String {
+    let types = options.types_path.as_deref();
+    if let Some(own) = words::server_type(argument, options) {
+        return own.into();
+    }
     if argument.transfer == Transfer::Loan {
         return format!("Loan<'_, {}>", elem_of(&argument.wire, types));
     }
     server_type(&argument.wire, types)
 }
 
-fn decode_argument(argument: &Argument, types: Option<&str>) -> String {
-    let value = decode(&argument.wire, false, types);
+fn decode_argument(argument: &Argument, options: &EmitOptions) -> String {
+    let value = decode(&argument.wire, false, options.types_path.as_deref());
+    if let Some(own) = words::server_type(argument, options) {
+        return format!("{own}::from({value})");
+    }
     match (argument.transfer, argument.wire.placement) {
         (Transfer::Loan, Placement::OutOfLine) => format!("Loan::of_memory({value})"),
         (Transfer::Loan, _) => format!("Loan::new({value})"),
@@ -48,28 +60,36 @@ fn decode_argument(argument: &Argument, types: Option<&str>) -> String {
     }
 }
 
-pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str>) {
+/// The name of a routine's method.
+fn method(routine: &Routine, options: &EmitOptions) -> String {
+    ident(&format!("{}{}", options.prefix, routine.server_name))
+}
+
+pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOptions) -> Result<(), String> {
     let name = format!("{}Server", camel(&subsystem.name));
+    translation::results(out, subsystem, &name, options);
     let _ = writeln!(
         out,
         "#[doc = {:?}]\n///\n/// A method that is not implemented answers `MIG_BAD_ID`. Errors are `kern_return_t` or Hurd errno codes.\n\
          /// `impl {name} for &Server` serves from shared state.\n#[allow(unused_variables)]\npub trait {name} {{",
         format!(" What a server of `{}` does.", subsystem.name)
     );
+    translation::items(out, subsystem, options)?;
     for routine in &subsystem.routines {
         routine_doc(out, routine);
-        let result = if routine.reply.is_some() { reply_name(routine) } else { "()".into() };
+        let result =
+            if routine.reply.is_some() { translation::result_type(routine, options) } else { "()".into() };
         let parameters: String =
-            server_parameters(routine, types).iter().map(|(n, t)| format!(", {n}: {t}")).collect();
+            server_parameters(routine, options).iter().map(|(n, t)| format!(", {n}: {t}")).collect();
         let _ = writeln!(
             out,
             "fn {}(&mut self, request: &Request<'_>{parameters}) -> Result<{result}, i32> {{ Err(-303) }}",
-            ident(&routine.name)
+            method(routine, options)
         );
     }
     out.push_str("}\n");
     for routine in &subsystem.routines {
-        serve(out, routine, &name, types);
+        serve(out, routine, &name, options);
     }
     let _ = writeln!(
         out,
@@ -107,10 +127,21 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, types: Option<&str
     let _ = writeln!(out, "/// Bytes of the largest reply.\npub const MAX_REPLY: usize = {max};");
     let max = subsystem.routines.iter().map(|r| r.request.max).max().unwrap_or(32);
     let _ = writeln!(out, "/// Bytes of the largest request.\npub const MAX_REQUEST: usize = {max};");
+    if let Some(demux) = &subsystem.server_demux {
+        let demux = ident(&format!("{}{demux}", options.prefix));
+        let _ = writeln!(
+            out,
+            "/// The interface's own name for [`dispatch`].\n\
+             pub fn {demux}<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
+             dispatch(server, request, reply)\n}}"
+        );
+    }
+    Ok(())
 }
 
 /// The function that decodes one request, calls the method and encodes its reply.
-pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Option<&str>) {
+pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
+    let types = options.types_path.as_deref();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
     let result = if routine.reply.is_some() { "usize" } else { "()" };
     // One frame per routine: otherwise the dispatcher's frame would hold the replies of all of them.
@@ -134,7 +165,7 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
                 argument.wire.number.max(max(&argument.wire))
             );
         } else {
-            let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode_argument(argument, types));
+            let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode_argument(argument, options));
         }
     }
     out.push_str("decoder_.end()?;\n");
@@ -144,6 +175,13 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
     }
     let mut arguments = String::new();
     for argument in &routine.arguments {
+        // Everything has been checked by now, so that no translation runs for a request that is refused.
+        if let Some(translation) = incoming(argument, options) {
+            let _ = writeln!(out, "{}", translation::translate_in(argument, translation));
+            if argument.role == Role::RequestPort {
+                let _ = write!(arguments, ", {}", ident(&argument.name));
+            }
+        }
         match argument.role {
             Role::ReplyPort { server: true, .. } => arguments.push_str(", this_.reply_port()"),
             Role::In | Role::InOut => {
@@ -158,16 +196,31 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, types: Op
     if retains(routine) {
         arguments.push_str(", retain_");
     }
-    let call = format!("server_.{}(this_{arguments})", ident(&routine.name));
+    let call = format!("server_.{}(this_{arguments})", method(routine, options));
     let Some(reply) = &routine.reply else {
         // Nobody waits for the code of a one-way message.
         let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
         return;
     };
     if reply.items.len() > 1 {
-        let _ = writeln!(out, "let out_ = {call}?;\nlet mut encoder_ = this_.reply(buffer_)?;");
+        let _ = writeln!(out, "let out_ = {call}?;");
+        for argument in super::outs(routine) {
+            if let Some(function) = outgoing(argument, options).and_then(|t| t.outtran.as_deref()) {
+                let name = ident(&argument.name);
+                let _ = writeln!(out, "let {name} = server_.{}(out_.{name})?;", ident(function));
+            }
+        }
+        out.push_str("let mut encoder_ = this_.reply(buffer_)?;\n");
         for (item, index) in items_of(reply) {
-            let field = format!("out_.{}", ident(&routine.arguments[index].name));
+            let argument = &routine.arguments[index];
+            let name = ident(&argument.name);
+            let field = if outgoing(argument, options).is_some() {
+                name
+            } else if words::server_type(argument, options).is_some() {
+                format!("{}::from(out_.{name})", words::wire_type(argument, options))
+            } else {
+                format!("out_.{name}")
+            };
             let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
         }
         out.push_str("Ok(this_.finish(encoder_)?)\n}\n");

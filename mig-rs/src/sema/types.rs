@@ -97,7 +97,11 @@ impl Checker {
             Base::Struct(fields, span) => self.structure(name, fields, *span, doc)?,
             Base::OutOfLine(of, _) if matches!(**of, Base::Struct(..)) => {
                 let Base::Struct(fields, span) = &**of else { return None };
-                Wire { placement: Placement::OutOfLine, ..self.structure(name, fields, *span, doc)? }
+                Wire {
+                    placement: Placement::OutOfLine,
+                    number: 0,
+                    ..self.structure(name, fields, *span, doc)?
+                }
             }
             other => self.base(other)?,
         };
@@ -272,8 +276,9 @@ impl Checker {
                 if wire.carries_rights() && !self.in_kernel() {
                     wire.bits = 32;
                 }
+                // GNU MIG counts nothing behind a `^`, not even what has a fixed number of elements.
+                wire.number = 0;
                 if let Shape::Variable(_, bound) = &mut wire.shape {
-                    wire.number = 0;
                     *bound = None;
                 }
                 Some(wire)
@@ -343,7 +348,7 @@ impl Checker {
                 Wire { number, shape, placement: Placement::Chosen, ..inner.clone() }
             }
         };
-        Some(Wire { longform: None, ..wire })
+        Some(wire)
     }
 
     fn structure(
