@@ -162,8 +162,8 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, objects_count)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, ports_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, objects_count.min(128))?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, ports_count.min(256))?;
     let size_ = encoder_
         .finish(
             id::DEFAULT_PAGER_OBJECTS,
@@ -212,7 +212,7 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.port(0x0000_0001_2000_4013, memory_object)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(256))?;
     let size_ = encoder_
         .finish(
             id::DEFAULT_PAGER_OBJECT_PAGES,
@@ -543,7 +543,7 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized>(
             fixed: true,
             complex: Some(false),
         })?;
-    let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
+    let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
     let out_ = server_.default_pager_objects(this_, objects_count, ports_count)?;

@@ -422,7 +422,7 @@ pub fn device_get_status<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, status_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, status_count.min(1024))?;
     let size_ = encoder_
         .finish(id::DEVICE_GET_STATUS, Port::new(device, 19), Port::default())?;
     let size_ = transport

@@ -434,7 +434,7 @@ pub fn task_info<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, task_info_out_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, task_info_out_count.min(1024))?;
     let size_ = encoder_
         .finish(id::TASK_INFO, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -508,7 +508,7 @@ pub fn thread_get_state<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, old_state_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, old_state_count.min(1024))?;
     let size_ = encoder_
         .finish(id::THREAD_GET_STATE, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport
@@ -588,7 +588,7 @@ pub fn thread_info<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, thread_info_out_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, thread_info_out_count.min(1024))?;
     let size_ = encoder_
         .finish(id::THREAD_INFO, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport

@@ -42,7 +42,7 @@ pub fn aarch64_get_hwcaps<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<27>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, hwcaps_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, hwcaps_count.min(16))?;
     let size_ = encoder_
         .finish(id::AARCH64_GET_HWCAPS, Port::new(host, 19), Port::default())?;
     let size_ = transport

@@ -198,7 +198,7 @@ pub fn host_ipc_marequest_info<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(512))?;
     let size_ = encoder_
         .finish(id::HOST_IPC_MAREQUEST_INFO, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -375,7 +375,7 @@ pub fn host_virtual_physical_table_info<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(512))?;
     let size_ = encoder_
         .finish(
             id::HOST_VIRTUAL_PHYSICAL_TABLE_INFO,
@@ -544,7 +544,7 @@ pub fn mach_vm_object_pages<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(64))?;
     let size_ = encoder_
         .finish(id::MACH_VM_OBJECT_PAGES, Port::new(object, 19), Port::default())?;
     let size_ = transport
@@ -583,7 +583,7 @@ pub fn host_slab_info<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<262>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(17))?;
     let size_ = encoder_
         .finish(id::HOST_SLAB_INFO, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -661,7 +661,7 @@ pub fn mach_vm_object_pages_phys<T: Transport + ?Sized>(
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
-    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(64))?;
     let size_ = encoder_
         .finish(id::MACH_VM_OBJECT_PAGES_PHYS, Port::new(object, 19), Port::default())?;
     let size_ = transport
@@ -1083,7 +1083,7 @@ fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized>(
             fixed: true,
             complex: Some(false),
         })?;
-    let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
+    let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
     let out_ = server_.mach_vm_object_pages(this_, pages_count)?;
     let mut encoder_ = this_.reply(buffer_)?;
@@ -1102,7 +1102,7 @@ fn serve_host_slab_info<S: MachDebugServer + ?Sized>(
             fixed: true,
             complex: Some(false),
         })?;
-    let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(255);
+    let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(17);
     decoder_.end()?;
     let out_ = server_.host_slab_info(this_, info_count)?;
     let mut encoder_ = this_.reply(buffer_)?;
@@ -1141,7 +1141,7 @@ fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized>(
             fixed: true,
             complex: Some(false),
         })?;
-    let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
+    let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
     let out_ = server_.mach_vm_object_pages_phys(this_, pages_count)?;
     let mut encoder_ = this_.reply(buffer_)?;

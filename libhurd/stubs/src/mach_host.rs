@@ -1444,7 +1444,7 @@ pub fn host_info<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, host_info_out_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, host_info_out_count.min(1024))?;
     let size_ = encoder_.finish(id::HOST_INFO, Port::new(host, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -1483,7 +1483,7 @@ pub fn processor_info<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, processor_info_out_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, processor_info_out_count.min(1024))?;
     let size_ = encoder_
         .finish(id::PROCESSOR_INFO, Port::new(processor, 19), Port::default())?;
     let size_ = transport
@@ -1527,7 +1527,7 @@ pub fn processor_set_info<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let mut encoder_ = Encoder::new(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
-    encoder_.value::<u32>(0x0000_0001_2000_2002, info_out_count)?;
+    encoder_.value::<u32>(0x0000_0001_2000_2002, info_out_count.min(1024))?;
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_INFO, Port::new(set_name, 19), Port::default())?;
     let size_ = transport

@@ -70,10 +70,12 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
     for (item, index) in items_of(&routine.request) {
         let argument = &routine.arguments[index];
         let call = if item.is_count {
+            // As in MIG, a client's room is never more than the interface's.
             format!(
-                "value::<u32>({}, {})",
+                "value::<u32>({}, {}.min({}))",
                 hex(word(&item.wire, item.wire.send)),
-                ident(&format!("{}_count", argument.name))
+                ident(&format!("{}_count", argument.name)),
+                super::items::max(&argument.wire)
             )
         } else {
             let mut value = ident(&argument.name);

@@ -162,7 +162,7 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
                 "let {} = decoder_.value::<u32>({})?.min({});",
                 ident(&format!("{}_count", argument.name)),
                 hex(word(&item.wire, item.wire.receive)),
-                argument.wire.number.max(max(&argument.wire))
+                max(&argument.wire)
             );
         } else {
             let _ = writeln!(out, "let {} = {};", ident(&argument.name), decode_argument(argument, options));
