@@ -7,7 +7,7 @@
 //! The account object lives in a frame of its parent: creating an account is itself charged.
 //! Deliberately absent: borrowing, overdrafts, priorities. Destruction is in [`crate::destroy`].
 
-use drover_abi::account::{CPU, FRAMES, IO, RESOURCES, Resource, UNLIMITED};
+use drover_abi::account::{ACCOUNT_SESSION, CPU, FRAMES, IO, RESOURCES, Resource, UNLIMITED};
 use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_RESOURCE_SHORTAGE, KERN_TERMINATED};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -16,7 +16,6 @@ use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::object::{CLASSES, Head, Kind, Object, Ref};
 use crate::port::Port;
-use crate::task::Task;
 use crate::thread::Thread;
 use crate::tree::{Links, Node};
 
@@ -46,8 +45,8 @@ pub struct Account {
     pub slabs_head: u32,
     /// Its kernel port.
     pub port: Ref<Port>,
-    /// Session: the task that holds it.
-    pub holder: Ref<Task>,
+    /// Session: its client, in whose turns it runs: the nearest account above that is no session. None otherwise.
+    pub client: Ref<Account>,
     /// Threads that this account pays for and that have not ended.
     pub threads: u32,
     /// The port that servers get of an account that calls them: for sessions only.
@@ -246,6 +245,21 @@ impl<M: Machine> Kernel<M> {
         }
         self.get_mut(parent).children = child;
         Ok(child)
+    }
+
+    /// Makes an account that was just created a session of its parent.
+    pub(crate) fn make_session(&mut self, account: Ref<Account>) {
+        let parent = self.get(account).parent;
+        let above = self.get(parent).client;
+        let a = self.get_mut(account);
+        a.head.flags = ACCOUNT_SESSION as u8;
+        a.client = if above.is_some() { above } else { parent };
+    }
+
+    /// Whether nothing may be begun at an account's expense any more: it is being destroyed, or its client is.
+    pub(crate) fn is_closing(&self, account: Ref<Account>) -> bool {
+        let a = self.get(account);
+        a.head.state != 0 || a.client.is_some() && self.get(a.client).head.state != 0
     }
 
     /// Unlinks and frees an account that has no frames, threads or children any more; its limits return to the parent.

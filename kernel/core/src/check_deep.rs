@@ -13,7 +13,7 @@ use crate::machine::{Frame, Machine};
 use crate::object::{Kind, Ref};
 use crate::pagetable::{PAGE, in_windows, target};
 use crate::port::Port;
-use crate::task::Task;
+use crate::task::{TASK_ALIVE, Task};
 use crate::thread::{
     BLOCKED, ON_BUDGET, ON_CONSOLE, ON_END, ON_RECEIVE, ON_SEND, ON_WORD, READY, STOPPED, Thread,
 };
@@ -107,7 +107,9 @@ impl<M: Machine> Kernel<M> {
             READY if t.queued == 0 && thread != self.current => wrong("ready but not in line"),
             READY | STOPPED if t.waiting != 0 || t.timer.linked != 0 => wrong("does not wait"),
             STOPPED if t.queued != 0 => wrong("in line"),
-            STOPPED if thread != self.current && self.may_go_on(t) => wrong("nothing stops it"),
+            STOPPED if thread != self.current && self.may_go_on(t) && self.is_home_alive(t) => {
+                wrong("nothing stops it");
+            }
             BLOCKED => {
                 let known = match t.waiting {
                     ON_RECEIVE | ON_SEND => {
@@ -144,6 +146,12 @@ impl<M: Machine> Kernel<M> {
         if t.lender.is_some() && !self.is_object(t.lender.raw(), Kind::Thread, 3) {
             wrong("a lender that does not exist");
         }
+    }
+
+    /// Whether the home of a thread still is; if not, the reaper is to come to it.
+    fn is_home_alive(&self, t: &Thread) -> bool {
+        let home = self.get(t.bottom).task;
+        home.is_some() && self.get(home).head.state == TASK_ALIVE
     }
 
     fn waits_in(&self, head: Ref<Thread>, thread: Ref<Thread>) -> bool {

@@ -67,6 +67,8 @@ pub mod window;
 #[cfg(test)]
 mod call_tests;
 #[cfg(test)]
+mod destroy_tests;
+#[cfg(test)]
 mod history_tests;
 #[cfg(any(test, feature = "host"))]
 pub mod host;

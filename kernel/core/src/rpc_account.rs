@@ -1,6 +1,6 @@
 //! `account.defs`: accounts, and tasks and threads paid by them.
 
-use drover_abi::account::{ACCOUNT_SESSION, AccountInfo, CPU, FRAMES, IO, OBJECTS, UNLIMITED};
+use drover_abi::account::{AccountInfo, CPU, FRAMES, IO, OBJECTS, UNLIMITED};
 use drover_abi::message::msgt;
 use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_NO_ACCESS, KERN_RESOURCE_SHORTAGE};
 use hurd_stubs::account::{
@@ -108,10 +108,17 @@ impl<M: Machine> Rpc<'_, M> {
     }
 
     /// A new account with its port; undone if the caller can have no name for it.
-    fn new_account(&mut self, parent: Ref<Account>, limits: &Limits, flags: u32) -> Result<PortName, i32> {
+    fn new_account(
+        &mut self,
+        parent: Ref<Account>,
+        limits: &Limits,
+        session: bool,
+    ) -> Result<PortName, i32> {
         let child = self.k.account_create(parent, limits);
         let child = self.end(child)?;
-        self.k.get_mut(child).head.flags = flags as u8;
+        if session {
+            self.k.make_session(child);
+        }
         match self.account_name(child) {
             Ok(name) => Ok(name),
             Err(code) => {
@@ -140,7 +147,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         let parent = self.account()?;
         let share = u32::try_from(share).map_err(|_| KERN_INVALID_ARGUMENT)?;
         let limits = Limits { resources: [frames, objects, calls, cpu_budget_ns, io], share };
-        self.new_account(parent, &limits, 0).map(|child| AccountCreateReply { child })
+        self.new_account(parent, &limits, false).map(|child| AccountCreateReply { child })
     }
 
     fn account_destroy(&mut self, _: &Request<'_>) -> Result<(), i32> {
@@ -303,7 +310,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         if self.k.get(parent).resources[IO].limit != UNLIMITED {
             limits.resources[IO] = 0;
         }
-        let session = self.new_account(parent, &limits, ACCOUNT_SESSION)?;
+        let session = self.new_account(parent, &limits, true)?;
         if mine {
             // It stays when the call returns: off what every caller below offered, too.
             let mut at = act;

@@ -16,7 +16,7 @@ use drover_abi::returns::{
     MACH_SEND_INTERRUPTED, MACH_SEND_TIMED_OUT,
 };
 
-use crate::account::{Account, RunQueue};
+use crate::account::RunQueue;
 use crate::activation::{Activation, Exit, RUNNING};
 use crate::kernel::{Kernel, Stop};
 use crate::machine::{Frame, Machine};
@@ -256,13 +256,12 @@ impl<M: Machine> Kernel<M> {
     fn ends_with_account(&mut self, thread: Ref<Thread>, act: Ref<Activation>) -> bool {
         let a = self.get(act);
         let (task, home, exits) = (a.task, a.lower.is_none(), a.exit != 0);
-        let closing = |account: Ref<Account>| self.get(account).head.state != 0;
-        if task.is_some() && closing(self.get(task).account) {
+        if task.is_some() && self.is_closing(self.get(task).account) {
             // It is alive, so this cannot fail.
             let _ = self.task_terminate(task);
             return true;
         }
-        if exits || !closing(a.payer) {
+        if exits || !self.is_closing(a.payer) {
             return false;
         }
         if home {

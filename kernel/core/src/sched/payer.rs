@@ -1,6 +1,6 @@
 //! Who pays: for what the current thread asks, and for the time that passes.
 
-use drover_abi::account::{ACCOUNT_SESSION, CPU, UNLIMITED};
+use drover_abi::account::{CPU, UNLIMITED};
 use drover_abi::trap::{PAYER_ACCOUNT, PAYER_OWN};
 
 use super::VIRTUAL;
@@ -23,8 +23,7 @@ impl<M: Machine> Kernel<M> {
         match u64::from(a.payer_mode) {
             PAYER_OWN if a.task.is_some() => self.get(a.task).account,
             PAYER_ACCOUNT
-                if self.account_is(a.payer_account, a.payer_id)
-                    && self.get(a.payer_account).head.state == 0 =>
+                if self.account_is(a.payer_account, a.payer_id) && !self.is_closing(a.payer_account) =>
             {
                 a.payer_account
             }
@@ -33,15 +32,14 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The account in whose turns an activation runs: that of its payer, or its client's when that is a session.
+    /// The account in whose turns an activation runs: that of its payer, or its client's when that is a session. An exit runs in its caller's
+    /// turn, whoever pays for the time: a destroyer does not wait for a server's share.
     pub(super) fn turn_account(&self, act: Ref<Activation>) -> Ref<Account> {
-        let mut account = self.payer_account(act);
-        while u32::from(self.get(account).head.flags) & ACCOUNT_SESSION != 0
-            && self.get(account).parent.is_some()
-        {
-            account = self.get(account).parent;
-        }
-        account
+        let a = self.get(act);
+        let account = if a.phase == RUNNING { self.payer_account(act) } else { a.payer };
+        let client = self.get(account).client;
+        // A session that is being destroyed is served at once, see `account_start`.
+        if client.is_none() || self.get(account).head.state != 0 { account } else { client }
     }
 
     /// The activation whose ceilings apply to what its thread does now: none in payer modes OWN and ACCOUNT.

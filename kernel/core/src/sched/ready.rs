@@ -1,7 +1,6 @@
 //! Ready lists, and the accounts that stand in line with them.
 
 use crate::account::{Account, RunQueue};
-use crate::activation::RUNNING;
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::object::Ref;
@@ -13,10 +12,7 @@ impl<M: Machine> Kernel<M> {
         if self.get(thread).queued != 0 {
             return;
         }
-        let top = self.get(thread).top;
-        // An exit runs in its caller's turn, whoever pays for the time: a destroyer does not wait for a server's share.
-        let act = self.get(top);
-        let account = if act.phase == RUNNING { self.turn_account(top) } else { act.payer };
+        let account = self.turn_account(self.get(thread).top);
         let tail = self.get(account).ready_tail;
         let t = self.get_mut(thread);
         t.queued = 1;
