@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI32, AtomicI64};
 
-use libhurd::abi::returns::{KERN_NO_ACCESS, KERN_RESOURCE_SHORTAGE};
+use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
 use libhurd::cleanup::{Held, OnExit, hold, on_exit};
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
@@ -236,7 +236,8 @@ impl Opens {
 }
 
 impl Ext2 {
-    /// A new open file of `inode`.
+    /// A new open file of `inode`, at the expense of the caller's session, or of the server for a file of its own (no `retain`): what it opens to start a
+    /// translator.
     ///
     /// # Errors
     /// As for [`Ext2::protid`].
@@ -276,8 +277,11 @@ impl Ext2 {
         let key = own(|| {
             let (shared, ids) = (shared(), Arc::new(ids.clone()));
             self.opens.table.insert_with(|key| {
-                let (object, client) = if self.policy.uses_sessions() && Local::current().in_call() {
-                    let session = self.opens.session(self.server, retain.ok_or(KERN_NO_ACCESS)?)?;
+                let (object, client) = if let Some(retain) = retain
+                    && self.policy.uses_sessions()
+                    && Local::current().in_call()
+                {
+                    let session = self.opens.session(self.server, retain)?;
                     let client = session.client();
                     (session.pays(|| self.opens.object(self.server, client, key))??, client)
                 } else {
