@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use mig_rs::model::{Argument, Placement, Role, Routine, Shape};
+use mig_rs::model::{Argument, Placement, Routine, Shape};
 use mig_rs::{EmitOptions, Options, compile, emit};
 use quote::ToTokens as _;
 use syn::{FnArg, Item, ItemFn, ItemTrait, Pat, Signature, TraitItem};
@@ -159,7 +159,10 @@ fn glue(interface: &str, routines: &[Routine], stubs: &str) -> String {
                 Some((i, argument, false)) => {
                     let _ = writeln!(seen, "self.saw({});", to_plain(i, argument, &kind, &parameter));
                 }
-                Some((_, _, true)) | None => {
+                Some((i, _, true)) => {
+                    let _ = writeln!(seen, "self.saw(Seen::room({i}, {parameter}));");
+                }
+                None => {
                     let _ = writeln!(seen, "let _ = {parameter};");
                 }
             }
@@ -224,7 +227,7 @@ fn to_rust(i: usize, argument: &Argument, kind: &str) -> String {
         _ if kind.starts_with("Bounded<") => format!("bounded(&a[{i}])"),
         _ if kind.starts_with("OutData<") => format!("chosen(&a[{i}])"),
         _ if kind.starts_with("&OutData<") => format!("&chosen(&a[{i}])"),
-        _ if kind.starts_with("&[") && kind.contains(';') => format!("&fixed(&a[{i}])"),
+        _ if kind.starts_with("&[") && matches!(wire.shape, Shape::Fixed(_)) => format!("&fixed(&a[{i}])"),
         _ if kind.starts_with("&[") && is_inline => format!("&list(&a[{i}])"),
         _ if kind.starts_with("&[") => format!("flat(&a[{i}])"),
         _ => format!("fixed(&a[{i}])"),
@@ -238,9 +241,7 @@ fn to_plain(i: usize, argument: &Argument, kind: &str, value: &str) -> String {
         Shape::Str { .. } => 1,
     };
     // What a server is not told, in C.
-    let told = argument.wire.receive == 0xff
-        || argument.wire.send == 0xff
-        || matches!(argument.role, Role::ReplyPort { .. });
+    let told = argument.wire.receive == 0xff;
     let told = if told { "" } else { "un" };
     match kind {
         "PortName" => format!("Seen::fixed({i}, &{value})"),

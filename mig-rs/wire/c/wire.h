@@ -20,8 +20,9 @@ struct wire_value
 struct wire_host
 {
   int (*message) (void *message, int option, uint32_t send_size, uint32_t receive_size);
-  /* A server was passed this argument; disposition 0: it was not told. */
-  void (*seen) (uint32_t argument, const void *data, uint64_t size, uint32_t count, uint32_t disposition);
+  /* A server was passed this argument; disposition 0: it was not told. `sure`: the data are surely there. */
+  void (*seen) (uint32_t argument, const void *data, uint64_t size, uint32_t count, uint32_t disposition,
+                uint32_t sure);
   /* What the server answers: a value for each argument, and its code. */
   const struct wire_value *(*answer) (void);
   int (*code) (void);

@@ -203,6 +203,14 @@ impl Types<'_> {
     }
 }
 
+/// The part of the stubs that is of one routine.
+fn stub<'a>(code: &'a str, routine: &str) -> &'a str {
+    let start = code.find(&format!("outine {routine} */")).unwrap_or(0);
+    let rest = &code[start..];
+    let end = ["\n/* Routine ", "\n/* SimpleRoutine "].iter().filter_map(|mark| rest.find(mark)).min();
+    &rest[..end.unwrap_or(rest.len())]
+}
+
 /// The type `T` of `T *NAMEP;` in a message struct.
 fn element_type(argument: &str, code: &str) -> Option<String> {
     let at = code.find(&format!("*{argument}P;"))?;
@@ -239,6 +247,7 @@ pub fn c(
     let mut table = String::new();
     for ((routine, user_side), server_side) in subsystem.routines.iter().zip(&users).zip(&servers) {
         for (prototype, text) in [(user_side, &user.code), (server_side, &server.code)] {
+            let text = stub(text, &routine.name);
             for parameter in &prototype.parameters {
                 match belongs(&parameter.name, &routine.arguments) {
                     Some((_, argument, Part::Data)) => types.of(argument, parameter, text),
@@ -268,6 +277,25 @@ pub fn c(
         types.text
     );
     Ok(Glue { types, code })
+}
+
+/// The server's stubs, with what GNU MIG gets wrong put right: the C for arrays of rights that lie in the message in a
+/// varying number does not compile, because it takes the first one's name for the array of names.
+#[must_use]
+pub fn mended(code: &str, subsystem: &Subsystem) -> String {
+    let mut code = code.to_owned();
+    let arguments = subsystem.routines.iter().flat_map(|r| &r.arguments);
+    let wrong = |a: &&Argument| {
+        let variable = matches!(a.wire.shape, Shape::Variable(..)) && a.wire.placement == Placement::Inline;
+        variable && a.wire.carries_rights() && a.role.in_request()
+    };
+    for name in arguments.filter(wrong).map(|a| &a.name) {
+        for n in 0..32 {
+            let put_right = format!("wire_names (In{n}P->{name}, In{n}P->{name}Type.msgt_number),");
+            code = code.replace(&format!("In{n}P->{name}.name,"), &put_right);
+        }
+    }
+    code
 }
 
 /// The table of all interfaces.
@@ -373,12 +401,20 @@ fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
                 }
                 _ => (size.to_string(), "1".to_owned()),
             };
-            let _ = writeln!(seen, "  wire_host.seen ({i}, {pointer}, {length}, {number}, {told});");
+            // What lies in the message or on the stack is surely there; other memory is where the message says.
+            let sure =
+                u32::from(argument.wire.placement == Placement::Inline && !argument.wire.is_variable());
+            let _ = writeln!(seen, "  wire_host.seen ({i}, {pointer}, {length}, {number}, {told}, {sure});");
+        }
+        if argument.count_in_out
+            && let Some(count) = count
+        {
+            let _ = writeln!(seen, "  wire_host.seen ({i}, 0, 0, *{}, 0, 1);", count.name);
         }
         if !argument.role.in_reply() {
             continue;
         }
-        let answer = format!("answer[{i}]");
+        let answer = format!("answer_[{i}]");
         match (&argument.wire.shape, argument.wire.placement) {
             (_, Placement::OutOfLine) => {
                 let _ = writeln!(given, "  *{name} = ({}) {answer}.data;", data.kind);
@@ -413,8 +449,8 @@ fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
     }
     let _ = writeln!(
         out,
-        "{}\n{{\n{seen}  int code = wire_host.code ();\n  if (code != 0)\n    return code;\n  \
-         const struct wire_value *answer = wire_host.answer ();\n{given}  return 0;\n}}",
+        "{}\n{{\n{seen}  int code_ = wire_host.code ();\n  if (code_ != 0)\n    return code_;\n  \
+         const struct wire_value *answer_ = wire_host.answer ();\n{given}  return 0;\n}}",
         declaration(prototype)
     );
 }

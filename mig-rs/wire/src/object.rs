@@ -79,7 +79,7 @@ pub fn shared(gnu: &Gnu, work: &Path) -> Result<PathBuf> {
         std::fs::write(folder.join("types.h"), made.types)?;
         std::fs::write(folder.join("glue.c"), made.code)?;
         std::fs::write(folder.join("user.c"), &user.code)?;
-        std::fs::write(folder.join("server.c"), &server.code)?;
+        std::fs::write(folder.join("server.c"), glue::mended(&server.code, &subsystem))?;
         for part in ["user", "server", "glue"] {
             let object = folder.join(format!("{part}.o"));
             // Padding that the stubs leave unwritten is zero, as in Rust.

@@ -16,4 +16,14 @@ extern mach_msg_return_t __mach_msg (mach_msg_header_t *message, mach_msg_option
                                      mach_msg_size_t receive_size, mach_port_t receive_name,
                                      mach_msg_timeout_t timeout, mach_port_t notify);
 extern mach_msg_return_t __vm_deallocate (mach_port_t task, vm_offset_t address, vm_size_t size);
+
+/* The names of rights in a message, side by side; see `mended` in glue.rs. */
+static inline mach_port_name_t *
+wire_names (mach_port_name_inlined_t *rights, mach_msg_type_number_t count)
+{
+  mach_port_name_t *names = (mach_port_name_t *) rights;
+  for (mach_msg_type_number_t i = 0; i < count; i++)
+    names[i] = rights[i].name;
+  return names;
+}
 #endif
