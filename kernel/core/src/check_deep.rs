@@ -120,7 +120,9 @@ impl<M: Machine> Kernel<M> {
                     }
                     ON_WORD => {
                         self.words.iter().any(|&head| self.waits_in(head, thread))
-                            && (t.wait_owner == 0 || self.thread_by_tid(t.wait_owner).is_some())
+                            && (t.wait_owner == 0
+                                || self.thread_by_tid(t.wait_owner).is_some()
+                                || self.orphans.is_some())
                     }
                     ON_END => {
                         self.is_object(t.wait_on, Kind::Account, 3)

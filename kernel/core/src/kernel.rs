@@ -111,6 +111,10 @@ pub struct Kernel<M> {
     pub(crate) console_reader: Ref<Thread>,
     /// Threads that wait on words, by hash of the word's address.
     pub(crate) words: [Ref<Thread>; WORD_BUCKETS],
+    /// The last thread of each of those lists.
+    pub(crate) words_tail: [Ref<Thread>; WORD_BUCKETS],
+    /// Lists of threads that waited for one that has ended, by their first: to be woken.
+    pub(crate) orphans: Ref<Thread>,
     /// The last translations of user addresses.
     pub(crate) translations: [Translation; TRANSLATIONS],
     /// Until when the current thread may run.
@@ -208,6 +212,8 @@ impl<M: Machine> Kernel<M> {
             dying: Ref::NONE,
             console_reader: Ref::NONE,
             words: [Ref::NONE; WORD_BUCKETS],
+            words_tail: [Ref::NONE; WORD_BUCKETS],
+            orphans: Ref::NONE,
             translations: [Translation::default(); TRANSLATIONS],
             quantum_end: 0,
             charged_until: now,

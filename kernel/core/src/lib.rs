@@ -65,6 +65,8 @@ mod vm_tests;
 pub mod window;
 
 #[cfg(test)]
+mod bounds_tests;
+#[cfg(test)]
 mod call_tests;
 #[cfg(test)]
 mod destroy_tests;

@@ -19,6 +19,9 @@ use crate::sched::interrupted_code;
 use crate::task::{TASK_ALIVE, TASK_DYING, Task};
 use crate::thread::{BLOCKED, ENDED, ENDING, ON_BUDGET, READY, RESUME_USER, STOPPED, Thread};
 
+/// Threads started by one step of `task_resume`.
+const STARTS: u32 = 256;
+
 /// The slot of a task's bootstrap port.
 pub(crate) fn bootstrap_slot(task: Ref<Task>) -> SlotRef {
     SlotRef::in_object(task, core::mem::offset_of!(Task, bootstrap))
@@ -171,19 +174,35 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Suspends or resumes all threads of a task that are at home.
+    /// Suspends all threads of a task that are at home, or will be: each stops when its turn comes.
     ///
     /// # Errors
-    /// `KERN_FAILURE`: it was not suspended.
-    pub(crate) fn task_suspend(&mut self, task: Ref<Task>, up: bool) -> Result<(), Stop> {
+    /// `KERN_FAILURE`: too many suspensions.
+    pub(crate) fn task_suspend(&mut self, task: Ref<Task>) -> Result<(), Stop> {
         let t = self.get_mut(task);
-        let count = if up { t.suspended.checked_add(1) } else { t.suspended.checked_sub(1) };
-        t.suspended = count.ok_or(Stop::Error(KERN_FAILURE))?;
+        t.suspended = t.suspended.checked_add(1).ok_or(Stop::Error(KERN_FAILURE))?;
+        Ok(())
+    }
+
+    /// Lowers the suspend count of a task; at 0 its threads run.
+    ///
+    /// # Errors
+    /// `KERN_FAILURE`: it was not suspended; `Stop::Again`: there are more threads to be started.
+    pub(crate) fn task_resume(&mut self, task: Ref<Task>) -> Result<(), Stop> {
+        let current = self.current;
+        if current.is_none() || self.get(current).restarting == 0 {
+            let t = self.get_mut(task);
+            t.suspended = t.suspended.checked_sub(1).ok_or(Stop::Error(KERN_FAILURE))?;
+        }
+        let mut left = STARTS;
         let mut thread = self.get(task).threads;
         while thread.is_some() {
-            if up {
-                self.stop_if_must(thread);
-            } else {
+            if self.get(thread).head.state == STOPPED {
+                if left == 0 && current.is_some() {
+                    self.get_mut(current).restarting = 1;
+                    return Err(Stop::Again);
+                }
+                left = left.saturating_sub(1);
                 self.start_if_may(thread);
             }
             thread = self.get(thread).home_next;

@@ -21,6 +21,8 @@ use crate::thread::{BLOCKED, ON_BUDGET, READY, Thread};
 
 /// Words of an [`AccountInfo`].
 pub(crate) const INFO_WORDS: usize = size_of::<AccountInfo>() / 8;
+/// Most children listed at once: the youngest. (Who destroys those sees the next.)
+const CHILDREN: u64 = 1024;
 /// Longest period of a CPU cap, ns.
 const PERIOD_MAX: u64 = 10_000_000_000;
 
@@ -178,7 +180,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         let account = self.account()?;
         let mut count = 0;
         let mut child = self.k.get(account).children;
-        while child.is_some() {
+        while child.is_some() && count < CHILDREN {
             count += 1;
             child = self.k.get(child).next;
         }

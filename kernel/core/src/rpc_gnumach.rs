@@ -83,8 +83,8 @@ impl<M: Machine> GnumachServer for Rpc<'_, M> {
         }
         let word = self.k.user_word(task, addr);
         let word = self.end(word)?;
-        self.k.wake_word(word, if flags & BROADCAST != 0 { u32::MAX } else { 1 });
-        Ok(())
+        let woken = self.k.wake_words(word, if flags & BROADCAST != 0 { u32::MAX } else { 1 });
+        self.end(woken).map(|_| ())
     }
 }
 

@@ -17,7 +17,7 @@ use mig_runtime::{Array, Bounded, FixedStr, Ool, Port as PortArg, Request};
 use crate::account::Payer;
 use crate::kernel::Stop;
 use crate::machine::Machine;
-use crate::object::Kind;
+use crate::object::{Kind, Ref};
 use crate::rpc::{Rpc, bytes_of};
 use crate::thread::{ON_CONSOLE, RESUME_RESTART};
 
@@ -29,6 +29,9 @@ const D_WOULD_BLOCK: i32 = 2501;
 const D_NOWAIT: u32 = 8;
 /// Most bytes moved inband.
 const INBAND: usize = 128;
+
+/// Most accounts in a snapshot: those nearest to the root by the walk from parents to children.
+const ROWS: u64 = 4096;
 
 impl<M: Machine> Rpc<'_, M> {
     fn privileged(&self) -> Result<(), i32> {
@@ -57,7 +60,7 @@ impl<M: Machine> DroverHostServer for Rpc<'_, M> {
         let mut account = self.k.root;
         while account.is_some() {
             count += 1;
-            account = self.k.next_account(account);
+            account = if count < ROWS { self.k.next_account(account) } else { Ref::NONE };
         }
         let row = size_of::<AccountInfo>() as u64;
         let address = self.filled(count * row, |rpc, address| {
@@ -248,9 +251,16 @@ impl<M: Machine> DroverVmServer for Rpc<'_, M> {
         let payer = self.k.payer_in(task);
         let object = self.k.vm_object_create(payer, size);
         let object = self.end(object)?;
-        let port = self.k.memory_port(object);
-        let port = self.end(port)?;
-        self.name_for(port).map(|memory_object| VmObjectCreateReply { memory_object })
+        let port = self.k.get(object).port;
+        match self.name_for(port) {
+            Ok(memory_object) => Ok(VmObjectCreateReply { memory_object }),
+            Err(code) => {
+                // Nobody has a right to it: the object goes with its port.
+                self.k.port_die(port);
+                self.k.reap();
+                Err(code)
+            }
+        }
     }
 }
 

@@ -311,13 +311,13 @@ impl<M: Machine> MachServer for Rpc<'_, M> {
 
     fn task_suspend(&mut self, _: &Request<'_>) -> Result<(), i32> {
         let task = self.task()?;
-        let result = self.k.task_suspend(task, true);
+        let result = self.k.task_suspend(task);
         self.end(result)
     }
 
     fn task_resume(&mut self, _: &Request<'_>) -> Result<(), i32> {
         let task = self.task()?;
-        let result = self.k.task_suspend(task, false);
+        let result = self.k.task_resume(task);
         self.end(result)
     }
 

@@ -65,6 +65,9 @@ impl<M: Machine> Kernel<M> {
             if self.ports_dying() {
                 self.reap();
             }
+            if self.orphans.is_some() {
+                self.wake_orphans();
+            }
             let now = self.machine.now();
             self.expire(now);
             if self.current.is_some() {
@@ -80,7 +83,7 @@ impl<M: Machine> Kernel<M> {
                 self.release_throttled(now);
             }
             if !self.pick(now) {
-                if self.reaping.is_some() || self.ports_dying() {
+                if self.reaping.is_some() || self.ports_dying() || self.orphans.is_some() {
                     continue;
                 }
                 self.charge_time();

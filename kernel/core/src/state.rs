@@ -73,7 +73,7 @@ impl<M: Machine> Kernel<M> {
         words: &[u32],
     ) -> Result<(), Stop> {
         let t = *self.get(thread);
-        if t.depth != 1 || t.head.state == READY && t.suspended == 0 && thread != self.current {
+        if t.depth != 1 || t.head.state == READY && self.may_go_on(&t) && thread != self.current {
             return Err(Stop::Error(KERN_NO_ACCESS));
         }
         let value = |i: usize| u64::from(words[2 * i]) | u64::from(words[2 * i + 1]) << 32;
@@ -105,8 +105,10 @@ impl<M: Machine> Kernel<M> {
         } else {
             let bottom = t.bottom;
             self.get_mut(bottom).regs = r;
+            let t = self.get_mut(thread);
+            t.restarting = 0;
             if t.head.state != BLOCKED || t.resume == RESUME_RESTART {
-                self.get_mut(thread).resume = RESUME_USER;
+                t.resume = RESUME_USER;
             }
         }
         Ok(())

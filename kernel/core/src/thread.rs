@@ -137,7 +137,11 @@ pub struct Thread {
     pub waiter_prev: Ref<Thread>,
     /// Deadline of the wait, `u64::MAX` = none.
     pub wait_deadline: u64,
-    pad: [u8; 248],
+    /// First of a list of waiters whose owner has ended: the next such list.
+    pub orphan_next: Ref<Thread>,
+    /// First of a list of waiters whose owner has ended: the previous such list.
+    pub orphan_prev: Ref<Thread>,
+    pad: [u8; 240],
 }
 
 impl Object for Thread {

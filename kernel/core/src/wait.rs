@@ -1,7 +1,8 @@
 //! Owned waits: sleeping on a 32-bit word in user memory, with the kernel knowing who promised to wake.
 //!
 //! A word is known by its physical address, so that tasks sharing memory share waits. A cycle of owned waits is refused when it would close;
-//! an owner that ends wakes its waiters. Bucket lists are walked in full: a bucket's length is bounded by the threads that wait, each paid for.
+//! an owner that ends wakes its waiters. Others can make both lists long, so waking is done in steps: a waker's trap is restarted after [`WAKES`], and the waiters of
+//! an owner that has ended are woken between operations. A bucket is walked once a step; its length is bounded by the threads that wait, each paid for.
 
 use drover_abi::returns::{DROVER_CHANGED, DROVER_DEADLOCK, DROVER_OWNER_DIED, KERN_TIMEDOUT};
 use drover_abi::trap::WAIT_LEND;
@@ -12,6 +13,9 @@ use crate::machine::Machine;
 use crate::object::{Kind, Ref};
 use crate::sched::CHAIN;
 use crate::thread::{BLOCKED, ENDED, ON_WORD, RESUME_USER, Thread};
+
+/// Threads woken in one step.
+const WAKES: u32 = 256;
 
 fn bucket(word: u64) -> usize {
     (((word >> 2) ^ (word >> 12)) as usize) % WORD_BUCKETS
@@ -97,15 +101,15 @@ impl<M: Machine> Kernel<M> {
             self.regs.rax = 0;
         }
         let at = bucket(word);
-        let head = self.words[at];
+        let last = core::mem::replace(&mut self.words_tail[at], current);
         let t = self.get_mut(current);
         (t.wait_word, t.wait_owner) = (word, owner);
-        t.wait_next = head;
-        t.wait_prev = Ref::NONE;
-        if head.is_some() {
-            self.get_mut(head).wait_prev = current;
+        (t.wait_next, t.wait_prev) = (Ref::NONE, last);
+        if last.is_some() {
+            self.get_mut(last).wait_next = current;
+        } else {
+            self.words[at] = current;
         }
-        self.words[at] = current;
         if holder.is_some() {
             let next = self.get(holder).waiters;
             let t = self.get_mut(current);
@@ -157,6 +161,8 @@ impl<M: Machine> Kernel<M> {
         }
         if t.wait_next.is_some() {
             self.get_mut(t.wait_next).wait_prev = t.wait_prev;
+        } else {
+            self.words_tail[bucket(t.wait_word)] = t.wait_prev;
         }
         if t.wait_owner != 0 {
             let holder = self.thread_by_tid(t.wait_owner);
@@ -164,6 +170,8 @@ impl<M: Machine> Kernel<M> {
                 self.get_mut(t.waiter_prev).waiter_next = t.waiter_next;
             } else if holder.is_some() {
                 self.get_mut(holder).waiters = t.waiter_next;
+            } else {
+                self.orphan_replace(thread, t.waiter_next);
             }
             if t.waiter_next.is_some() {
                 self.get_mut(t.waiter_next).waiter_prev = t.waiter_prev;
@@ -182,40 +190,88 @@ impl<M: Machine> Kernel<M> {
     /// The trap `drover_wake(addr, count)`: wakes up to `count` threads that wait on the word, first come first served.
     ///
     /// # Errors
-    /// `KERN_INVALID_ADDRESS`.
+    /// `KERN_INVALID_ADDRESS`; `Stop::Again` after many.
     pub(crate) fn trap_wake(&mut self, address: u64, count: u32) -> Result<i32, Stop> {
         let task = self.task_here();
         let word = self.user_word(task, address)?;
-        Ok(self.wake_word(word, count) as i32)
+        self.wake_words(word, count).map(|woken| woken as i32)
     }
 
-    /// Wakes waiters of a word; how many.
-    pub(crate) fn wake_word(&mut self, word: u64, count: u32) -> u32 {
+    /// Wakes waiters of a word, the oldest first; how many.
+    fn wake_word(&mut self, word: u64, count: u32) -> u32 {
         let mut woken = 0;
-        while woken < count {
-            // The list is last in, first out: the oldest waiter is the last match.
-            let mut found = Ref::NONE;
-            let mut at = self.words[bucket(word)];
-            while at.is_some() {
-                if self.get(at).wait_word == word {
-                    found = at;
-                }
-                at = self.get(at).wait_next;
+        let mut at = self.words[bucket(word)];
+        while at.is_some() && woken < count {
+            let next = self.get(at).wait_next;
+            if self.get(at).wait_word == word {
+                self.wake(at, 0);
+                woken += 1;
             }
-            if found.is_none() {
-                break;
-            }
-            self.wake(found, 0);
-            woken += 1;
+            at = next;
         }
         woken
     }
 
-    /// A thread ends: whoever waits for it learns so.
+    /// The same for the current trap, in steps; how many in all.
+    ///
+    /// # Errors
+    /// `Stop::Again`: there may be more; the thread keeps the number.
+    pub(crate) fn wake_words(&mut self, word: u64, count: u32) -> Result<u32, Stop> {
+        let current = self.current;
+        let t = self.get(current);
+        let before = if t.restarting != 0 { t.receive.size } else { 0 };
+        let step = count.saturating_sub(before).min(WAKES);
+        let now = self.wake_word(word, step);
+        let woken = before + now;
+        if now < WAKES || woken >= count {
+            return Ok(woken);
+        }
+        let t = self.get_mut(current);
+        (t.restarting, t.receive.size) = (1, woken);
+        Err(Stop::Again)
+    }
+
+    /// A thread ends: whoever waits for it is to learn so, see [`Self::wake_orphans`].
     pub(crate) fn owner_died(&mut self, thread: Ref<Thread>) {
-        while self.get(thread).waiters.is_some() {
-            let waiter = self.get(thread).waiters;
-            self.wake(waiter, DROVER_OWNER_DIED);
+        let first = core::mem::take(&mut self.get_mut(thread).waiters);
+        if first.is_none() {
+            return;
+        }
+        let next = core::mem::replace(&mut self.orphans, first);
+        if next.is_some() {
+            self.get_mut(next).orphan_prev = first;
+        }
+        let t = self.get_mut(first);
+        (t.orphan_next, t.orphan_prev) = (next, Ref::NONE);
+    }
+
+    /// The first of a list of orphans goes; `heir`, the next one if there is any, takes its place.
+    fn orphan_replace(&mut self, first: Ref<Thread>, heir: Ref<Thread>) {
+        let t = self.get_mut(first);
+        let (next, prev) =
+            (core::mem::take(&mut t.orphan_next), core::mem::take(&mut t.orphan_prev));
+        let (before, after) = if heir.is_some() { (heir, heir) } else { (prev, next) };
+        if heir.is_some() {
+            let h = self.get_mut(heir);
+            (h.orphan_next, h.orphan_prev) = (next, prev);
+        }
+        if prev.is_some() {
+            self.get_mut(prev).orphan_next = after;
+        } else {
+            self.orphans = after;
+        }
+        if next.is_some() {
+            self.get_mut(next).orphan_prev = before;
+        }
+    }
+
+    /// One bounded step of waking those whose owner has ended.
+    pub(crate) fn wake_orphans(&mut self) {
+        for _ in 0..WAKES {
+            if self.orphans.is_none() {
+                return;
+            }
+            self.wake(self.orphans, DROVER_OWNER_DIED);
         }
     }
 }

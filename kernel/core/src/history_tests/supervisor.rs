@@ -50,7 +50,8 @@ impl World {
                 }
                 12 => {
                     if let Some(task) = self.any_task(d) {
-                        let _ = self.s.k.task_suspend(task, d.one_in(3));
+                        let up = d.one_in(3);
+                        let _ = if up { self.s.k.task_suspend(task) } else { self.s.k.task_resume(task) };
                     }
                 }
                 13 => self.time(d.of(&[1_000_000, 50_000_000, 3_000_000_000])),
