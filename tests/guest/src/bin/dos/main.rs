@@ -218,12 +218,11 @@ impl core::fmt::Display for Codes {
     }
 }
 
-/// Free frames, and who has the others, while nothing runs but this driver.
-fn free_frames(machine: Machine) -> Result<(u64, Vec<AccountInfo>), i32> {
+/// Free frames while nothing runs but this driver, and holds no more than it did the other time.
+fn free_frames(machine: Machine) -> Result<u64, i32> {
     // What dies meanwhile (notifications on their way, ports without senders) has died then.
     clock::sleep(Duration::from_millis(200))?;
-    let accounts = machine.accounts()?;
-    Ok((machine.frames()?.free, accounts))
+    Ok(machine.frames()?.free)
 }
 
 /// Says which accounts have more or fewer frames than before.
@@ -265,7 +264,8 @@ fn experiment(env: &'static Env, config: Config) -> Result<(), i32> {
     run.hold(WARM_UP)?;
 
     run.phase(0, "idle", Order::Run)?;
-    let (mut before, mut owners) = free_frames(machine)?;
+    let mut owners = machine.accounts()?;
+    let mut before = free_frames(machine)?;
     let attacker = Attacker::start(object.name())?;
     run.phase(1, "fair", Order::Burn)?;
     run.attack(2, &attacker)?;
@@ -274,7 +274,8 @@ fn experiment(env: &'static Env, config: Config) -> Result<(), i32> {
     if config.world.has_ceilings() {
         // Once more with the victims on hold, so that the one difference is the attacker: account, attack, destruction. Whatever an attack takes
         // and does not give back must show here.
-        (before, owners) = free_frames(machine)?;
+        owners = machine.accounts()?;
+        before = free_frames(machine)?;
         let attacker = Attacker::start(object.name())?;
         let first = run.board.count(ATTACKER);
         run.board.command(AGAIN, Order::AttackAlone);
@@ -284,9 +285,9 @@ fn experiment(env: &'static Env, config: Config) -> Result<(), i32> {
         run.hold(AGAIN)?;
         attacker.destroy()?;
     }
-    let (after, owners_after) = free_frames(machine)?;
+    let after = free_frames(machine)?;
     if before != after {
-        explain(&owners, &owners_after);
+        explain(&owners, &machine.accounts()?);
     }
     let conservation = machine.check()?;
     record!("\"t\":\"free\",\"before\":{before},\"after\":{after}");
