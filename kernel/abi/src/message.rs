@@ -29,18 +29,21 @@ pub const BITS_COMPLEX: u32 = 0x8000_0000;
 
 /// `MACH_MSGH_BITS(remote, local)`.
 #[must_use]
+#[inline]
 pub const fn bits(remote: u32, local: u32) -> u32 {
     remote | (local << 8)
 }
 
 /// Disposition of the remote right.
 #[must_use]
+#[inline]
 pub const fn remote_disposition(bits: u32) -> u32 {
     bits & 0xff
 }
 
 /// Disposition of the local right.
 #[must_use]
+#[inline]
 pub const fn local_disposition(bits: u32) -> u32 {
     (bits >> 8) & 0xff
 }
@@ -72,6 +75,7 @@ pub mod msgt {
 
     /// Any port right.
     #[must_use]
+    #[inline]
     pub const fn is_port(name: u32) -> bool {
         name >= MOVE_RECEIVE && name <= MAKE_SEND_ONCE
     }
@@ -92,36 +96,43 @@ impl TypeWord {
 
     /// An inline descriptor.
     #[must_use]
+    #[inline]
     pub const fn inline(name: u32, size_bits: u32, number: u32) -> Self {
         Self(name as u64 | ((size_bits as u64) << 8) | Self::INLINE | ((number as u64) << 32))
     }
     /// `msgt_name`.
     #[must_use]
+    #[inline]
     pub const fn name(self) -> u32 {
         (self.0 & 0xff) as u32
     }
     /// `msgt_size`, in bits.
     #[must_use]
+    #[inline]
     pub const fn size_bits(self) -> u32 {
         ((self.0 >> 8) & 0xffff) as u32
     }
     /// `msgt_number`.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> u32 {
         (self.0 >> 32) as u32
     }
     /// The data are in the message.
     #[must_use]
+    #[inline]
     pub const fn is_inline(self) -> bool {
         self.0 & Self::INLINE != 0
     }
     /// The sender's memory goes with the message.
     #[must_use]
+    #[inline]
     pub const fn is_dealloc(self) -> bool {
         self.0 & Self::DEALLOCATE != 0
     }
     /// Bits 24..28, which must be 0.
     #[must_use]
+    #[inline]
     pub const fn unused(self) -> u32 {
         ((self.0 >> 24) & 0x1f) as u32
     }

@@ -96,7 +96,7 @@ pub fn account_create<T: Transport + ?Sized>(
 ) -> Result<AccountCreateReply, RpcError> {
     let mut buffer_ = Buffer::<16>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, frames)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, objects)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, calls)?;
@@ -138,7 +138,7 @@ pub fn account_destroy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::ACCOUNT_DESTROY, Port::new(account, 19), Port::default())?;
     let size_ = transport
@@ -176,7 +176,7 @@ pub fn account_transfer<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, resource)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
@@ -212,7 +212,7 @@ pub fn account_info<T: Transport + ?Sized>(
 ) -> Result<AccountInfoReply, RpcError> {
     let mut buffer_ = Buffer::<38>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::ACCOUNT_INFO, Port::new(account, 19), Port::default())?;
     let size_ = transport
@@ -247,7 +247,7 @@ pub fn account_children<T: Transport + ?Sized>(
 ) -> Result<AccountChildrenReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::ACCOUNT_CHILDREN, Port::new(account, 19), Port::default())?;
     let size_ = transport
@@ -287,7 +287,7 @@ pub fn account_set_cpu<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, share)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, cap_ns)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, period_ns)?;
@@ -325,7 +325,7 @@ pub fn account_set_name<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0020_2000_080c, 32, name)?;
     let size_ = encoder_
         .finish(id::ACCOUNT_SET_NAME, Port::new(account, 19), Port::default())?;
@@ -363,7 +363,7 @@ pub fn account_task_create<T: Transport + ?Sized>(
 ) -> Result<AccountTaskCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, parent_task)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, inherit_memory)?;
     let size_ = encoder_
@@ -404,7 +404,7 @@ pub fn account_thread_create<T: Transport + ?Sized>(
 ) -> Result<AccountThreadCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::ACCOUNT_THREAD_CREATE, Port::new(account, 19), Port::default())?;
@@ -446,7 +446,7 @@ pub fn account_session_create<T: Transport + ?Sized>(
 ) -> Result<AccountSessionCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, frames)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, objects)?;
     let size_ = encoder_
@@ -641,13 +641,26 @@ pub trait AccountServer {
     }
 }
 #[inline(never)]
-fn serve_account_create<S: AccountServer + ?Sized>(
+fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 128,
             fixed: true,
             complex: Some(false),
@@ -659,37 +672,67 @@ fn serve_account_create<S: AccountServer + ?Sized>(
     let io = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let share = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_
-        .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_destroy<S: AccountServer + ?Sized>(
+fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_destroy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.account_destroy(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_transfer<S: AccountServer + ?Sized>(
+fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_transfer::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -698,53 +741,100 @@ fn serve_account_transfer<S: AccountServer + ?Sized>(
     let amount = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.account_transfer(this_, resource, amount)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_info<S: AccountServer + ?Sized>(
+fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.account_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.account_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(304))?;
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_children<S: AccountServer + ?Sized>(
+fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_children::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.account_children(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.account_children(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_set_cpu<S: AccountServer + ?Sized>(
+fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_set_cpu::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -754,17 +844,30 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized>(
     let period_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_set_name<S: AccountServer + ?Sized>(
+fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_set_name::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -772,17 +875,30 @@ fn serve_account_set_name<S: AccountServer + ?Sized>(
     let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
     decoder_.end()?;
     server_.account_set_name(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_task_create<S: AccountServer + ?Sized>(
+fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_task_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -790,38 +906,72 @@ fn serve_account_task_create<S: AccountServer + ?Sized>(
     let parent_task = decoder_.port(0x0000_0001_2000_4011)?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.account_task_create(this_, parent_task, inherit_memory)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.account_task_create(this_, parent_task, inherit_memory);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_thread_create<S: AccountServer + ?Sized>(
+fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_thread_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.account_thread_create(this_, task)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.account_thread_create(this_, task);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_account_session_create<S: AccountServer + ?Sized>(
+fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_account_session_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -829,18 +979,26 @@ fn serve_account_session_create<S: AccountServer + ?Sized>(
     let frames = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let objects = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.account_session_create(this_, frames, objects)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.account_session_create(this_, frames, objects);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.session)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: AccountServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AccountServer + ?Sized>(
@@ -848,7 +1006,10 @@ pub fn dispatch_raw<S: AccountServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: AccountServer + ?Sized>(
@@ -857,57 +1018,45 @@ pub fn dispatch_as<S: AccountServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: AccountServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: AccountServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::ACCOUNT_CREATE => {
-            let result = serve_account_create(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_DESTROY => {
-            let result = serve_account_destroy(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_TRANSFER => {
-            let result = serve_account_transfer(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_INFO => {
-            let result = serve_account_info(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_CHILDREN => {
-            let result = serve_account_children(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_SET_CPU => {
-            let result = serve_account_set_cpu(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACCOUNT_SET_NAME => {
-            let result = serve_account_set_name(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::ACCOUNT_CREATE => serve_account_create::<S, RAW>(server, request, reply),
+        id::ACCOUNT_DESTROY => serve_account_destroy::<S, RAW>(server, request, reply),
+        id::ACCOUNT_TRANSFER => serve_account_transfer::<S, RAW>(server, request, reply),
+        id::ACCOUNT_INFO => serve_account_info::<S, RAW>(server, request, reply),
+        id::ACCOUNT_CHILDREN => serve_account_children::<S, RAW>(server, request, reply),
+        id::ACCOUNT_SET_CPU => serve_account_set_cpu::<S, RAW>(server, request, reply),
+        id::ACCOUNT_SET_NAME => serve_account_set_name::<S, RAW>(server, request, reply),
         id::ACCOUNT_TASK_CREATE => {
-            let result = serve_account_task_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_account_task_create::<S, RAW>(server, request, reply)
         }
         id::ACCOUNT_THREAD_CREATE => {
-            let result = serve_account_thread_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_account_thread_create::<S, RAW>(server, request, reply)
         }
         id::ACCOUNT_SESSION_CREATE => {
-            let result = serve_account_session_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_account_session_create::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

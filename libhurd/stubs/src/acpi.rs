@@ -39,7 +39,7 @@ pub fn acpi_sleep<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sleep_state)?;
     let size_ = encoder_.finish(id::ACPI_SLEEP, Port::new(master, 19), Port::default())?;
     let size_ = transport
@@ -76,7 +76,7 @@ pub fn acpi_get_pci_irq<T: Transport + ?Sized>(
 ) -> Result<AcpiGetPciIrqReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, dev)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, func)?;
@@ -139,13 +139,26 @@ pub trait AcpiServer {
     }
 }
 #[inline(never)]
-fn serve_acpi_sleep<S: AcpiServer + ?Sized>(
+fn serve_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_acpi_sleep::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -153,17 +166,30 @@ fn serve_acpi_sleep<S: AcpiServer + ?Sized>(
     let sleep_state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.acpi_sleep(this_, sleep_state)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized>(
+fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_acpi_get_pci_irq::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -172,18 +198,26 @@ fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized>(
     let dev = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let func = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.acpi_get_pci_irq(this_, bus, dev, func)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.acpi_get_pci_irq(this_, bus, dev, func);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.irq)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: AcpiServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AcpiServer + ?Sized>(
@@ -191,7 +225,10 @@ pub fn dispatch_raw<S: AcpiServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: AcpiServer + ?Sized>(
@@ -200,26 +237,32 @@ pub fn dispatch_as<S: AcpiServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: AcpiServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: AcpiServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::ACPI_SLEEP => {
-            let result = serve_acpi_sleep(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::ACPI_GET_PCI_IRQ => {
-            let result = serve_acpi_get_pci_irq(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::ACPI_SLEEP => serve_acpi_sleep::<S, RAW>(server, request, reply),
+        id::ACPI_GET_PCI_IRQ => serve_acpi_get_pci_irq::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -96,7 +96,7 @@ pub fn auth_getids<T: Transport + ?Sized>(
 ) -> Result<AuthGetidsReply, RpcError> {
     let mut buffer_ = Buffer::<1034>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::AUTH_GETIDS, Port::new(handle, 19), Port::default())?;
     let size_ = transport
@@ -112,16 +112,16 @@ pub fn auth_getids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let euids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let auids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let egids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let agids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
+    let euids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let auids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     Ok(AuthGetidsReply {
-        euids,
-        auids,
-        egids,
-        agids,
+        euids: OutData::of(&euids),
+        auids: OutData::of(&auids),
+        egids: OutData::of(&egids),
+        agids: OutData::of(&agids),
     })
 }
 /// A handle with ids that are a subset of those of this and the other handles; root may choose.
@@ -145,7 +145,7 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
 ) -> Result<AuthMakeauthReply, RpcError> {
     let mut buffer_ = Buffer::<1289>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, other_handles)?;
     encoder_.data(0x0000_0000_4000_2002, 512, euids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, auids)?;
@@ -153,7 +153,11 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, agids)?;
     let size_ = encoder_
         .finish(id::AUTH_MAKEAUTH, Port::new(handle, 19), Port::default())?;
-    let donation = &offer::AUTH_MAKEAUTH.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::AUTH_MAKEAUTH.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -189,7 +193,7 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
 ) -> Result<AuthUserAuthenticateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
@@ -230,7 +234,7 @@ pub fn auth_server_authenticate<T: Transport + ?Sized>(
 ) -> Result<AuthServerAuthenticateReply, RpcError> {
     let mut buffer_ = Buffer::<1034>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     encoder_.poly(0x0000_0001_2000_40ff, newport)?;
     let size_ = encoder_
@@ -248,16 +252,16 @@ pub fn auth_server_authenticate<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let euids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let auids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let egids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
-    let agids = decoder_.out_data::<u32, 512>(0x0000_0000_4000_2002)?;
+    let euids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let auids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
+    let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     Ok(AuthServerAuthenticateReply {
-        euids,
-        auids,
-        egids,
-        agids,
+        euids: OutData::of(&euids),
+        auids: OutData::of(&auids),
+        egids: OutData::of(&egids),
+        agids: OutData::of(&agids),
     })
 }
 /// What a server of `auth` does.
@@ -334,34 +338,64 @@ pub trait AuthServer {
     }
 }
 #[inline(never)]
-fn serve_auth_getids<S: AuthServer + ?Sized>(
+fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_getids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.auth_getids(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.auth_getids(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_auth_makeauth<S: AuthServer + ?Sized>(
+fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_makeauth::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: None,
@@ -373,39 +407,73 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized>(
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
-    let out_ = server_
-        .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_auth_user_authenticate<S: AuthServer + ?Sized>(
+fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_user_authenticate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_auth_server_authenticate<S: AuthServer + ?Sized>(
+fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_server_authenticate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -413,22 +481,30 @@ fn serve_auth_server_authenticate<S: AuthServer + ?Sized>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
-    let out_ = server_
-        .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: AuthServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AuthServer + ?Sized>(
@@ -436,7 +512,10 @@ pub fn dispatch_raw<S: AuthServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: AuthServer + ?Sized>(
@@ -445,33 +524,37 @@ pub fn dispatch_as<S: AuthServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: AuthServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: AuthServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::AUTH_GETIDS => {
-            let result = serve_auth_getids(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::AUTH_MAKEAUTH => {
-            let result = serve_auth_makeauth(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::AUTH_GETIDS => serve_auth_getids::<S, RAW>(server, request, reply),
+        id::AUTH_MAKEAUTH => serve_auth_makeauth::<S, RAW>(server, request, reply),
         id::AUTH_USER_AUTHENTICATE => {
-            let result = serve_auth_user_authenticate(server, request, reply);
-            request.outcome(result, reply)
+            serve_auth_user_authenticate::<S, RAW>(server, request, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE => {
-            let result = serve_auth_server_authenticate(server, request, reply);
-            request.outcome(result, reply)
+            serve_auth_server_authenticate::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

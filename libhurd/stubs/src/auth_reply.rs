@@ -35,7 +35,7 @@ pub fn auth_user_authenticate_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, newhandle)?;
     let size_ = encoder_
@@ -67,7 +67,7 @@ pub fn auth_server_authenticate_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<1034>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gen_uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, aux_uids)?;
@@ -124,12 +124,25 @@ pub trait AuthReplyServer {
     }
 }
 #[inline(never)]
-fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized>(
+fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_user_authenticate_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -141,12 +154,25 @@ fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized>(
+fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_server_authenticate_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: false,
             complex: None,
@@ -169,12 +195,16 @@ fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: AuthReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AuthReplyServer + ?Sized>(
@@ -182,7 +212,10 @@ pub fn dispatch_raw<S: AuthReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: AuthReplyServer + ?Sized>(
@@ -191,29 +224,35 @@ pub fn dispatch_as<S: AuthReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: AuthReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::AUTH_USER_AUTHENTICATE_REPLY => {
-            match serve_auth_user_authenticate_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_auth_user_authenticate_reply::<S, RAW>(server, request, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE_REPLY => {
-            match serve_auth_server_authenticate_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_auth_server_authenticate_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -35,7 +35,7 @@ pub fn auth_user_authenticate_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_AUTHENTICATE_REQUEST, Port::new(handle, 19), reply)?;
@@ -60,7 +60,7 @@ pub fn auth_server_authenticate_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     encoder_.poly(0x0000_0001_2000_40ff, newport)?;
     let size_ = encoder_
@@ -108,12 +108,25 @@ pub trait AuthRequestServer {
     }
 }
 #[inline(never)]
-fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized>(
+fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_auth_user_authenticate_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -124,12 +137,24 @@ fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_auth_server_authenticate_request<S: AuthRequestServer + ?Sized>(
+fn serve_auth_server_authenticate_request<
+    S: AuthRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_auth_server_authenticate_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_auth_server_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -141,12 +166,16 @@ fn serve_auth_server_authenticate_request<S: AuthRequestServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: AuthRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AuthRequestServer + ?Sized>(
@@ -154,7 +183,10 @@ pub fn dispatch_raw<S: AuthRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: AuthRequestServer + ?Sized>(
@@ -163,29 +195,35 @@ pub fn dispatch_as<S: AuthRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: AuthRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::AUTH_USER_AUTHENTICATE_REQUEST => {
-            match serve_auth_user_authenticate_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_auth_user_authenticate_request::<S, RAW>(server, request, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE_REQUEST => {
-            match serve_auth_server_authenticate_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_auth_server_authenticate_request::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -30,7 +30,7 @@ pub fn crash_dump_task_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::CRASH_DUMP_TASK_REPLY, ureply_port, Port::default())?;
@@ -59,12 +59,25 @@ pub trait CrashReplyServer {
     }
 }
 #[inline(never)]
-fn serve_crash_dump_task_reply<S: CrashReplyServer + ?Sized>(
+fn serve_crash_dump_task_reply<S: CrashReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_crash_dump_task_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_crash_dump_task_reply<S: CrashReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -75,12 +88,16 @@ fn serve_crash_dump_task_reply<S: CrashReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: CrashReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: CrashReplyServer + ?Sized>(
@@ -88,7 +105,10 @@ pub fn dispatch_raw<S: CrashReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: CrashReplyServer + ?Sized>(
@@ -97,23 +117,32 @@ pub fn dispatch_as<S: CrashReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: CrashReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: CrashReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::CRASH_DUMP_TASK_REPLY => {
-            match serve_crash_dump_task_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_crash_dump_task_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -80,7 +80,7 @@ pub fn default_pager_object_create<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, object_size)?;
     let size_ = encoder_
         .finish(
@@ -122,7 +122,7 @@ pub fn default_pager_info<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerInfoReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::DEFAULT_PAGER_INFO, Port::new(default_pager, 19), Port::default())?;
     let size_ = transport
@@ -161,7 +161,7 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectsReply, RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, objects_count.min(128))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, ports_count.min(256))?;
     let size_ = encoder_
@@ -184,12 +184,12 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
         },
     )?;
     let objects = decoder_
-        .out_data::<crate::types::DefaultPagerObject, 128>(0x0000_0000_c000_400b)?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
+        .data::<crate::types::DefaultPagerObject>(0x0000_0000_c000_400b, 128)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     Ok(DefaultPagerObjectsReply {
-        objects,
-        ports,
+        objects: OutData::of(&objects),
+        ports: OutData::of(&ports),
     })
 }
 /// The offsets, in bytes, of the pages of an object that are in paging space.
@@ -210,7 +210,7 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectPagesReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, memory_object)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(256))?;
     let size_ = encoder_
@@ -233,10 +233,10 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
         },
     )?;
     let pages = decoder_
-        .out_data::<crate::types::DefaultPagerPage, 256>(0x0000_0000_c000_400b)?;
+        .data::<crate::types::DefaultPagerPage>(0x0000_0000_c000_400b, 256)?;
     decoder_.end()?;
     Ok(DefaultPagerObjectPagesReply {
-        pages,
+        pages: OutData::of(&pages),
     })
 }
 /// Sets the most bytes that an object may have; references to pages behind them fail from now on. The request port
@@ -256,7 +256,7 @@ pub fn default_pager_object_set_size<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, object_size_limit)?;
     let size_ = encoder_
         .finish(
@@ -296,7 +296,7 @@ pub fn default_pager_storage_info<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerStorageInfoReply, RpcError> {
     let mut buffer_ = Buffer::<777>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::DEFAULT_PAGER_STORAGE_INFO,
@@ -316,14 +316,14 @@ pub fn default_pager_storage_info<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let size = decoder_.out_data::<u64, 256>(0x0000_0000_c000_400b)?;
-    let free = decoder_.out_data::<u64, 256>(0x0000_0000_c000_400b)?;
-    let name = decoder_.out_data::<u8, 2048>(0x0000_0000_4000_0808)?;
+    let size = decoder_.data::<u64>(0x0000_0000_c000_400b, 256)?;
+    let free = decoder_.data::<u64>(0x0000_0000_c000_400b, 256)?;
+    let name = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     Ok(DefaultPagerStorageInfoReply {
-        size,
-        free,
-        name,
+        size: OutData::of(&size),
+        free: OutData::of(&free),
+        name: OutData::of(&name),
     })
 }
 /// Adds (or with `add` false takes away) paging space: `runs` are pairs of first record and number of records on
@@ -348,7 +348,7 @@ pub fn default_pager_paging_storage_new<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<298>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, device_port)?;
     encoder_.data(0x0000_0000_4000_400b, 256, runs)?;
     encoder_.string(0x0000_0100_2000_080c, 256, name)?;
@@ -495,50 +495,97 @@ pub trait DefaultPagerServer {
     }
 }
 #[inline(never)]
-fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.default_pager_object_create(this_, object_size)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_object_create(this_, object_size);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_info<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.default_pager_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -546,20 +593,37 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let out_ = server_.default_pager_objects(this_, objects_count, ports_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -567,19 +631,36 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized>(
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let out_ = server_.default_pager_object_pages(this_, memory_object, pages_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_object_set_size::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -587,37 +668,66 @@ fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized>(
     let object_size_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.default_pager_object_set_size(this_, object_size_limit)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_storage_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.default_pager_storage_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_storage_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.size)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.free)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_paging_storage_new<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_default_pager_paging_storage_new::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 336,
             fixed: false,
             complex: Some(true),
@@ -628,16 +738,20 @@ fn serve_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized>(
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
@@ -645,7 +759,10 @@ pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
@@ -654,45 +771,50 @@ pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::DEFAULT_PAGER_OBJECT_CREATE => {
-            let result = serve_default_pager_object_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_object_create::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_INFO => {
-            let result = serve_default_pager_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_info::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_OBJECTS => {
-            let result = serve_default_pager_objects(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_objects::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_OBJECT_PAGES => {
-            let result = serve_default_pager_object_pages(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_object_pages::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_OBJECT_SET_SIZE => {
-            let result = serve_default_pager_object_set_size(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_object_set_size::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_STORAGE_INFO => {
-            let result = serve_default_pager_storage_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_storage_info::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_PAGING_STORAGE_NEW => {
-            let result = serve_default_pager_paging_storage_new(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_paging_storage_new::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -98,7 +98,7 @@ pub fn device_open<T: Transport + ?Sized>(
 ) -> Result<DeviceOpenReply, RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.string(0x0000_0001_6004_000c, 128, name)?;
     let size_ = encoder_
@@ -135,7 +135,7 @@ pub fn device_close<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::DEVICE_CLOSE, Port::new(device, 19), Port::default())?;
     let size_ = transport
@@ -172,7 +172,7 @@ pub fn device_write<T: Transport + ?Sized>(
 ) -> Result<DeviceWriteReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
@@ -213,7 +213,7 @@ pub fn device_write_inband<T: Transport + ?Sized>(
 ) -> Result<DeviceWriteInbandReply, RpcError> {
     let mut buffer_ = Buffer::<25>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.array(0x0000_0000_2000_0808, 128, data)?;
@@ -256,7 +256,7 @@ pub fn device_read<T: Transport + ?Sized>(
 ) -> Result<DeviceReadReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
@@ -297,7 +297,7 @@ pub fn device_read_inband<T: Transport + ?Sized>(
 ) -> Result<DeviceReadInbandReply, RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
@@ -316,9 +316,11 @@ pub fn device_read_inband<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let data = decoder_.bounded::<u8, 128>(0x0000_0000_2000_0808)?;
+    let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
-    Ok(DeviceReadInbandReply { data })
+    Ok(DeviceReadInbandReply {
+        data: Bounded::of(&data),
+    })
 }
 /// A memory object with `size` bytes of the device's memory from byte `offset` on, for access `prot`.
 ///
@@ -339,7 +341,7 @@ pub fn device_map<T: Transport + ?Sized>(
 ) -> Result<DeviceMapReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, prot)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
@@ -380,7 +382,7 @@ pub fn device_set_status<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.array(0x0000_0000_2000_2002, 1024, status)?;
     let size_ = encoder_
@@ -420,7 +422,7 @@ pub fn device_get_status<T: Transport + ?Sized>(
 ) -> Result<DeviceGetStatusReply, RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, status_count.min(1024))?;
     let size_ = encoder_
@@ -438,9 +440,11 @@ pub fn device_get_status<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let status = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    Ok(DeviceGetStatusReply { status })
+    Ok(DeviceGetStatusReply {
+        status: Bounded::of(&status),
+    })
 }
 /// Delivers packets that pass the filter to a port.
 ///
@@ -460,7 +464,7 @@ pub fn device_set_filter<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<41>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, priority)?;
     encoder_.array(0x0000_0000_2000_1001, 128, filter)?;
@@ -500,7 +504,7 @@ pub fn device_intr_register<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
@@ -538,7 +542,7 @@ pub fn device_intr_ack<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     let size_ = encoder_
         .finish(id::DEVICE_INTR_ACK, Port::new(device, 19), Port::default())?;
@@ -767,13 +771,26 @@ pub trait DeviceServer {
     }
 }
 #[inline(never)]
-fn serve_device_open<S: DeviceServer + ?Sized>(
+fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_open::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 184,
             fixed: true,
             complex: Some(false),
@@ -781,36 +798,66 @@ fn serve_device_open<S: DeviceServer + ?Sized>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
     decoder_.end()?;
-    let out_ = server_.device_open(this_, this_.reply_port(), mode, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.device_open(this_, this_.reply_port(), mode, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_close<S: DeviceServer + ?Sized>(
+fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_close::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.device_close(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_write<S: DeviceServer + ?Sized>(
+fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -819,19 +866,36 @@ fn serve_device_write<S: DeviceServer + ?Sized>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    let out_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_write_inband<S: DeviceServer + ?Sized>(
+fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write_inband::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: Some(false),
@@ -840,20 +904,37 @@ fn serve_device_write_inband<S: DeviceServer + ?Sized>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
-    let out_ = server_
-        .device_write_inband(this_, this_.reply_port(), mode, recnum, data)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .device_write_inband(this_, this_.reply_port(), mode, recnum, data);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_read<S: DeviceServer + ?Sized>(
+fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -862,20 +943,37 @@ fn serve_device_read<S: DeviceServer + ?Sized>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_
-        .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_read_inband<S: DeviceServer + ?Sized>(
+fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read_inband::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -884,20 +982,37 @@ fn serve_device_read_inband<S: DeviceServer + ?Sized>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_
-        .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_map<S: DeviceServer + ?Sized>(
+fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_map::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(false),
@@ -907,19 +1022,36 @@ fn serve_device_map<S: DeviceServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let unmap = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.device_map(this_, prot, offset, size, unmap)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.device_map(this_, prot, offset, size, unmap);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_set_status<S: DeviceServer + ?Sized>(
+fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_set_status::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(false),
@@ -928,17 +1060,30 @@ fn serve_device_set_status<S: DeviceServer + ?Sized>(
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     server_.device_set_status(this_, flavor, status)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_get_status<S: DeviceServer + ?Sized>(
+fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_get_status::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -946,19 +1091,36 @@ fn serve_device_get_status<S: DeviceServer + ?Sized>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.device_get_status(this_, flavor, status_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.device_get_status(this_, flavor, status_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_set_filter<S: DeviceServer + ?Sized>(
+fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_set_filter::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: None,
@@ -968,17 +1130,30 @@ fn serve_device_set_filter<S: DeviceServer + ?Sized>(
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
     server_.device_set_filter(this_, receive_port, priority, filter)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_intr_register<S: DeviceServer + ?Sized>(
+fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_intr_register::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -988,17 +1163,30 @@ fn serve_device_intr_register<S: DeviceServer + ?Sized>(
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.device_intr_register(this_, id_, flags, receive_port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_device_intr_ack<S: DeviceServer + ?Sized>(
+fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_intr_ack::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1006,16 +1194,20 @@ fn serve_device_intr_ack<S: DeviceServer + ?Sized>(
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.device_intr_ack(this_, receive_port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DeviceServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceServer + ?Sized>(
@@ -1023,7 +1215,10 @@ pub fn dispatch_raw<S: DeviceServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DeviceServer + ?Sized>(
@@ -1032,66 +1227,54 @@ pub fn dispatch_as<S: DeviceServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DeviceServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DeviceServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::DEVICE_OPEN => {
-            let result = serve_device_open(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DEVICE_CLOSE => {
-            let result = serve_device_close(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DEVICE_WRITE => {
-            let result = serve_device_write(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::DEVICE_OPEN => serve_device_open::<S, RAW>(server, request, reply),
+        id::DEVICE_CLOSE => serve_device_close::<S, RAW>(server, request, reply),
+        id::DEVICE_WRITE => serve_device_write::<S, RAW>(server, request, reply),
         id::DEVICE_WRITE_INBAND => {
-            let result = serve_device_write_inband(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_write_inband::<S, RAW>(server, request, reply)
         }
-        id::DEVICE_READ => {
-            let result = serve_device_read(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::DEVICE_READ => serve_device_read::<S, RAW>(server, request, reply),
         id::DEVICE_READ_INBAND => {
-            let result = serve_device_read_inband(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_read_inband::<S, RAW>(server, request, reply)
         }
-        id::DEVICE_MAP => {
-            let result = serve_device_map(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::DEVICE_MAP => serve_device_map::<S, RAW>(server, request, reply),
         id::DEVICE_SET_STATUS => {
-            let result = serve_device_set_status(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_set_status::<S, RAW>(server, request, reply)
         }
         id::DEVICE_GET_STATUS => {
-            let result = serve_device_get_status(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_get_status::<S, RAW>(server, request, reply)
         }
         id::DEVICE_SET_FILTER => {
-            let result = serve_device_set_filter(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_set_filter::<S, RAW>(server, request, reply)
         }
         id::DEVICE_INTR_REGISTER => {
-            let result = serve_device_intr_register(server, request, reply);
-            request.outcome(result, reply)
+            serve_device_intr_register::<S, RAW>(server, request, reply)
         }
-        id::DEVICE_INTR_ACK => {
-            let result = serve_device_intr_ack(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::DEVICE_INTR_ACK => serve_device_intr_ack::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -41,7 +41,7 @@ pub fn device_open_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.port(0x0000_0001_2000_4014, device_port)?;
     let size_ = encoder_
@@ -65,7 +65,7 @@ pub fn device_write_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_written)?;
     let size_ = encoder_
@@ -89,7 +89,7 @@ pub fn device_write_reply_inband<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_written)?;
     let size_ = encoder_
@@ -117,7 +117,7 @@ pub fn device_read_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.ool::<u8>(0x0000_0000_c000_0809, data)?;
     let size_ = encoder_
@@ -141,7 +141,7 @@ pub fn device_read_reply_inband<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.array(0x0000_0000_2000_0808, 128, data)?;
     let size_ = encoder_
@@ -240,12 +240,25 @@ pub trait DeviceReplyServer {
     }
 }
 #[inline(never)]
-fn serve_device_open_reply<S: DeviceReplyServer + ?Sized>(
+fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_open_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -257,12 +270,25 @@ fn serve_device_open_reply<S: DeviceReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_write_reply<S: DeviceReplyServer + ?Sized>(
+fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -274,12 +300,25 @@ fn serve_device_write_reply<S: DeviceReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized>(
+fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write_reply_inband::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -291,12 +330,25 @@ fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_read_reply<S: DeviceReplyServer + ?Sized>(
+fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -308,12 +360,25 @@ fn serve_device_read_reply<S: DeviceReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized>(
+fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read_reply_inband::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(false),
@@ -325,12 +390,16 @@ fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DeviceReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceReplyServer + ?Sized>(
@@ -338,7 +407,10 @@ pub fn dispatch_raw<S: DeviceReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DeviceReplyServer + ?Sized>(
@@ -347,47 +419,44 @@ pub fn dispatch_as<S: DeviceReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DeviceReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::DEVICE_OPEN_REPLY => {
-            match serve_device_open_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_open_reply::<S, RAW>(server, request, reply)
         }
         id::DEVICE_WRITE_REPLY => {
-            match serve_device_write_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_write_reply::<S, RAW>(server, request, reply)
         }
         id::DEVICE_WRITE_REPLY_INBAND => {
-            match serve_device_write_reply_inband(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_write_reply_inband::<S, RAW>(server, request, reply)
         }
         id::DEVICE_READ_REPLY => {
-            match serve_device_read_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_read_reply::<S, RAW>(server, request, reply)
         }
         id::DEVICE_READ_REPLY_INBAND => {
-            match serve_device_read_reply_inband(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_read_reply_inband::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -44,7 +44,7 @@ pub fn device_open_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.string(0x0000_0001_6004_000c, 128, name)?;
     let size_ = encoder_
@@ -74,7 +74,7 @@ pub fn device_write_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
@@ -105,7 +105,7 @@ pub fn device_write_request_inband<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<25>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.array(0x0000_0000_2000_0808, 128, data)?;
@@ -136,7 +136,7 @@ pub fn device_read_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
@@ -167,7 +167,7 @@ pub fn device_read_request_inband<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, recnum)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
@@ -197,7 +197,7 @@ pub fn device_open_new_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.string(0x0000_0080_2000_080c, 128, name)?;
     let size_ = encoder_
@@ -316,12 +316,25 @@ pub trait DeviceRequestServer {
     }
 }
 #[inline(never)]
-fn serve_device_open_request<S: DeviceRequestServer + ?Sized>(
+fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_open_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 184,
             fixed: true,
             complex: Some(false),
@@ -333,12 +346,25 @@ fn serve_device_open_request<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_write_request<S: DeviceRequestServer + ?Sized>(
+fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -351,12 +377,25 @@ fn serve_device_write_request<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized>(
+fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_write_request_inband::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: Some(false),
@@ -369,12 +408,25 @@ fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_read_request<S: DeviceRequestServer + ?Sized>(
+fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -387,12 +439,25 @@ fn serve_device_read_request<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized>(
+fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_read_request_inband::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -405,12 +470,25 @@ fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized>(
+fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_device_open_new_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 184,
             fixed: true,
             complex: Some(false),
@@ -422,12 +500,16 @@ fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DeviceRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceRequestServer + ?Sized>(
@@ -435,7 +517,10 @@ pub fn dispatch_raw<S: DeviceRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DeviceRequestServer + ?Sized>(
@@ -444,53 +529,47 @@ pub fn dispatch_as<S: DeviceRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DeviceRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::DEVICE_OPEN_REQUEST => {
-            match serve_device_open_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_open_request::<S, RAW>(server, request, reply)
         }
         id::DEVICE_WRITE_REQUEST => {
-            match serve_device_write_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_write_request::<S, RAW>(server, request, reply)
         }
         id::DEVICE_WRITE_REQUEST_INBAND => {
-            match serve_device_write_request_inband(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_write_request_inband::<S, RAW>(server, request, reply)
         }
         id::DEVICE_READ_REQUEST => {
-            match serve_device_read_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_read_request::<S, RAW>(server, request, reply)
         }
         id::DEVICE_READ_REQUEST_INBAND => {
-            match serve_device_read_request_inband(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_read_request_inband::<S, RAW>(server, request, reply)
         }
         id::DEVICE_OPEN_NEW_REQUEST => {
-            match serve_device_open_new_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_device_open_new_request::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

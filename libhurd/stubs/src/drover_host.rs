@@ -93,7 +93,7 @@ pub fn host_account_snapshot<T: Transport + ?Sized>(
 ) -> Result<HostAccountSnapshotReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_ACCOUNT_SNAPSHOT, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -130,7 +130,7 @@ pub fn host_check_conservation<T: Transport + ?Sized>(
 ) -> Result<HostCheckConservationReply, RpcError> {
     let mut buffer_ = Buffer::<27>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_CHECK_CONSERVATION, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -148,12 +148,12 @@ pub fn host_check_conservation<T: Transport + ?Sized>(
     )?;
     let checks = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let violations = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
-    let first_violation = decoder_.string_value::<128>(0x0000_0080_2000_080c)?;
+    let first_violation = decoder_.string_field::<128>(0x0000_0080_2000_080c)?;
     decoder_.end()?;
     Ok(HostCheckConservationReply {
         checks,
         violations,
-        first_violation,
+        first_violation: FixedStr::of_field(first_violation),
     })
 }
 /// A right to the root account, which owned all memory at boot.
@@ -171,7 +171,7 @@ pub fn host_root_account<T: Transport + ?Sized>(
 ) -> Result<HostRootAccountReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_ROOT_ACCOUNT, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -207,7 +207,7 @@ pub fn host_module<T: Transport + ?Sized>(
 ) -> Result<HostModuleReply, RpcError> {
     let mut buffer_ = Buffer::<27>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, index)?;
     let size_ = encoder_
         .finish(id::HOST_MODULE, Port::new(host_priv, 19), Port::default())?;
@@ -224,12 +224,12 @@ pub fn host_module<T: Transport + ?Sized>(
             complex: Some(true),
         },
     )?;
-    let name = decoder_.string_value::<128>(0x0000_0080_2000_080c)?;
+    let name = decoder_.string_field::<128>(0x0000_0080_2000_080c)?;
     let object = decoder_.port(0x0000_0001_2000_4011)?.name;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     Ok(HostModuleReply {
-        name,
+        name: FixedStr::of_field(name),
         object,
         size,
     })
@@ -250,7 +250,7 @@ pub fn host_boot_command_line<T: Transport + ?Sized>(
 ) -> Result<HostBootCommandLineReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_BOOT_COMMAND_LINE, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -266,10 +266,10 @@ pub fn host_boot_command_line<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let command_line = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let command_line = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     Ok(HostBootCommandLineReply {
-        command_line,
+        command_line: FixedStr::of_field(command_line),
     })
 }
 /// Frames of 4096 bytes: all of the machine, free ones, and the constant boot reserve.
@@ -287,7 +287,7 @@ pub fn host_frames<T: Transport + ?Sized>(
 ) -> Result<HostFramesReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_FRAMES, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -329,7 +329,7 @@ pub fn host_set_checking<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, every)?;
     let size_ = encoder_
         .finish(id::HOST_SET_CHECKING, Port::new(host_priv, 19), Port::default())?;
@@ -365,7 +365,7 @@ pub fn host_shutdown<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, code)?;
     let size_ = encoder_
         .finish(id::HOST_SHUTDOWN, Port::new(host_priv, 19), Port::default())?;
@@ -501,128 +501,243 @@ pub trait DroverHostServer {
     }
 }
 #[inline(never)]
-fn serve_host_account_snapshot<S: DroverHostServer + ?Sized>(
+fn serve_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_account_snapshot::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_account_snapshot(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_account_snapshot(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_check_conservation<S: DroverHostServer + ?Sized>(
+fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_check_conservation::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_check_conservation(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_check_conservation(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.checks)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.violations)?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_root_account<S: DroverHostServer + ?Sized>(
+fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_root_account::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_root_account(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_root_account(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_module<S: DroverHostServer + ?Sized>(
+fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_module::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.host_module(this_, index)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_module(this_, index);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.name)?;
     encoder_.port(0x0000_0001_2000_4013, out_.object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_boot_command_line<S: DroverHostServer + ?Sized>(
+fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_boot_command_line::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_boot_command_line(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_boot_command_line(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_frames<S: DroverHostServer + ?Sized>(
+fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_frames::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_frames(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_frames(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.free)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
+fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_set_checking::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -630,17 +745,30 @@ fn serve_host_set_checking<S: DroverHostServer + ?Sized>(
     let every = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.host_set_checking(this_, every)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_shutdown<S: DroverHostServer + ?Sized>(
+fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_shutdown::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -648,16 +776,20 @@ fn serve_host_shutdown<S: DroverHostServer + ?Sized>(
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.host_shutdown(this_, code)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DroverHostServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DroverHostServer + ?Sized>(
@@ -665,7 +797,10 @@ pub fn dispatch_raw<S: DroverHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DroverHostServer + ?Sized>(
@@ -674,50 +809,48 @@ pub fn dispatch_as<S: DroverHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DroverHostServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DroverHostServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::HOST_ACCOUNT_SNAPSHOT => {
-            let result = serve_host_account_snapshot(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_account_snapshot::<S, RAW>(server, request, reply)
         }
         id::HOST_CHECK_CONSERVATION => {
-            let result = serve_host_check_conservation(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_check_conservation::<S, RAW>(server, request, reply)
         }
         id::HOST_ROOT_ACCOUNT => {
-            let result = serve_host_root_account(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_root_account::<S, RAW>(server, request, reply)
         }
-        id::HOST_MODULE => {
-            let result = serve_host_module(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_MODULE => serve_host_module::<S, RAW>(server, request, reply),
         id::HOST_BOOT_COMMAND_LINE => {
-            let result = serve_host_boot_command_line(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_boot_command_line::<S, RAW>(server, request, reply)
         }
-        id::HOST_FRAMES => {
-            let result = serve_host_frames(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_FRAMES => serve_host_frames::<S, RAW>(server, request, reply),
         id::HOST_SET_CHECKING => {
-            let result = serve_host_set_checking(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_set_checking::<S, RAW>(server, request, reply)
         }
-        id::HOST_SHUTDOWN => {
-            let result = serve_host_shutdown(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_SHUTDOWN => serve_host_shutdown::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -70,7 +70,7 @@ pub fn port_set_rpc<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<16>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, entry)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, unwind_entry)?;
@@ -111,7 +111,7 @@ pub fn port_get_rpc_status<T: Transport + ?Sized>(
 ) -> Result<PortGetRpcStatusReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::PORT_GET_RPC_STATUS, Port::new(task, 19), Port::default())?;
@@ -153,7 +153,7 @@ pub fn port_exit_stats<T: Transport + ?Sized>(
 ) -> Result<PortExitStatsReply, RpcError> {
     let mut buffer_ = Buffer::<16>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PORT_EXIT_STATS, Port::new(task, 19), Port::default())?;
     let size_ = transport
@@ -206,7 +206,7 @@ pub fn port_renew<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, notify)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, payload)?;
@@ -312,13 +312,26 @@ pub trait DroverPortServer {
     }
 }
 #[inline(never)]
-fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
+fn serve_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_port_set_rpc::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 128,
             fixed: true,
             complex: Some(false),
@@ -340,60 +353,107 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized>(
             unwind_frames,
             payload,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized>(
+fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_port_get_rpc_status::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.port_get_rpc_status(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.port_get_rpc_status(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_in_flight)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_port_exit_stats<S: DroverPortServer + ?Sized>(
+fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_port_exit_stats::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.port_exit_stats(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.port_exit_stats(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.ceiling)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.deadline)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.client_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.server_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_port_renew<S: DroverPortServer + ?Sized>(
+fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_port_renew::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(false),
@@ -404,16 +464,20 @@ fn serve_port_renew<S: DroverPortServer + ?Sized>(
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.port_renew(this_, name, notify, payload, sync)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DroverPortServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DroverPortServer + ?Sized>(
@@ -421,7 +485,10 @@ pub fn dispatch_raw<S: DroverPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DroverPortServer + ?Sized>(
@@ -430,34 +497,36 @@ pub fn dispatch_as<S: DroverPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DroverPortServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DroverPortServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::PORT_SET_RPC => {
-            let result = serve_port_set_rpc(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PORT_SET_RPC => serve_port_set_rpc::<S, RAW>(server, request, reply),
         id::PORT_GET_RPC_STATUS => {
-            let result = serve_port_get_rpc_status(server, request, reply);
-            request.outcome(result, reply)
+            serve_port_get_rpc_status::<S, RAW>(server, request, reply)
         }
-        id::PORT_EXIT_STATS => {
-            let result = serve_port_exit_stats(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PORT_RENEW => {
-            let result = serve_port_renew(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PORT_EXIT_STATS => serve_port_exit_stats::<S, RAW>(server, request, reply),
+        id::PORT_RENEW => serve_port_renew::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -37,7 +37,7 @@ pub fn exception_raise<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, thread)?;
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, exception)?;
@@ -89,13 +89,26 @@ pub trait ExcServer {
     }
 }
 #[inline(never)]
-fn serve_exception_raise<S: ExcServer + ?Sized>(
+fn serve_exception_raise<S: ExcServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exception_raise::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exception_raise<S: ExcServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -107,16 +120,20 @@ fn serve_exception_raise<S: ExcServer + ?Sized>(
     let subcode = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.exception_raise(this_, thread, task, exception, code, subcode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ExcServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ExcServer + ?Sized>(
@@ -124,7 +141,10 @@ pub fn dispatch_raw<S: ExcServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ExcServer + ?Sized>(
@@ -133,22 +153,31 @@ pub fn dispatch_as<S: ExcServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ExcServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ExcServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::EXCEPTION_RAISE => {
-            let result = serve_exception_raise(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::EXCEPTION_RAISE => serve_exception_raise::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -49,7 +49,7 @@ pub fn exec_exec<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<1809>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, file)?;
     encoder_.port(0x0000_0001_2000_4013, oldtask)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
@@ -95,7 +95,7 @@ pub fn exec_init<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, auth_handle)?;
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     let size_ = encoder_
@@ -134,7 +134,7 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<518>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, ports)?;
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
@@ -173,7 +173,7 @@ pub fn exec_exec_paths<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<2067>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, file)?;
     encoder_.port(0x0000_0001_2000_4013, oldtask)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
@@ -299,13 +299,26 @@ pub trait ExecServer {
     }
 }
 #[inline(never)]
-fn serve_exec_exec<S: ExecServer + ?Sized>(
+fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exec_exec::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 136,
             fixed: false,
             complex: Some(true),
@@ -335,17 +348,30 @@ fn serve_exec_exec<S: ExecServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_exec_init<S: ExecServer + ?Sized>(
+fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exec_init::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -354,16 +380,29 @@ fn serve_exec_init<S: ExecServer + ?Sized>(
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.exec_init(this_, auth_handle, proc_server)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
+fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exec_setexecdata::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: false,
             complex: None,
@@ -375,13 +414,26 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
+fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exec_exec_paths::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 2200,
             fixed: false,
             complex: Some(true),
@@ -415,16 +467,20 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ExecServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ExecServer + ?Sized>(
@@ -432,7 +488,10 @@ pub fn dispatch_raw<S: ExecServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ExecServer + ?Sized>(
@@ -441,36 +500,34 @@ pub fn dispatch_as<S: ExecServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ExecServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ExecServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::EXEC_EXEC => {
-            let result = serve_exec_exec(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::EXEC_INIT => {
-            let result = serve_exec_init(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::EXEC_SETEXECDATA => {
-            match serve_exec_setexecdata(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::EXEC_EXEC_PATHS => {
-            let result = serve_exec_exec_paths(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::EXEC_EXEC => serve_exec_exec::<S, RAW>(server, request, reply),
+        id::EXEC_INIT => serve_exec_init::<S, RAW>(server, request, reply),
+        id::EXEC_SETEXECDATA => serve_exec_setexecdata::<S, RAW>(server, request, reply),
+        id::EXEC_EXEC_PATHS => serve_exec_exec_paths::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

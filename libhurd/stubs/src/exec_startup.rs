@@ -58,7 +58,7 @@ pub fn exec_startup_get_info<T: Transport + ?Sized>(
 ) -> Result<ExecStartupGetInfoReply, RpcError> {
     let mut buffer_ = Buffer::<1303>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::EXEC_STARTUP_GET_INFO, Port::new(bootstrap, 19), Port::default())?;
     let size_ = transport
@@ -80,11 +80,11 @@ pub fn exec_startup_get_info<T: Transport + ?Sized>(
     let stack_base = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let stack_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let argv = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
-    let envp = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
-    let dtable = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
-    let portarray = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
-    let intarray = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let argv = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
+    let envp = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
+    let dtable = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
+    let portarray = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
+    let intarray = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     Ok(ExecStartupGetInfoReply {
         user_entry,
@@ -93,11 +93,11 @@ pub fn exec_startup_get_info<T: Transport + ?Sized>(
         stack_base,
         stack_size,
         flags,
-        argv,
-        envp,
-        dtable,
-        portarray,
-        intarray,
+        argv: OutData::of(&argv),
+        envp: OutData::of(&envp),
+        dtable: OutData::of(&dtable),
+        portarray: OutData::of(&portarray),
+        intarray: OutData::of(&intarray),
     })
 }
 /// What a server of `exec_startup` does.
@@ -123,20 +123,37 @@ pub trait ExecStartupServer {
     }
 }
 #[inline(never)]
-fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized>(
+fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_exec_startup_get_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.exec_startup_get_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.exec_startup_get_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.user_entry)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_data)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_size)?;
@@ -148,15 +165,19 @@ fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.portarray)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.intarray)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ExecStartupServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ExecStartupServer + ?Sized>(
@@ -164,7 +185,10 @@ pub fn dispatch_raw<S: ExecStartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ExecStartupServer + ?Sized>(
@@ -173,21 +197,32 @@ pub fn dispatch_as<S: ExecStartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ExecStartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ExecStartupServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::EXEC_STARTUP_GET_INFO => {
-            let result = serve_exec_startup_get_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_exec_startup_get_info::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -254,7 +254,7 @@ pub fn file_exec<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<1807>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, exec_task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, argv)?;
@@ -266,7 +266,11 @@ pub fn file_exec<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC, Port::new(exec_file, 19), Port::default())?;
-    let donation = &offer::FILE_EXEC.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_EXEC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -300,7 +304,7 @@ pub fn file_chown<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_owner)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_group)?;
     let size_ = encoder_
@@ -337,7 +341,7 @@ pub fn file_chauthor<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_author)?;
     let size_ = encoder_
         .finish(id::FILE_CHAUTHOR, Port::new(chauth_file, 19), Port::default())?;
@@ -373,7 +377,7 @@ pub fn file_chmod<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_mode)?;
     let size_ = encoder_
         .finish(id::FILE_CHMOD, Port::new(chmod_file, 19), Port::default())?;
@@ -409,7 +413,7 @@ pub fn file_chflags<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, new_flags)?;
     let size_ = encoder_
         .finish(id::FILE_CHFLAGS, Port::new(chflags_file, 19), Port::default())?;
@@ -446,7 +450,7 @@ pub fn file_utimes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_atime)?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
@@ -483,7 +487,7 @@ pub fn file_set_size<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i64>(0x0000_0001_2000_400b, new_size)?;
     let size_ = encoder_
         .finish(id::FILE_SET_SIZE, Port::new(trunc_file, 19), Port::default())?;
@@ -519,7 +523,7 @@ pub fn file_lock<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::FILE_LOCK, Port::new(lock_file, 19), Port::default())?;
@@ -554,7 +558,7 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
 ) -> Result<FileLockStatReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_LOCK_STAT, Port::new(lock_file, 19), Port::default())?;
     let size_ = transport
@@ -593,7 +597,7 @@ pub fn file_check_access<T: Transport + ?Sized>(
 ) -> Result<FileCheckAccessReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_CHECK_ACCESS, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -629,7 +633,7 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::FILE_NOTICE_CHANGES, Port::new(file, 19), Port::default())?;
@@ -664,7 +668,7 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
 ) -> Result<FileGetcontrolReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETCONTROL, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -699,7 +703,7 @@ pub fn file_statfs<T: Transport + ?Sized>(
 ) -> Result<FileStatfsReply, RpcError> {
     let mut buffer_ = Buffer::<21>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_STATFS, Port::new(file, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -735,7 +739,7 @@ pub fn file_sync<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, omit_metadata)?;
     let size_ = encoder_.finish(id::FILE_SYNC, Port::new(file, 19), Port::default())?;
@@ -772,7 +776,7 @@ pub fn file_syncfs<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FILE_SYNCFS, Port::new(file, 19), Port::default())?;
@@ -808,7 +812,7 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
 ) -> Result<FileGetStorageInfoReply, RpcError> {
     let mut buffer_ = Buffer::<1034>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_STORAGE_INFO, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -824,16 +828,16 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
-    let ints = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
-    let offsets = decoder_.out_data::<i64, 256>(0x0000_0000_c000_400b)?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
+    let ints = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
+    let offsets = decoder_.data::<i64>(0x0000_0000_c000_400b, 256)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     Ok(FileGetStorageInfoReply {
-        ports,
-        ints,
-        offsets,
-        data,
+        ports: OutData::of(&ports),
+        ints: OutData::of(&ints),
+        offsets: OutData::of(&offsets),
+        data: OutData::of(&data),
     })
 }
 /// The node whose translator's root this file is.
@@ -851,7 +855,7 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
 ) -> Result<FileGetlinknodeReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETLINKNODE, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -887,7 +891,7 @@ pub fn file_getfh<T: Transport + ?Sized>(
 ) -> Result<FileGetfhReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_GETFH, Port::new(file, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -902,9 +906,11 @@ pub fn file_getfh<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let filehandle = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let filehandle = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(FileGetfhReply { filehandle })
+    Ok(FileGetfhReply {
+        filehandle: OutData::of(&filehandle),
+    })
 }
 /// Looks `file_name` up from a directory, through translators, and opens it with `flags`; with O_CREAT `mode` is
 /// that of a new file. The result has `do_retry`: FS_RETRY_NORMAL 1 go on with `retry_name` at `result`,
@@ -929,13 +935,17 @@ pub fn dir_lookup<T: Transport + ?Sized>(
 ) -> Result<DirLookupReply, RpcError> {
     let mut buffer_ = Buffer::<139>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, file_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_LOOKUP, Port::new(start_dir, 19), Port::default())?;
-    let donation = &offer::DIR_LOOKUP.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_LOOKUP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -950,12 +960,12 @@ pub fn dir_lookup<T: Transport + ?Sized>(
         },
     )?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let retry_name = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let retry_name = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     let result = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     Ok(DirLookupReply {
         do_retry,
-        retry_name,
+        retry_name: FixedStr::of_field(retry_name),
         result,
     })
 }
@@ -979,7 +989,7 @@ pub fn dir_readdir<T: Transport + ?Sized>(
 ) -> Result<DirReaddirReply, RpcError> {
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, entry)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, nentries)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, bufsiz)?;
@@ -997,10 +1007,13 @@ pub fn dir_readdir<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_4000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let amount = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    Ok(DirReaddirReply { data, amount })
+    Ok(DirReaddirReply {
+        data: OutData::of(&data),
+        amount,
+    })
 }
 /// Makes a directory.
 ///
@@ -1020,7 +1033,7 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
@@ -1058,7 +1071,7 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_RMDIR, Port::new(directory, 19), Port::default())?;
@@ -1095,7 +1108,7 @@ pub fn dir_unlink<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_UNLINK, Port::new(directory, 19), Port::default())?;
@@ -1134,7 +1147,7 @@ pub fn dir_link<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<137>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, file)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
@@ -1175,7 +1188,7 @@ pub fn dir_rename<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<266>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, oldname)?;
     encoder_.port(0x0000_0001_2000_4013, newdirectory)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, newname)?;
@@ -1215,7 +1228,7 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
 ) -> Result<DirMkfileReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
@@ -1253,7 +1266,7 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::DIR_NOTICE_CHANGES, Port::new(directory, 19), Port::default())?;
@@ -1295,7 +1308,7 @@ pub fn file_set_translator<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<269>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, passive_flags)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, active_flags)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, oldtrans_flags)?;
@@ -1335,7 +1348,7 @@ pub fn file_get_translator<T: Transport + ?Sized>(
 ) -> Result<FileGetTranslatorReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -1351,10 +1364,10 @@ pub fn file_get_translator<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let translator = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let translator = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     Ok(FileGetTranslatorReply {
-        translator,
+        translator: OutData::of(&translator),
     })
 }
 /// The control port of the active translator, for its owner.
@@ -1372,7 +1385,7 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
 ) -> Result<FileGetTranslatorCntlReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR_CNTL, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -1410,7 +1423,7 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
 ) -> Result<FileGetFsOptionsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_FS_OPTIONS, Port::new(file, 19), Port::default())?;
     let size_ = transport
@@ -1426,9 +1439,11 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let options = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let options = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(FileGetFsOptionsReply { options })
+    Ok(FileGetFsOptionsReply {
+        options: OutData::of(&options),
+    })
 }
 /// The same file, whose `..` leads to `parent`.
 ///
@@ -1446,7 +1461,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
 ) -> Result<FileReparentReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, parent)?;
     let size_ = encoder_
         .finish(id::FILE_REPARENT, Port::new(file, 19), Port::default())?;
@@ -1495,7 +1510,7 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<2065>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, exec_task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, path)?;
@@ -1509,7 +1524,11 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC_PATHS, Port::new(exec_file, 19), Port::default())?;
-    let donation = &offer::FILE_EXEC_PATHS.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_EXEC_PATHS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1543,7 +1562,7 @@ pub fn file_utimens<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, new_atime)?;
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
@@ -1582,7 +1601,7 @@ pub fn file_record_lock<T: Transport + ?Sized>(
 ) -> Result<FileRecordLockReply, RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, cmd)?;
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, flock64)?;
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
@@ -2157,13 +2176,26 @@ pub trait FsServer {
     }
 }
 #[inline(never)]
-fn serve_file_exec<S: FsServer + ?Sized>(
+fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_exec::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 120,
             fixed: false,
             complex: Some(true),
@@ -2193,17 +2225,30 @@ fn serve_file_exec<S: FsServer + ?Sized>(
             destroynames,
             retain_,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_chown<S: FsServer + ?Sized>(
+fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_chown::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2212,17 +2257,30 @@ fn serve_file_chown<S: FsServer + ?Sized>(
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chown(this_, new_owner, new_group)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_chauthor<S: FsServer + ?Sized>(
+fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_chauthor::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2230,17 +2288,30 @@ fn serve_file_chauthor<S: FsServer + ?Sized>(
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chauthor(this_, new_author)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_chmod<S: FsServer + ?Sized>(
+fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_chmod::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2248,17 +2319,30 @@ fn serve_file_chmod<S: FsServer + ?Sized>(
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chmod(this_, new_mode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_chflags<S: FsServer + ?Sized>(
+fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_chflags::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2266,17 +2350,30 @@ fn serve_file_chflags<S: FsServer + ?Sized>(
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chflags(this_, new_flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_utimes<S: FsServer + ?Sized>(
+fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_utimes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2285,17 +2382,30 @@ fn serve_file_utimes<S: FsServer + ?Sized>(
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     server_.file_utimes(this_, new_atime, new_mtime)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_set_size<S: FsServer + ?Sized>(
+fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_set_size::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2303,17 +2413,30 @@ fn serve_file_set_size<S: FsServer + ?Sized>(
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.file_set_size(this_, new_size)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_lock<S: FsServer + ?Sized>(
+fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_lock::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2321,54 +2444,101 @@ fn serve_file_lock<S: FsServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_lock(this_, flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_lock_stat<S: FsServer + ?Sized>(
+fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_lock_stat::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_lock_stat(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_lock_stat(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mystatus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_check_access<S: FsServer + ?Sized>(
+fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_check_access::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_check_access(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_check_access(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_notice_changes<S: FsServer + ?Sized>(
+fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_notice_changes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -2376,53 +2546,100 @@ fn serve_file_notice_changes<S: FsServer + ?Sized>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.file_notice_changes(this_, port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_getcontrol<S: FsServer + ?Sized>(
+fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_getcontrol::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getcontrol(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_getcontrol(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_statfs<S: FsServer + ?Sized>(
+fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_statfs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_statfs(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_statfs(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(168))?;
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_sync<S: FsServer + ?Sized>(
+fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_sync::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2431,17 +2648,30 @@ fn serve_file_sync<S: FsServer + ?Sized>(
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_sync(this_, wait, omit_metadata)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_syncfs<S: FsServer + ?Sized>(
+fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_syncfs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2450,74 +2680,138 @@ fn serve_file_syncfs<S: FsServer + ?Sized>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_syncfs(this_, wait, do_children)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_get_storage_info<S: FsServer + ?Sized>(
+fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_get_storage_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_storage_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_get_storage_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.offsets)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_getlinknode<S: FsServer + ?Sized>(
+fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_getlinknode::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getlinknode(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_getlinknode(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_getfh<S: FsServer + ?Sized>(
+fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_getfh::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_getfh(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_getfh(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_lookup<S: FsServer + ?Sized>(
+fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_lookup::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1096,
             fixed: true,
             complex: Some(false),
@@ -2527,21 +2821,38 @@ fn serve_dir_lookup<S: FsServer + ?Sized>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
-    let out_ = server_.dir_lookup(this_, file_name, flags, mode, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.dir_lookup(this_, file_name, flags, mode, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_readdir<S: FsServer + ?Sized>(
+fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_readdir::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2550,20 +2861,37 @@ fn serve_dir_readdir<S: FsServer + ?Sized>(
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.dir_readdir(this_, entry, nentries, bufsiz)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.dir_readdir(this_, entry, nentries, bufsiz);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_mkdir<S: FsServer + ?Sized>(
+fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_mkdir::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: Some(false),
@@ -2572,17 +2900,30 @@ fn serve_dir_mkdir<S: FsServer + ?Sized>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.dir_mkdir(this_, name, mode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_rmdir<S: FsServer + ?Sized>(
+fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_rmdir::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -2590,17 +2931,30 @@ fn serve_dir_rmdir<S: FsServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.dir_rmdir(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_unlink<S: FsServer + ?Sized>(
+fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_unlink::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -2608,17 +2962,30 @@ fn serve_dir_unlink<S: FsServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.dir_unlink(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_link<S: FsServer + ?Sized>(
+fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_link::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1096,
             fixed: true,
             complex: Some(true),
@@ -2628,17 +2995,30 @@ fn serve_dir_link<S: FsServer + ?Sized>(
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.dir_link(this_, file, name, excl)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_rename<S: FsServer + ?Sized>(
+fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_rename::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 2128,
             fixed: true,
             complex: Some(true),
@@ -2649,17 +3029,30 @@ fn serve_dir_rename<S: FsServer + ?Sized>(
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_mkfile<S: FsServer + ?Sized>(
+fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_mkfile::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2667,19 +3060,36 @@ fn serve_dir_mkfile<S: FsServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.dir_mkfile(this_, flags, mode)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.dir_mkfile(this_, flags, mode);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_dir_notice_changes<S: FsServer + ?Sized>(
+fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_dir_notice_changes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -2687,17 +3097,30 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.dir_notice_changes(this_, port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_set_translator<S: FsServer + ?Sized>(
+fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_set_translator::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: false,
             complex: None,
@@ -2717,90 +3140,171 @@ fn serve_file_set_translator<S: FsServer + ?Sized>(
             passive,
             active,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_get_translator<S: FsServer + ?Sized>(
+fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_get_translator::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_translator(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_get_translator(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_get_translator_cntl<S: FsServer + ?Sized>(
+fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_get_translator_cntl::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_translator_cntl(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_get_translator_cntl(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_get_fs_options<S: FsServer + ?Sized>(
+fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_get_fs_options::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.file_get_fs_options(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_get_fs_options(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_reparent<S: FsServer + ?Sized>(
+fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_reparent::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.file_reparent(this_, parent)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_reparent(this_, parent);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_exec_paths<S: FsServer + ?Sized>(
+fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_exec_paths::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 2184,
             fixed: false,
             complex: Some(true),
@@ -2834,17 +3338,30 @@ fn serve_file_exec_paths<S: FsServer + ?Sized>(
             destroynames,
             retain_,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_utimens<S: FsServer + ?Sized>(
+fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_utimens::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2853,17 +3370,30 @@ fn serve_file_utimens<S: FsServer + ?Sized>(
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     server_.file_utimens(this_, new_atime, new_mtime)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_file_record_lock<S: FsServer + ?Sized>(
+fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_file_record_lock::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: None,
@@ -2872,18 +3402,26 @@ fn serve_file_record_lock<S: FsServer + ?Sized>(
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.file_record_lock(this_, cmd, flock64, rendezvous)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.file_record_lock(this_, cmd, flock64, rendezvous);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: FsServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsServer + ?Sized>(
@@ -2891,7 +3429,10 @@ pub fn dispatch_raw<S: FsServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: FsServer + ?Sized>(
@@ -2900,158 +3441,81 @@ pub fn dispatch_as<S: FsServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: FsServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: FsServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::FILE_EXEC => {
-            let result = serve_file_exec(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_CHOWN => {
-            let result = serve_file_chown(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_CHAUTHOR => {
-            let result = serve_file_chauthor(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_CHMOD => {
-            let result = serve_file_chmod(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_CHFLAGS => {
-            let result = serve_file_chflags(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_UTIMES => {
-            let result = serve_file_utimes(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_SET_SIZE => {
-            let result = serve_file_set_size(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_LOCK => {
-            let result = serve_file_lock(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_LOCK_STAT => {
-            let result = serve_file_lock_stat(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FILE_EXEC => serve_file_exec::<S, RAW>(server, request, reply),
+        id::FILE_CHOWN => serve_file_chown::<S, RAW>(server, request, reply),
+        id::FILE_CHAUTHOR => serve_file_chauthor::<S, RAW>(server, request, reply),
+        id::FILE_CHMOD => serve_file_chmod::<S, RAW>(server, request, reply),
+        id::FILE_CHFLAGS => serve_file_chflags::<S, RAW>(server, request, reply),
+        id::FILE_UTIMES => serve_file_utimes::<S, RAW>(server, request, reply),
+        id::FILE_SET_SIZE => serve_file_set_size::<S, RAW>(server, request, reply),
+        id::FILE_LOCK => serve_file_lock::<S, RAW>(server, request, reply),
+        id::FILE_LOCK_STAT => serve_file_lock_stat::<S, RAW>(server, request, reply),
         id::FILE_CHECK_ACCESS => {
-            let result = serve_file_check_access(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_check_access::<S, RAW>(server, request, reply)
         }
         id::FILE_NOTICE_CHANGES => {
-            let result = serve_file_notice_changes(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_notice_changes::<S, RAW>(server, request, reply)
         }
-        id::FILE_GETCONTROL => {
-            let result = serve_file_getcontrol(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_STATFS => {
-            let result = serve_file_statfs(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_SYNC => {
-            let result = serve_file_sync(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_SYNCFS => {
-            let result = serve_file_syncfs(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FILE_GETCONTROL => serve_file_getcontrol::<S, RAW>(server, request, reply),
+        id::FILE_STATFS => serve_file_statfs::<S, RAW>(server, request, reply),
+        id::FILE_SYNC => serve_file_sync::<S, RAW>(server, request, reply),
+        id::FILE_SYNCFS => serve_file_syncfs::<S, RAW>(server, request, reply),
         id::FILE_GET_STORAGE_INFO => {
-            let result = serve_file_get_storage_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_get_storage_info::<S, RAW>(server, request, reply)
         }
-        id::FILE_GETLINKNODE => {
-            let result = serve_file_getlinknode(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_GETFH => {
-            let result = serve_file_getfh(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_LOOKUP => {
-            let result = serve_dir_lookup(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_READDIR => {
-            let result = serve_dir_readdir(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_MKDIR => {
-            let result = serve_dir_mkdir(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_RMDIR => {
-            let result = serve_dir_rmdir(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_UNLINK => {
-            let result = serve_dir_unlink(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_LINK => {
-            let result = serve_dir_link(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_RENAME => {
-            let result = serve_dir_rename(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::DIR_MKFILE => {
-            let result = serve_dir_mkfile(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FILE_GETLINKNODE => serve_file_getlinknode::<S, RAW>(server, request, reply),
+        id::FILE_GETFH => serve_file_getfh::<S, RAW>(server, request, reply),
+        id::DIR_LOOKUP => serve_dir_lookup::<S, RAW>(server, request, reply),
+        id::DIR_READDIR => serve_dir_readdir::<S, RAW>(server, request, reply),
+        id::DIR_MKDIR => serve_dir_mkdir::<S, RAW>(server, request, reply),
+        id::DIR_RMDIR => serve_dir_rmdir::<S, RAW>(server, request, reply),
+        id::DIR_UNLINK => serve_dir_unlink::<S, RAW>(server, request, reply),
+        id::DIR_LINK => serve_dir_link::<S, RAW>(server, request, reply),
+        id::DIR_RENAME => serve_dir_rename::<S, RAW>(server, request, reply),
+        id::DIR_MKFILE => serve_dir_mkfile::<S, RAW>(server, request, reply),
         id::DIR_NOTICE_CHANGES => {
-            let result = serve_dir_notice_changes(server, request, reply);
-            request.outcome(result, reply)
+            serve_dir_notice_changes::<S, RAW>(server, request, reply)
         }
         id::FILE_SET_TRANSLATOR => {
-            let result = serve_file_set_translator(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_set_translator::<S, RAW>(server, request, reply)
         }
         id::FILE_GET_TRANSLATOR => {
-            let result = serve_file_get_translator(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_get_translator::<S, RAW>(server, request, reply)
         }
         id::FILE_GET_TRANSLATOR_CNTL => {
-            let result = serve_file_get_translator_cntl(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_get_translator_cntl::<S, RAW>(server, request, reply)
         }
         id::FILE_GET_FS_OPTIONS => {
-            let result = serve_file_get_fs_options(server, request, reply);
-            request.outcome(result, reply)
+            serve_file_get_fs_options::<S, RAW>(server, request, reply)
         }
-        id::FILE_REPARENT => {
-            let result = serve_file_reparent(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_EXEC_PATHS => {
-            let result = serve_file_exec_paths(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_UTIMENS => {
-            let result = serve_file_utimens(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FILE_RECORD_LOCK => {
-            let result = serve_file_record_lock(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FILE_REPARENT => serve_file_reparent::<S, RAW>(server, request, reply),
+        id::FILE_EXEC_PATHS => serve_file_exec_paths::<S, RAW>(server, request, reply),
+        id::FILE_UTIMENS => serve_file_utimens::<S, RAW>(server, request, reply),
+        id::FILE_RECORD_LOCK => serve_file_record_lock::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -124,7 +124,7 @@ pub fn fsys_startup<T: Transport + ?Sized>(
 ) -> Result<FsysStartupReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, openflags)?;
     encoder_.poly(0x0000_0001_2000_40ff, control_port)?;
     let size_ = encoder_
@@ -162,7 +162,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GOAWAY, Port::new(fsys, 19), Port::default())?;
     let size_ = transport
@@ -201,13 +201,17 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
 ) -> Result<FsysGetrootReply, RpcError> {
     let mut buffer_ = Buffer::<522>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, dotdot_node)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gen_uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GETROOT, Port::new(fsys, 19), Port::default())?;
-    let donation = &offer::FSYS_GETROOT.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GETROOT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -222,12 +226,12 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
         },
     )?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let retry_name = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let retry_name = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     Ok(FsysGetrootReply {
         do_retry,
-        retry_name,
+        retry_name: FixedStr::of_field(retry_name),
         file,
     })
 }
@@ -250,7 +254,7 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
 ) -> Result<FsysGetfileReply, RpcError> {
     let mut buffer_ = Buffer::<775>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data(0x0000_0000_4000_2002, 512, gen_uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, filehandle)?;
@@ -289,7 +293,7 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FSYS_SYNCFS, Port::new(fsys, 19), Port::default())?;
@@ -327,7 +331,7 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data(0x0000_0000_4000_0808, 2048, options)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_
@@ -363,7 +367,7 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
 ) -> Result<FsysGetprivReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FSYS_GETPRIV, Port::new(fsys, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -405,7 +409,7 @@ pub fn fsys_init<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     encoder_.port(0x0000_0001_2000_4013, auth_handle)?;
     let size_ = encoder_.finish(id::FSYS_INIT, Port::new(fsys, 19), Port::default())?;
@@ -443,7 +447,7 @@ pub fn fsys_forward<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, requestor)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, argv)?;
     let size_ = encoder_
@@ -480,7 +484,7 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
 ) -> Result<FsysGetOptionsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_OPTIONS, Port::new(server, 19), Port::default())?;
     let size_ = transport
@@ -496,9 +500,11 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let options = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let options = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(FsysGetOptionsReply { options })
+    Ok(FsysGetOptionsReply {
+        options: OutData::of(&options),
+    })
 }
 /// Names and control ports of active translators below.
 ///
@@ -516,7 +522,7 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
 ) -> Result<FsysGetChildrenReply, RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_CHILDREN, Port::new(server, 19), Port::default())?;
     let size_ = transport
@@ -532,12 +538,12 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let names = decoder_.out_data::<u8, 2048>(0x0000_0000_4000_0808)?;
-    let controls = decoder_.out_data::<PortName, 256>(0x0000_0000_4000_4011)?;
+    let names = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
+    let controls = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     Ok(FsysGetChildrenReply {
-        names,
-        controls,
+        names: OutData::of(&names),
+        controls: OutData::of(&controls),
     })
 }
 /// What the file system is made from, such as a device.
@@ -556,7 +562,7 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
 ) -> Result<FsysGetSourceReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_SOURCE, Port::new(server, 19), Port::default())?;
     let size_ = transport
@@ -572,9 +578,11 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let source = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let source = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    Ok(FsysGetSourceReply { source })
+    Ok(FsysGetSourceReply {
+        source: FixedStr::of_field(source),
+    })
 }
 /// What a server of `fsys` does.
 ///
@@ -766,13 +774,26 @@ pub trait FsysServer {
     }
 }
 #[inline(never)]
-fn serve_fsys_startup<S: FsysServer + ?Sized>(
+fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_startup::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -780,19 +801,36 @@ fn serve_fsys_startup<S: FsysServer + ?Sized>(
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.fsys_startup(this_, openflags, control_port)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_startup(this_, openflags, control_port);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_goaway<S: FsysServer + ?Sized>(
+fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_goaway::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -800,17 +838,30 @@ fn serve_fsys_goaway<S: FsysServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.fsys_goaway(this_, flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_getroot<S: FsysServer + ?Sized>(
+fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getroot::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: false,
             complex: None,
@@ -821,22 +872,39 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
-    let out_ = server_
-        .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_getfile<S: FsysServer + ?Sized>(
+fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getfile::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -845,19 +913,36 @@ fn serve_fsys_getfile<S: FsysServer + ?Sized>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let out_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
+fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_syncfs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -866,17 +951,30 @@ fn serve_fsys_syncfs<S: FsysServer + ?Sized>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.fsys_syncfs(this_, wait, do_children)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_set_options<S: FsysServer + ?Sized>(
+fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_set_options::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -885,37 +983,67 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.fsys_set_options(this_, options, do_children)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_getpriv<S: FsysServer + ?Sized>(
+fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getpriv::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_getpriv(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_getpriv(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_init<S: FsysServer + ?Sized>(
+fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_init::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -924,17 +1052,30 @@ fn serve_fsys_init<S: FsysServer + ?Sized>(
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_forward<S: FsysServer + ?Sized>(
+fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_forward::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -943,71 +1084,126 @@ fn serve_fsys_forward<S: FsysServer + ?Sized>(
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     server_.fsys_forward(this_, requestor, argv)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_get_options<S: FsysServer + ?Sized>(
+fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_options::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_options(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_get_options(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_get_children<S: FsysServer + ?Sized>(
+fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_children::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_children(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_get_children(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.names)?;
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_fsys_get_source<S: FsysServer + ?Sized>(
+fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_source::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.fsys_get_source(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.fsys_get_source(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.source)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: FsysServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsysServer + ?Sized>(
@@ -1015,7 +1211,10 @@ pub fn dispatch_raw<S: FsysServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: FsysServer + ?Sized>(
@@ -1024,66 +1223,44 @@ pub fn dispatch_as<S: FsysServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: FsysServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: FsysServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::FSYS_STARTUP => {
-            let result = serve_fsys_startup(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_GOAWAY => {
-            let result = serve_fsys_goaway(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_GETROOT => {
-            let result = serve_fsys_getroot(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_GETFILE => {
-            let result = serve_fsys_getfile(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_SYNCFS => {
-            let result = serve_fsys_syncfs(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_SET_OPTIONS => {
-            let result = serve_fsys_set_options(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_GETPRIV => {
-            let result = serve_fsys_getpriv(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_INIT => {
-            let result = serve_fsys_init(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_FORWARD => {
-            let result = serve_fsys_forward(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::FSYS_GET_OPTIONS => {
-            let result = serve_fsys_get_options(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FSYS_STARTUP => serve_fsys_startup::<S, RAW>(server, request, reply),
+        id::FSYS_GOAWAY => serve_fsys_goaway::<S, RAW>(server, request, reply),
+        id::FSYS_GETROOT => serve_fsys_getroot::<S, RAW>(server, request, reply),
+        id::FSYS_GETFILE => serve_fsys_getfile::<S, RAW>(server, request, reply),
+        id::FSYS_SYNCFS => serve_fsys_syncfs::<S, RAW>(server, request, reply),
+        id::FSYS_SET_OPTIONS => serve_fsys_set_options::<S, RAW>(server, request, reply),
+        id::FSYS_GETPRIV => serve_fsys_getpriv::<S, RAW>(server, request, reply),
+        id::FSYS_INIT => serve_fsys_init::<S, RAW>(server, request, reply),
+        id::FSYS_FORWARD => serve_fsys_forward::<S, RAW>(server, request, reply),
+        id::FSYS_GET_OPTIONS => serve_fsys_get_options::<S, RAW>(server, request, reply),
         id::FSYS_GET_CHILDREN => {
-            let result = serve_fsys_get_children(server, request, reply);
-            request.outcome(result, reply)
+            serve_fsys_get_children::<S, RAW>(server, request, reply)
         }
-        id::FSYS_GET_SOURCE => {
-            let result = serve_fsys_get_source(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::FSYS_GET_SOURCE => serve_fsys_get_source::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -55,7 +55,7 @@ pub fn fsys_startup_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, realnode)?;
     let size_ = encoder_
@@ -78,7 +78,7 @@ pub fn fsys_goaway_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::FSYS_GOAWAY_REPLY, Port::new(reply_port, 21), Port::default())?;
@@ -104,7 +104,7 @@ pub fn fsys_getroot_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<139>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_retry)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, retry_name)?;
@@ -130,7 +130,7 @@ pub fn fsys_getfile_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, file)?;
     let size_ = encoder_
@@ -153,7 +153,7 @@ pub fn fsys_syncfs_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::FSYS_SYNCFS_REPLY, Port::new(reply_port, 21), Port::default())?;
@@ -175,7 +175,7 @@ pub fn fsys_set_options_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::FSYS_SET_OPTIONS_REPLY, Port::new(reply_port, 21), Port::default())?;
@@ -200,7 +200,7 @@ pub fn fsys_getpriv_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, device_master)?;
@@ -225,7 +225,7 @@ pub fn fsys_init_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::FSYS_INIT_REPLY, Port::new(reply_port, 21), Port::default())?;
@@ -247,7 +247,7 @@ pub fn fsys_forward_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::FSYS_FORWARD_REPLY, Port::new(reply_port, 21), Port::default())?;
@@ -271,7 +271,7 @@ pub fn fsys_get_options_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, options)?;
     let size_ = encoder_
@@ -297,7 +297,7 @@ pub fn fsys_get_children_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, children)?;
     let size_ = encoder_
@@ -322,7 +322,7 @@ pub fn fsys_get_source_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, source)?;
     let size_ = encoder_
@@ -529,12 +529,25 @@ pub trait FsysReplyServer {
     }
 }
 #[inline(never)]
-fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_startup_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -546,12 +559,25 @@ fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_goaway_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -562,12 +588,25 @@ fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getroot_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1112,
             fixed: true,
             complex: None,
@@ -581,12 +620,25 @@ fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getfile_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -598,12 +650,25 @@ fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_syncfs_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -614,12 +679,25 @@ fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_set_options_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -630,12 +708,25 @@ fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_getpriv_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: None,
@@ -650,12 +741,25 @@ fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_init_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -666,12 +770,25 @@ fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_forward_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -682,12 +799,25 @@ fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_options_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -699,12 +829,25 @@ fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_children_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -716,12 +859,25 @@ fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized>(
+fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_fsys_get_source_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: Some(false),
@@ -733,12 +889,16 @@ fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: FsysReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsysReplyServer + ?Sized>(
@@ -746,7 +906,10 @@ pub fn dispatch_raw<S: FsysReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: FsysReplyServer + ?Sized>(
@@ -755,89 +918,63 @@ pub fn dispatch_as<S: FsysReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: FsysReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::FSYS_STARTUP_REPLY => {
-            match serve_fsys_startup_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_startup_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GOAWAY_REPLY => {
-            match serve_fsys_goaway_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_goaway_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GETROOT_REPLY => {
-            match serve_fsys_getroot_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_getroot_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GETFILE_REPLY => {
-            match serve_fsys_getfile_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_getfile_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_SYNCFS_REPLY => {
-            match serve_fsys_syncfs_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_syncfs_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_SET_OPTIONS_REPLY => {
-            match serve_fsys_set_options_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_set_options_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GETPRIV_REPLY => {
-            match serve_fsys_getpriv_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_getpriv_reply::<S, RAW>(server, request, reply)
         }
-        id::FSYS_INIT_REPLY => {
-            match serve_fsys_init_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::FSYS_INIT_REPLY => serve_fsys_init_reply::<S, RAW>(server, request, reply),
         id::FSYS_FORWARD_REPLY => {
-            match serve_fsys_forward_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_forward_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GET_OPTIONS_REPLY => {
-            match serve_fsys_get_options_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_get_options_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GET_CHILDREN_REPLY => {
-            match serve_fsys_get_children_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_get_children_reply::<S, RAW>(server, request, reply)
         }
         id::FSYS_GET_SOURCE_REPLY => {
-            match serve_fsys_get_source_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_fsys_get_source_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -96,7 +96,7 @@ pub fn vm_cache_statistics<T: Transport + ?Sized>(
 ) -> Result<VmCacheStatisticsReply, RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::VM_CACHE_STATISTICS, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -139,7 +139,7 @@ pub fn thread_terminate_release<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, thread_name)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, reply_port)?;
@@ -165,7 +165,7 @@ pub fn task_set_name<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.variable_string(0x0000_0000_2000_080c, 64, name)?;
     let size_ = encoder_
         .finish(id::TASK_SET_NAME, Port::new(task, 19), Port::default())?;
@@ -187,7 +187,7 @@ pub fn register_new_task_notification<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notification)?;
     let size_ = encoder_
         .finish(
@@ -232,7 +232,7 @@ pub fn gsync_wait<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, addr)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, val1)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, val2)?;
@@ -273,7 +273,7 @@ pub fn gsync_wake<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, addr)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, val)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
@@ -299,7 +299,7 @@ pub fn gsync_requeue<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, src_addr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, dst_addr)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, wake_one)?;
@@ -325,7 +325,7 @@ pub fn vm_wire_all<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::VM_WIRE_ALL, Port::new(host, 19), Port::default())?;
@@ -365,7 +365,7 @@ pub fn vm_object_sync<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, should_flush)?;
@@ -407,7 +407,7 @@ pub fn vm_msync<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sync_flags)?;
@@ -451,7 +451,7 @@ pub fn vm_allocate_contiguous<T: Transport + ?Sized>(
 ) -> Result<VmAllocateContiguousReply, RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, target_task)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, pmin)?;
@@ -496,7 +496,7 @@ pub fn task_set_essential<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, essential)?;
     let size_ = encoder_
         .finish(id::TASK_SET_ESSENTIAL, Port::new(task, 19), Port::default())?;
@@ -521,7 +521,7 @@ pub fn vm_pages_phys<T: Transport + ?Sized>(
 ) -> Result<VmPagesPhysReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, target_task)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
@@ -540,9 +540,11 @@ pub fn vm_pages_phys<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pages = decoder_.out_data::<u64, 256>(0x0000_0000_4000_400b)?;
+    let pages = decoder_.data::<u64>(0x0000_0000_4000_400b, 256)?;
     decoder_.end()?;
-    Ok(VmPagesPhysReply { pages })
+    Ok(VmPagesPhysReply {
+        pages: OutData::of(&pages),
+    })
 }
 /// Names a thread for people.
 ///
@@ -560,7 +562,7 @@ pub fn thread_set_name<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.variable_string(0x0000_0000_2000_080c, 64, name)?;
     let size_ = encoder_
         .finish(id::THREAD_SET_NAME, Port::new(thread, 19), Port::default())?;
@@ -581,7 +583,7 @@ pub fn thread_get_name<T: Transport + ?Sized>(
 ) -> Result<ThreadGetNameReply, RpcError> {
     let mut buffer_ = Buffer::<15>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_GET_NAME, Port::new(thread, 19), Port::default())?;
     let size_ = transport
@@ -597,9 +599,11 @@ pub fn thread_get_name<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let name = decoder_.variable_string_value::<64>(0x0000_0000_2000_080c)?;
+    let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
-    Ok(ThreadGetNameReply { name })
+    Ok(ThreadGetNameReply {
+        name: FixedStr::truncated(name),
+    })
 }
 /// Sets limits for a task's address space.
 ///
@@ -620,7 +624,7 @@ pub fn vm_set_size_limit<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, map)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, max_limit)?;
@@ -657,7 +661,7 @@ pub fn vm_get_size_limit<T: Transport + ?Sized>(
 ) -> Result<VmGetSizeLimitReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::VM_GET_SIZE_LIMIT, Port::new(map, 19), Port::default())?;
     let size_ = transport
@@ -970,30 +974,60 @@ pub trait GnumachServer {
     }
 }
 #[inline(never)]
-fn serve_vm_cache_statistics<S: GnumachServer + ?Sized>(
+fn serve_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_cache_statistics::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_cache_statistics(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_cache_statistics(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(104))?;
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
+fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_terminate_release::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -1009,12 +1043,25 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_task_set_name<S: GnumachServer + ?Sized>(
+fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_set_name::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 40,
             fixed: false,
             complex: Some(false),
@@ -1025,13 +1072,26 @@ fn serve_task_set_name<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
+fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_register_new_task_notification::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1039,17 +1099,30 @@ fn serve_register_new_task_notification<S: GnumachServer + ?Sized>(
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.register_new_task_notification(this_, notification)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_gsync_wait<S: GnumachServer + ?Sized>(
+fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_gsync_wait::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(false),
@@ -1061,16 +1134,29 @@ fn serve_gsync_wait<S: GnumachServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_gsync_wake<S: GnumachServer + ?Sized>(
+fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_gsync_wake::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1083,12 +1169,25 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
+fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_gsync_requeue::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(false),
@@ -1102,13 +1201,26 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
+fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_wire_all::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1117,17 +1229,30 @@ fn serve_vm_wire_all<S: GnumachServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.vm_wire_all(this_, task, flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
+fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_object_sync::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(false),
@@ -1147,17 +1272,30 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized>(
             should_return,
             should_iosync,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_msync<S: GnumachServer + ?Sized>(
+fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_msync::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1167,17 +1305,30 @@ fn serve_vm_msync<S: GnumachServer + ?Sized>(
     let sync_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.vm_msync(this_, address, size, sync_flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
+fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_allocate_contiguous::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -1188,20 +1339,37 @@ fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized>(
     let pmax = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let palign = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_
-        .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_set_essential<S: GnumachServer + ?Sized>(
+fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_set_essential::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1212,13 +1380,26 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
+fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_pages_phys::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1227,18 +1408,35 @@ fn serve_vm_pages_phys<S: GnumachServer + ?Sized>(
     let vaddr = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_pages_phys(this_, target_task, vaddr, size)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_pages_phys(this_, target_task, vaddr, size);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_set_name<S: GnumachServer + ?Sized>(
+fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_set_name::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 40,
             fixed: false,
             complex: Some(false),
@@ -1249,31 +1447,61 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_thread_get_name<S: GnumachServer + ?Sized>(
+fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_get_name::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_get_name(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_get_name(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
+fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_set_size_limit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1283,35 +1511,56 @@ fn serve_vm_set_size_limit<S: GnumachServer + ?Sized>(
     let max_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_get_size_limit<S: GnumachServer + ?Sized>(
+fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_get_size_limit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_get_size_limit(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_get_size_limit(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.max_limit)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: GnumachServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: GnumachServer + ?Sized>(
@@ -1319,7 +1568,10 @@ pub fn dispatch_raw<S: GnumachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: GnumachServer + ?Sized>(
@@ -1328,97 +1580,60 @@ pub fn dispatch_as<S: GnumachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: GnumachServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: GnumachServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::VM_CACHE_STATISTICS => {
-            let result = serve_vm_cache_statistics(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_cache_statistics::<S, RAW>(server, request, reply)
         }
         id::THREAD_TERMINATE_RELEASE => {
-            match serve_thread_terminate_release(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_thread_terminate_release::<S, RAW>(server, request, reply)
         }
-        id::TASK_SET_NAME => {
-            match serve_task_set_name(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::TASK_SET_NAME => serve_task_set_name::<S, RAW>(server, request, reply),
         id::REGISTER_NEW_TASK_NOTIFICATION => {
-            let result = serve_register_new_task_notification(server, request, reply);
-            request.outcome(result, reply)
+            serve_register_new_task_notification::<S, RAW>(server, request, reply)
         }
-        id::GSYNC_WAIT => {
-            let result = serve_gsync_wait(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::GSYNC_WAKE => {
-            match serve_gsync_wake(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::GSYNC_REQUEUE => {
-            match serve_gsync_requeue(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::VM_WIRE_ALL => {
-            let result = serve_vm_wire_all(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_OBJECT_SYNC => {
-            let result = serve_vm_object_sync(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_MSYNC => {
-            let result = serve_vm_msync(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::GSYNC_WAIT => serve_gsync_wait::<S, RAW>(server, request, reply),
+        id::GSYNC_WAKE => serve_gsync_wake::<S, RAW>(server, request, reply),
+        id::GSYNC_REQUEUE => serve_gsync_requeue::<S, RAW>(server, request, reply),
+        id::VM_WIRE_ALL => serve_vm_wire_all::<S, RAW>(server, request, reply),
+        id::VM_OBJECT_SYNC => serve_vm_object_sync::<S, RAW>(server, request, reply),
+        id::VM_MSYNC => serve_vm_msync::<S, RAW>(server, request, reply),
         id::VM_ALLOCATE_CONTIGUOUS => {
-            let result = serve_vm_allocate_contiguous(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_allocate_contiguous::<S, RAW>(server, request, reply)
         }
         id::TASK_SET_ESSENTIAL => {
-            match serve_task_set_essential(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_task_set_essential::<S, RAW>(server, request, reply)
         }
-        id::VM_PAGES_PHYS => {
-            let result = serve_vm_pages_phys(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_SET_NAME => {
-            match serve_thread_set_name(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::THREAD_GET_NAME => {
-            let result = serve_thread_get_name(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::VM_PAGES_PHYS => serve_vm_pages_phys::<S, RAW>(server, request, reply),
+        id::THREAD_SET_NAME => serve_thread_set_name::<S, RAW>(server, request, reply),
+        id::THREAD_GET_NAME => serve_thread_get_name::<S, RAW>(server, request, reply),
         id::VM_SET_SIZE_LIMIT => {
-            let result = serve_vm_set_size_limit(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_set_size_limit::<S, RAW>(server, request, reply)
         }
         id::VM_GET_SIZE_LIMIT => {
-            let result = serve_vm_get_size_limit(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_get_size_limit::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -148,7 +148,7 @@ pub fn iioctl_siocsifaddr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *addr)?;
     let size_ = encoder_
@@ -186,7 +186,7 @@ pub fn iioctl_siocsifdstaddr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *dstaddr)?;
     let size_ = encoder_
@@ -224,7 +224,7 @@ pub fn iioctl_siocsifflags<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, flags)?;
     let size_ = encoder_
@@ -262,7 +262,7 @@ pub fn iioctl_siocgifflags<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifflagsReply, RpcError> {
     let mut buffer_ = Buffer::<11>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, flags)?;
     let size_ = encoder_
@@ -305,7 +305,7 @@ pub fn iioctl_siocsifbrdaddr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *brdaddr)?;
     let size_ = encoder_
@@ -343,7 +343,7 @@ pub fn iioctl_siocsifnetmask<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *netmask)?;
     let size_ = encoder_
@@ -381,7 +381,7 @@ pub fn iioctl_siocgifmetric<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifmetricReply, RpcError> {
     let mut buffer_ = Buffer::<11>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, metric)?;
     let size_ = encoder_
@@ -424,7 +424,7 @@ pub fn iioctl_siocsifmetric<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, metric)?;
     let size_ = encoder_
@@ -462,7 +462,7 @@ pub fn iioctl_siocdifaddr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *addr)?;
     let size_ = encoder_
@@ -500,7 +500,7 @@ pub fn iioctl_siocgifaddr<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifaddrReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *addr)?;
     let size_ = encoder_
@@ -543,7 +543,7 @@ pub fn iioctl_siocgifdstaddr<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifdstaddrReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *dstaddr)?;
     let size_ = encoder_
@@ -586,7 +586,7 @@ pub fn iioctl_siocgifbrdaddr<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifbrdaddrReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *brdaddr)?;
     let size_ = encoder_
@@ -629,7 +629,7 @@ pub fn iioctl_siocgifnetmask<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifnetmaskReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *netmask)?;
     let size_ = encoder_
@@ -672,7 +672,7 @@ pub fn iioctl_siocgifhwaddr<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifhwaddrReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *netmask)?;
     let size_ = encoder_
@@ -715,7 +715,7 @@ pub fn iioctl_siocgifmtu<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifmtuReply, RpcError> {
     let mut buffer_ = Buffer::<11>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, mtu)?;
     let size_ = encoder_
@@ -759,7 +759,7 @@ pub fn iioctl_siocsifmtu<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, mtu)?;
     let size_ = encoder_
@@ -797,7 +797,7 @@ pub fn iioctl_siocgifindex<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifindexReply, RpcError> {
     let mut buffer_ = Buffer::<11>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, index)?;
     let size_ = encoder_
@@ -840,7 +840,7 @@ pub fn iioctl_siocgifname<T: Transport + ?Sized>(
 ) -> Result<IioctlSiocgifnameReply, RpcError> {
     let mut buffer_ = Buffer::<11>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, index)?;
     let size_ = encoder_
@@ -1163,13 +1163,26 @@ pub trait IioctlServer {
     }
 }
 #[inline(never)]
-fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1178,17 +1191,30 @@ fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized>(
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifdstaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1197,17 +1223,30 @@ fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized>(
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifflags::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1216,17 +1255,30 @@ fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized>(
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
     server_.iioctl_siocsifflags(this_, ifnam, flags)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifflags::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1234,20 +1286,37 @@ fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifflags(this_, ifnam, flags)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifflags(this_, ifnam, flags);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifbrdaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1256,17 +1325,30 @@ fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized>(
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifnetmask::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1275,17 +1357,30 @@ fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized>(
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifmetric::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1293,20 +1388,37 @@ fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifmetric(this_, ifnam, metric)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifmetric(this_, ifnam, metric);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifmetric::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1315,17 +1427,30 @@ fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized>(
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocdifaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1334,17 +1459,30 @@ fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized>(
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1352,20 +1490,37 @@ fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifaddr(this_, ifnam, addr)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifaddr(this_, ifnam, addr);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifdstaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1373,20 +1528,37 @@ fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifdstaddr(this_, ifnam, dstaddr)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifdstaddr(this_, ifnam, dstaddr);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifbrdaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1394,20 +1566,37 @@ fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifbrdaddr(this_, ifnam, brdaddr)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifbrdaddr(this_, ifnam, brdaddr);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifnetmask::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1415,20 +1604,37 @@ fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifnetmask(this_, ifnam, netmask)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifnetmask(this_, ifnam, netmask);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifhwaddr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1436,20 +1642,37 @@ fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifhwaddr(this_, ifnam, netmask)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifhwaddr(this_, ifnam, netmask);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifmtu::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1457,20 +1680,37 @@ fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifmtu(this_, ifnam, mtu)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifmtu(this_, ifnam, mtu);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocsifmtu::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1479,17 +1719,30 @@ fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized>(
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifindex::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1497,20 +1750,37 @@ fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifindex(this_, ifnam, index)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifindex(this_, ifnam, index);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized>(
+fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_iioctl_siocgifname::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1518,19 +1788,27 @@ fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.iioctl_siocgifname(this_, ifnam, index)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.iioctl_siocgifname(this_, ifnam, index);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: IioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IioctlServer + ?Sized>(
@@ -1538,7 +1816,10 @@ pub fn dispatch_raw<S: IioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: IioctlServer + ?Sized>(
@@ -1547,89 +1828,83 @@ pub fn dispatch_as<S: IioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: IioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: IioctlServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::IIOCTL_SIOCSIFADDR => {
-            let result = serve_iioctl_siocsifaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFDSTADDR => {
-            let result = serve_iioctl_siocsifdstaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifdstaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFFLAGS => {
-            let result = serve_iioctl_siocsifflags(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifflags::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFFLAGS => {
-            let result = serve_iioctl_siocgifflags(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifflags::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFBRDADDR => {
-            let result = serve_iioctl_siocsifbrdaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifbrdaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFNETMASK => {
-            let result = serve_iioctl_siocsifnetmask(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifnetmask::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMETRIC => {
-            let result = serve_iioctl_siocgifmetric(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifmetric::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMETRIC => {
-            let result = serve_iioctl_siocsifmetric(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifmetric::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCDIFADDR => {
-            let result = serve_iioctl_siocdifaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocdifaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFADDR => {
-            let result = serve_iioctl_siocgifaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFDSTADDR => {
-            let result = serve_iioctl_siocgifdstaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifdstaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFBRDADDR => {
-            let result = serve_iioctl_siocgifbrdaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifbrdaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNETMASK => {
-            let result = serve_iioctl_siocgifnetmask(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifnetmask::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFHWADDR => {
-            let result = serve_iioctl_siocgifhwaddr(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifhwaddr::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMTU => {
-            let result = serve_iioctl_siocgifmtu(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifmtu::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMTU => {
-            let result = serve_iioctl_siocsifmtu(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocsifmtu::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFINDEX => {
-            let result = serve_iioctl_siocgifindex(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifindex::<S, RAW>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNAME => {
-            let result = serve_iioctl_siocgifname(server, request, reply);
-            request.outcome(result, reply)
+            serve_iioctl_siocgifname::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -256,7 +256,7 @@ pub fn io_write<T: Transport + ?Sized>(
 ) -> Result<IoWriteReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data(0x0000_0000_4000_0808, 2048, data)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     let size_ = encoder_
@@ -297,7 +297,7 @@ pub fn io_read<T: Transport + ?Sized>(
 ) -> Result<IoReadReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_.finish(id::IO_READ, Port::new(io_object, 19), Port::default())?;
@@ -314,9 +314,11 @@ pub fn io_read<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(IoReadReply { data })
+    Ok(IoReadReply {
+        data: OutData::of(&data),
+    })
 }
 /// Sets the file pointer, `offset` bytes from the front 0, from where it is 1, from the end 2.
 ///
@@ -335,7 +337,7 @@ pub fn io_seek<T: Transport + ?Sized>(
 ) -> Result<IoSeekReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, whence)?;
     let size_ = encoder_.finish(id::IO_SEEK, Port::new(io_object, 19), Port::default())?;
@@ -371,7 +373,7 @@ pub fn io_readable<T: Transport + ?Sized>(
 ) -> Result<IoReadableReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READABLE, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -407,7 +409,7 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, newbits)?;
     let size_ = encoder_
         .finish(id::IO_SET_ALL_OPENMODES, Port::new(io_object, 19), Port::default())?;
@@ -442,7 +444,7 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
 ) -> Result<IoGetOpenmodesReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OPENMODES, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -478,7 +480,7 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_set)?;
     let size_ = encoder_
         .finish(id::IO_SET_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
@@ -514,7 +516,7 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_clear)?;
     let size_ = encoder_
         .finish(id::IO_CLEAR_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
@@ -550,7 +552,7 @@ pub fn io_async<T: Transport + ?Sized>(
 ) -> Result<IoAsyncReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify_port)?;
     let size_ = encoder_
         .finish(id::IO_ASYNC, Port::new(io_object, 19), Port::default())?;
@@ -587,7 +589,7 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, owner)?;
     let size_ = encoder_
         .finish(id::IO_MOD_OWNER, Port::new(io_object, 19), Port::default())?;
@@ -622,7 +624,7 @@ pub fn io_get_owner<T: Transport + ?Sized>(
 ) -> Result<IoGetOwnerReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OWNER, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -657,7 +659,7 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
 ) -> Result<IoGetIckyAsyncIdReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_ICKY_ASYNC_ID, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -697,7 +699,7 @@ pub fn io_select<T: Transport + ?Sized>(
 ) -> Result<IoSelectReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT, Port::new(io_object, 19), Port::new(reply, 20))?;
@@ -741,7 +743,7 @@ pub fn io_stat<T: Transport + ?Sized>(
 ) -> Result<IoStatReply, RpcError> {
     let mut buffer_ = Buffer::<29>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_STAT, Port::new(stat_object, 19), Port::default())?;
     let size_ = transport
@@ -778,11 +780,15 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous2)?;
     let size_ = encoder_
         .finish(id::IO_REAUTHENTICATE, Port::new(auth_object, 19), Port::default())?;
-    let donation = &offer::IO_REAUTHENTICATE.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_REAUTHENTICATE.most.retain;
+    }
+    let donation = &donation_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// The same object with at most these ids.
@@ -803,12 +809,16 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
 ) -> Result<IoRestrictAuthReply, RpcError> {
     let mut buffer_ = Buffer::<518>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data(0x0000_0000_4000_2002, 512, uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
     let size_ = encoder_
         .finish(id::IO_RESTRICT_AUTH, Port::new(io_object, 19), Port::default())?;
-    let donation = &offer::IO_RESTRICT_AUTH.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_RESTRICT_AUTH.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -841,10 +851,14 @@ pub fn io_duplicate<T: Transport + ?Sized>(
 ) -> Result<IoDuplicateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_DUPLICATE, Port::new(io_object, 19), Port::default())?;
-    let donation = &offer::IO_DUPLICATE.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_DUPLICATE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -878,7 +892,7 @@ pub fn io_server_version<T: Transport + ?Sized>(
 ) -> Result<IoServerVersionReply, RpcError> {
     let mut buffer_ = Buffer::<141>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SERVER_VERSION, Port::new(vers_object, 19), Port::default())?;
     let size_ = transport
@@ -894,13 +908,13 @@ pub fn io_server_version<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let server_name = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let server_name = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     let server_major_version = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let server_minor_version = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let server_edit_level = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     Ok(IoServerVersionReply {
-        server_name,
+        server_name: FixedStr::of_field(server_name),
         server_major_version,
         server_minor_version,
         server_edit_level,
@@ -921,7 +935,7 @@ pub fn io_map<T: Transport + ?Sized>(
 ) -> Result<IoMapReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::IO_MAP, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -956,7 +970,7 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
 ) -> Result<IoMapCntlReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_MAP_CNTL, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -991,7 +1005,7 @@ pub fn io_get_conch<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_CONCH, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1025,7 +1039,7 @@ pub fn io_release_conch<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_RELEASE_CONCH, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1059,7 +1073,7 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1095,7 +1109,7 @@ pub fn io_prenotify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_start)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
@@ -1133,7 +1147,7 @@ pub fn io_postnotify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_start)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
@@ -1169,7 +1183,7 @@ pub fn io_readnotify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READNOTIFY, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1203,7 +1217,7 @@ pub fn io_readsleep<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READSLEEP, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1237,7 +1251,7 @@ pub fn io_sigio<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SIGIO, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1272,7 +1286,7 @@ pub fn io_pathconf<T: Transport + ?Sized>(
 ) -> Result<IoPathconfReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, name)?;
     let size_ = encoder_
         .finish(id::IO_PATHCONF, Port::new(io_object, 19), Port::default())?;
@@ -1308,7 +1322,7 @@ pub fn io_identity<T: Transport + ?Sized>(
 ) -> Result<IoIdentityReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_IDENTITY, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1349,7 +1363,7 @@ pub fn io_revoke<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_REVOKE, Port::new(io_object, 19), Port::default())?;
     let size_ = transport
@@ -1386,7 +1400,7 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
 ) -> Result<IoSelectTimeoutReply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, timeout)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
@@ -1850,13 +1864,26 @@ pub trait IoServer {
     }
 }
 #[inline(never)]
-fn serve_io_write<S: IoServer + ?Sized>(
+fn serve_io_write<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_write::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1864,19 +1891,36 @@ fn serve_io_write<S: IoServer + ?Sized>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.io_write(this_, data, offset)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_write(this_, data, offset);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_read<S: IoServer + ?Sized>(
+fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_read::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1884,19 +1928,36 @@ fn serve_io_read<S: IoServer + ?Sized>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.io_read(this_, offset, amount)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_read(this_, offset, amount);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_seek<S: IoServer + ?Sized>(
+fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_seek::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1904,37 +1965,71 @@ fn serve_io_seek<S: IoServer + ?Sized>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_seek(this_, offset, whence)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_seek(this_, offset, whence);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_readable<S: IoServer + ?Sized>(
+fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_readable(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_readable(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
+fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_all_openmodes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1942,35 +2037,65 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized>(
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_set_all_openmodes(this_, newbits)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_get_openmodes<S: IoServer + ?Sized>(
+fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_openmodes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_openmodes(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_get_openmodes(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
+fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_some_openmodes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1978,17 +2103,30 @@ fn serve_io_set_some_openmodes<S: IoServer + ?Sized>(
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_set_some_openmodes(this_, bits_to_set)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
+fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_clear_some_openmodes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1996,36 +2134,66 @@ fn serve_io_clear_some_openmodes<S: IoServer + ?Sized>(
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_clear_some_openmodes(this_, bits_to_clear)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_async<S: IoServer + ?Sized>(
+fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_async::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
         })?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.io_async(this_, notify_port)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_async(this_, notify_port);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_mod_owner<S: IoServer + ?Sized>(
+fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_mod_owner::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2033,89 +2201,170 @@ fn serve_io_mod_owner<S: IoServer + ?Sized>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_mod_owner(this_, owner)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_get_owner<S: IoServer + ?Sized>(
+fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_owner::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_owner(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_get_owner(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_get_icky_async_id<S: IoServer + ?Sized>(
+fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_icky_async_id::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_get_icky_async_id(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_get_icky_async_id(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_select<S: IoServer + ?Sized>(
+fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_select(this_, select_type)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_select(this_, select_type);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_stat<S: IoServer + ?Sized>(
+fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_stat::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_stat(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_stat(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(232))?;
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_reauthenticate<S: IoServer + ?Sized>(
+fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_reauthenticate::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -2127,13 +2376,26 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_restrict_auth<S: IoServer + ?Sized>(
+fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_restrict_auth::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: false,
             complex: None,
@@ -2142,147 +2404,271 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized>(
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
-    let out_ = server_.io_restrict_auth(this_, uids, gids, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_restrict_auth(this_, uids, gids, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_duplicate<S: IoServer + ?Sized>(
+fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_duplicate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_DUPLICATE)?;
-    let out_ = server_.io_duplicate(this_, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_duplicate(this_, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_server_version<S: IoServer + ?Sized>(
+fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_server_version::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_server_version(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_server_version(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1128))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.server_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_major_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_minor_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_map<S: IoServer + ?Sized>(
+fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_map(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_map(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjrd)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_map_cntl<S: IoServer + ?Sized>(
+fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map_cntl::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_map_cntl(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_map_cntl(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_get_conch<S: IoServer + ?Sized>(
+fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_conch::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_get_conch(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_release_conch<S: IoServer + ?Sized>(
+fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_release_conch::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_release_conch(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_eofnotify<S: IoServer + ?Sized>(
+fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_eofnotify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_eofnotify(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_prenotify<S: IoServer + ?Sized>(
+fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_prenotify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2291,17 +2677,30 @@ fn serve_io_prenotify<S: IoServer + ?Sized>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.io_prenotify(this_, write_start, write_end)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_postnotify<S: IoServer + ?Sized>(
+fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_postnotify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2310,124 +2709,223 @@ fn serve_io_postnotify<S: IoServer + ?Sized>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.io_postnotify(this_, write_start, write_end)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_readnotify<S: IoServer + ?Sized>(
+fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readnotify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_readnotify(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_readsleep<S: IoServer + ?Sized>(
+fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readsleep::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_readsleep(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_sigio<S: IoServer + ?Sized>(
+fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_sigio::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_sigio(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_pathconf<S: IoServer + ?Sized>(
+fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_pathconf::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_pathconf(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_pathconf(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_identity<S: IoServer + ?Sized>(
+fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_identity::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.io_identity(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_identity(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fsidport)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_revoke<S: IoServer + ?Sized>(
+fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_revoke::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.io_revoke(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_io_select_timeout<S: IoServer + ?Sized>(
+fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select_timeout::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -2435,18 +2933,26 @@ fn serve_io_select_timeout<S: IoServer + ?Sized>(
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.io_select_timeout(this_, timeout, select_type)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.io_select_timeout(this_, timeout, select_type);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: IoServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoServer + ?Sized>(
@@ -2454,7 +2960,10 @@ pub fn dispatch_raw<S: IoServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: IoServer + ?Sized>(
@@ -2463,147 +2972,75 @@ pub fn dispatch_as<S: IoServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: IoServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: IoServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::IO_WRITE => {
-            let result = serve_io_write(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_READ => {
-            let result = serve_io_read(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_SEEK => {
-            let result = serve_io_seek(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_READABLE => {
-            let result = serve_io_readable(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_WRITE => serve_io_write::<S, RAW>(server, request, reply),
+        id::IO_READ => serve_io_read::<S, RAW>(server, request, reply),
+        id::IO_SEEK => serve_io_seek::<S, RAW>(server, request, reply),
+        id::IO_READABLE => serve_io_readable::<S, RAW>(server, request, reply),
         id::IO_SET_ALL_OPENMODES => {
-            let result = serve_io_set_all_openmodes(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_set_all_openmodes::<S, RAW>(server, request, reply)
         }
-        id::IO_GET_OPENMODES => {
-            let result = serve_io_get_openmodes(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_GET_OPENMODES => serve_io_get_openmodes::<S, RAW>(server, request, reply),
         id::IO_SET_SOME_OPENMODES => {
-            let result = serve_io_set_some_openmodes(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_set_some_openmodes::<S, RAW>(server, request, reply)
         }
         id::IO_CLEAR_SOME_OPENMODES => {
-            let result = serve_io_clear_some_openmodes(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_clear_some_openmodes::<S, RAW>(server, request, reply)
         }
-        id::IO_ASYNC => {
-            let result = serve_io_async(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_MOD_OWNER => {
-            let result = serve_io_mod_owner(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_GET_OWNER => {
-            let result = serve_io_get_owner(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_ASYNC => serve_io_async::<S, RAW>(server, request, reply),
+        id::IO_MOD_OWNER => serve_io_mod_owner::<S, RAW>(server, request, reply),
+        id::IO_GET_OWNER => serve_io_get_owner::<S, RAW>(server, request, reply),
         id::IO_GET_ICKY_ASYNC_ID => {
-            let result = serve_io_get_icky_async_id(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_get_icky_async_id::<S, RAW>(server, request, reply)
         }
-        id::IO_SELECT => {
-            let result = serve_io_select(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_STAT => {
-            let result = serve_io_stat(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_SELECT => serve_io_select::<S, RAW>(server, request, reply),
+        id::IO_STAT => serve_io_stat::<S, RAW>(server, request, reply),
         id::IO_REAUTHENTICATE => {
-            match serve_io_reauthenticate(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_reauthenticate::<S, RAW>(server, request, reply)
         }
-        id::IO_RESTRICT_AUTH => {
-            let result = serve_io_restrict_auth(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_DUPLICATE => {
-            let result = serve_io_duplicate(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_RESTRICT_AUTH => serve_io_restrict_auth::<S, RAW>(server, request, reply),
+        id::IO_DUPLICATE => serve_io_duplicate::<S, RAW>(server, request, reply),
         id::IO_SERVER_VERSION => {
-            let result = serve_io_server_version(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_server_version::<S, RAW>(server, request, reply)
         }
-        id::IO_MAP => {
-            let result = serve_io_map(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_MAP_CNTL => {
-            let result = serve_io_map_cntl(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_GET_CONCH => {
-            let result = serve_io_get_conch(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_RELEASE_CONCH => {
-            let result = serve_io_release_conch(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_EOFNOTIFY => {
-            let result = serve_io_eofnotify(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_PRENOTIFY => {
-            let result = serve_io_prenotify(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_POSTNOTIFY => {
-            let result = serve_io_postnotify(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_READNOTIFY => {
-            let result = serve_io_readnotify(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_READSLEEP => {
-            let result = serve_io_readsleep(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_SIGIO => {
-            let result = serve_io_sigio(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_PATHCONF => {
-            let result = serve_io_pathconf(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_IDENTITY => {
-            let result = serve_io_identity(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::IO_REVOKE => {
-            let result = serve_io_revoke(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::IO_MAP => serve_io_map::<S, RAW>(server, request, reply),
+        id::IO_MAP_CNTL => serve_io_map_cntl::<S, RAW>(server, request, reply),
+        id::IO_GET_CONCH => serve_io_get_conch::<S, RAW>(server, request, reply),
+        id::IO_RELEASE_CONCH => serve_io_release_conch::<S, RAW>(server, request, reply),
+        id::IO_EOFNOTIFY => serve_io_eofnotify::<S, RAW>(server, request, reply),
+        id::IO_PRENOTIFY => serve_io_prenotify::<S, RAW>(server, request, reply),
+        id::IO_POSTNOTIFY => serve_io_postnotify::<S, RAW>(server, request, reply),
+        id::IO_READNOTIFY => serve_io_readnotify::<S, RAW>(server, request, reply),
+        id::IO_READSLEEP => serve_io_readsleep::<S, RAW>(server, request, reply),
+        id::IO_SIGIO => serve_io_sigio::<S, RAW>(server, request, reply),
+        id::IO_PATHCONF => serve_io_pathconf::<S, RAW>(server, request, reply),
+        id::IO_IDENTITY => serve_io_identity::<S, RAW>(server, request, reply),
+        id::IO_REVOKE => serve_io_revoke::<S, RAW>(server, request, reply),
         id::IO_SELECT_TIMEOUT => {
-            let result = serve_io_select_timeout(server, request, reply);
-            request.outcome(result, reply)
+            serve_io_select_timeout::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -93,7 +93,7 @@ pub fn io_write_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
@@ -118,7 +118,7 @@ pub fn io_read_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, data)?;
     let size_ = encoder_
@@ -142,7 +142,7 @@ pub fn io_seek_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, newp)?;
     let size_ = encoder_
@@ -166,7 +166,7 @@ pub fn io_readable_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
@@ -189,7 +189,7 @@ pub fn io_set_all_openmodes_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_SET_ALL_OPENMODES_REPLY, Port::new(reply, 21), Port::default())?;
@@ -212,7 +212,7 @@ pub fn io_get_openmodes_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits)?;
     let size_ = encoder_
@@ -235,7 +235,7 @@ pub fn io_set_some_openmodes_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_SET_SOME_OPENMODES_REPLY, Port::new(reply, 21), Port::default())?;
@@ -257,7 +257,7 @@ pub fn io_clear_some_openmodes_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(
@@ -284,7 +284,7 @@ pub fn io_async_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, async_id_port)?;
     let size_ = encoder_
@@ -307,7 +307,7 @@ pub fn io_mod_owner_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_MOD_OWNER_REPLY, Port::new(reply, 21), Port::default())?;
@@ -330,7 +330,7 @@ pub fn io_get_owner_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, owner)?;
     let size_ = encoder_
@@ -354,7 +354,7 @@ pub fn io_get_icky_async_id_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, id_port)?;
     let size_ = encoder_
@@ -378,7 +378,7 @@ pub fn io_select_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_result)?;
     let size_ = encoder_
@@ -402,7 +402,7 @@ pub fn io_stat_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<29>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, stat_info)?;
     let size_ = encoder_
@@ -426,7 +426,7 @@ pub fn io_restrict_auth_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, new_object)?;
     let size_ = encoder_
@@ -450,7 +450,7 @@ pub fn io_duplicate_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, newport)?;
     let size_ = encoder_
@@ -478,7 +478,7 @@ pub fn io_server_version_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<141>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, server_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, server_major_version)?;
@@ -506,7 +506,7 @@ pub fn io_map_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, rdobject)?;
     encoder_.poly(0x0000_0001_2000_40ff, wrobject)?;
@@ -531,7 +531,7 @@ pub fn io_map_cntl_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, memobj)?;
     let size_ = encoder_
@@ -554,7 +554,7 @@ pub fn io_get_conch_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_GET_CONCH_REPLY, Port::new(reply, 21), Port::default())?;
@@ -576,7 +576,7 @@ pub fn io_release_conch_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_RELEASE_CONCH_REPLY, Port::new(reply, 21), Port::default())?;
@@ -598,7 +598,7 @@ pub fn io_eofnotify_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY_REPLY, Port::new(reply, 21), Port::default())?;
@@ -620,7 +620,7 @@ pub fn io_prenotify_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_PRENOTIFY_REPLY, Port::new(reply, 21), Port::default())?;
@@ -642,7 +642,7 @@ pub fn io_postnotify_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_POSTNOTIFY_REPLY, Port::new(reply, 21), Port::default())?;
@@ -664,7 +664,7 @@ pub fn io_readnotify_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_READNOTIFY_REPLY, Port::new(reply, 21), Port::default())?;
@@ -686,7 +686,7 @@ pub fn io_readsleep_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_READSLEEP_REPLY, Port::new(reply, 21), Port::default())?;
@@ -708,7 +708,7 @@ pub fn io_sigio_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_SIGIO_REPLY, Port::new(reply, 21), Port::default())?;
@@ -731,7 +731,7 @@ pub fn io_pathconf_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, value)?;
     let size_ = encoder_
@@ -758,7 +758,7 @@ pub fn io_identity_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, fsidport)?;
@@ -783,7 +783,7 @@ pub fn io_revoke_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(id::IO_REVOKE_REPLY, Port::new(reply, 21), Port::default())?;
@@ -806,7 +806,7 @@ pub fn io_select_timeout_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_result)?;
     let size_ = encoder_
@@ -1311,12 +1311,25 @@ pub trait IoReplyServer {
     }
 }
 #[inline(never)]
-fn serve_io_write_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_write_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1328,12 +1341,25 @@ fn serve_io_write_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_read_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_read_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1345,12 +1371,25 @@ fn serve_io_read_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_seek_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_seek_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1362,12 +1401,25 @@ fn serve_io_seek_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readable_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readable_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1379,12 +1431,25 @@ fn serve_io_readable_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_all_openmodes_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1395,12 +1460,25 @@ fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_openmodes_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1412,12 +1490,25 @@ fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_some_openmodes_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1428,12 +1519,25 @@ fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_clear_some_openmodes_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1444,12 +1548,25 @@ fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_async_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_async_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1461,12 +1578,25 @@ fn serve_io_async_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_mod_owner_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1477,12 +1607,25 @@ fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_owner_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1494,12 +1637,25 @@ fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_icky_async_id_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1511,12 +1667,25 @@ fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_select_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1528,12 +1697,25 @@ fn serve_io_select_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_stat_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_stat_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 232,
             fixed: true,
             complex: Some(false),
@@ -1545,12 +1727,25 @@ fn serve_io_stat_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_restrict_auth_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1562,12 +1757,25 @@ fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_duplicate_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1579,12 +1787,25 @@ fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_server_version_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_server_version_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1128,
             fixed: true,
             complex: Some(false),
@@ -1607,12 +1828,25 @@ fn serve_io_server_version_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_map_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -1625,12 +1859,25 @@ fn serve_io_map_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map_cntl_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1642,12 +1889,25 @@ fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_conch_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1658,12 +1918,25 @@ fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_release_conch_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1674,12 +1947,25 @@ fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_eofnotify_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1690,12 +1976,25 @@ fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_prenotify_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1706,12 +2005,25 @@ fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_postnotify_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1722,12 +2034,25 @@ fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readnotify_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1738,12 +2063,25 @@ fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readsleep_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1754,12 +2092,25 @@ fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_sigio_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_sigio_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1770,12 +2121,25 @@ fn serve_io_sigio_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_pathconf_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1787,12 +2151,25 @@ fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_identity_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_identity_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: None,
@@ -1806,12 +2183,25 @@ fn serve_io_identity_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_revoke_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_revoke_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1822,12 +2212,25 @@ fn serve_io_revoke_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized>(
+fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select_timeout_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1839,12 +2242,16 @@ fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: IoReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoReplyServer + ?Sized>(
@@ -1852,7 +2259,10 @@ pub fn dispatch_raw<S: IoReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: IoReplyServer + ?Sized>(
@@ -1861,203 +2271,104 @@ pub fn dispatch_as<S: IoReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: IoReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: IoReplyServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::IO_WRITE_REPLY => {
-            match serve_io_write_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::IO_READ_REPLY => {
-            match serve_io_read_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::IO_SEEK_REPLY => {
-            match serve_io_seek_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_WRITE_REPLY => serve_io_write_reply::<S, RAW>(server, request, reply),
+        id::IO_READ_REPLY => serve_io_read_reply::<S, RAW>(server, request, reply),
+        id::IO_SEEK_REPLY => serve_io_seek_reply::<S, RAW>(server, request, reply),
         id::IO_READABLE_REPLY => {
-            match serve_io_readable_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readable_reply::<S, RAW>(server, request, reply)
         }
         id::IO_SET_ALL_OPENMODES_REPLY => {
-            match serve_io_set_all_openmodes_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_set_all_openmodes_reply::<S, RAW>(server, request, reply)
         }
         id::IO_GET_OPENMODES_REPLY => {
-            match serve_io_get_openmodes_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_openmodes_reply::<S, RAW>(server, request, reply)
         }
         id::IO_SET_SOME_OPENMODES_REPLY => {
-            match serve_io_set_some_openmodes_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_set_some_openmodes_reply::<S, RAW>(server, request, reply)
         }
         id::IO_CLEAR_SOME_OPENMODES_REPLY => {
-            match serve_io_clear_some_openmodes_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_clear_some_openmodes_reply::<S, RAW>(server, request, reply)
         }
-        id::IO_ASYNC_REPLY => {
-            match serve_io_async_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_ASYNC_REPLY => serve_io_async_reply::<S, RAW>(server, request, reply),
         id::IO_MOD_OWNER_REPLY => {
-            match serve_io_mod_owner_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_mod_owner_reply::<S, RAW>(server, request, reply)
         }
         id::IO_GET_OWNER_REPLY => {
-            match serve_io_get_owner_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_owner_reply::<S, RAW>(server, request, reply)
         }
         id::IO_GET_ICKY_ASYNC_ID_REPLY => {
-            match serve_io_get_icky_async_id_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_icky_async_id_reply::<S, RAW>(server, request, reply)
         }
-        id::IO_SELECT_REPLY => {
-            match serve_io_select_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::IO_STAT_REPLY => {
-            match serve_io_stat_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_SELECT_REPLY => serve_io_select_reply::<S, RAW>(server, request, reply),
+        id::IO_STAT_REPLY => serve_io_stat_reply::<S, RAW>(server, request, reply),
         id::IO_RESTRICT_AUTH_REPLY => {
-            match serve_io_restrict_auth_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_restrict_auth_reply::<S, RAW>(server, request, reply)
         }
         id::IO_DUPLICATE_REPLY => {
-            match serve_io_duplicate_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_duplicate_reply::<S, RAW>(server, request, reply)
         }
         id::IO_SERVER_VERSION_REPLY => {
-            match serve_io_server_version_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_server_version_reply::<S, RAW>(server, request, reply)
         }
-        id::IO_MAP_REPLY => {
-            match serve_io_map_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_MAP_REPLY => serve_io_map_reply::<S, RAW>(server, request, reply),
         id::IO_MAP_CNTL_REPLY => {
-            match serve_io_map_cntl_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_map_cntl_reply::<S, RAW>(server, request, reply)
         }
         id::IO_GET_CONCH_REPLY => {
-            match serve_io_get_conch_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_conch_reply::<S, RAW>(server, request, reply)
         }
         id::IO_RELEASE_CONCH_REPLY => {
-            match serve_io_release_conch_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_release_conch_reply::<S, RAW>(server, request, reply)
         }
         id::IO_EOFNOTIFY_REPLY => {
-            match serve_io_eofnotify_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_eofnotify_reply::<S, RAW>(server, request, reply)
         }
         id::IO_PRENOTIFY_REPLY => {
-            match serve_io_prenotify_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_prenotify_reply::<S, RAW>(server, request, reply)
         }
         id::IO_POSTNOTIFY_REPLY => {
-            match serve_io_postnotify_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_postnotify_reply::<S, RAW>(server, request, reply)
         }
         id::IO_READNOTIFY_REPLY => {
-            match serve_io_readnotify_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readnotify_reply::<S, RAW>(server, request, reply)
         }
         id::IO_READSLEEP_REPLY => {
-            match serve_io_readsleep_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readsleep_reply::<S, RAW>(server, request, reply)
         }
-        id::IO_SIGIO_REPLY => {
-            match serve_io_sigio_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_SIGIO_REPLY => serve_io_sigio_reply::<S, RAW>(server, request, reply),
         id::IO_PATHCONF_REPLY => {
-            match serve_io_pathconf_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_pathconf_reply::<S, RAW>(server, request, reply)
         }
         id::IO_IDENTITY_REPLY => {
-            match serve_io_identity_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_identity_reply::<S, RAW>(server, request, reply)
         }
-        id::IO_REVOKE_REPLY => {
-            match serve_io_revoke_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_REVOKE_REPLY => serve_io_revoke_reply::<S, RAW>(server, request, reply),
         id::IO_SELECT_TIMEOUT_REPLY => {
-            match serve_io_select_timeout_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_select_timeout_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -97,7 +97,7 @@ pub fn io_write_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, data)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
@@ -125,7 +125,7 @@ pub fn io_read_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
@@ -152,7 +152,7 @@ pub fn io_seek_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, whence)?;
@@ -176,7 +176,7 @@ pub fn io_readable_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_READABLE_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -200,7 +200,7 @@ pub fn io_set_all_openmodes_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, newbits)?;
     let size_ = encoder_
@@ -227,7 +227,7 @@ pub fn io_get_openmodes_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(
@@ -254,7 +254,7 @@ pub fn io_set_some_openmodes_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_set)?;
     let size_ = encoder_
@@ -282,7 +282,7 @@ pub fn io_clear_some_openmodes_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_clear)?;
     let size_ = encoder_
@@ -310,7 +310,7 @@ pub fn io_async_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.poly(0x0000_0001_2000_40ff, notify_port)?;
     let size_ = encoder_
@@ -334,7 +334,7 @@ pub fn io_mod_owner_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, owner)?;
     let size_ = encoder_
@@ -357,7 +357,7 @@ pub fn io_get_owner_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_GET_OWNER_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -379,7 +379,7 @@ pub fn io_get_icky_async_id_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(
@@ -407,7 +407,7 @@ pub fn io_select_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT_REQUEST, Port::new(io_object, 19), Port::new(reply, 20))?;
@@ -429,7 +429,7 @@ pub fn io_stat_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_STAT_REQUEST, Port::new(stat_object, 19), Port::default())?;
@@ -454,7 +454,7 @@ pub fn io_restrict_auth_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.data(0x0000_0000_4000_2002, 512, uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
@@ -482,7 +482,7 @@ pub fn io_duplicate_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_DUPLICATE_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -504,7 +504,7 @@ pub fn io_server_version_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(
@@ -531,7 +531,7 @@ pub fn io_map_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_MAP_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -553,7 +553,7 @@ pub fn io_map_cntl_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_MAP_CNTL_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -575,7 +575,7 @@ pub fn io_get_conch_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_GET_CONCH_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -597,7 +597,7 @@ pub fn io_release_conch_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(
@@ -623,7 +623,7 @@ pub fn io_eofnotify_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -647,7 +647,7 @@ pub fn io_prenotify_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_start)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
@@ -673,7 +673,7 @@ pub fn io_postnotify_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_start)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
@@ -697,7 +697,7 @@ pub fn io_readnotify_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_READNOTIFY_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -719,7 +719,7 @@ pub fn io_readsleep_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_READSLEEP_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -741,7 +741,7 @@ pub fn io_sigio_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_SIGIO_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -764,7 +764,7 @@ pub fn io_pathconf_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, name)?;
     let size_ = encoder_
@@ -788,7 +788,7 @@ pub fn io_identity_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_IDENTITY_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -810,7 +810,7 @@ pub fn io_revoke_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4015, reply)?;
     let size_ = encoder_
         .finish(id::IO_REVOKE_REQUEST, Port::new(io_object, 19), Port::default())?;
@@ -834,7 +834,7 @@ pub fn io_select_timeout_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, timeout)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
@@ -1340,12 +1340,25 @@ pub trait IoRequestServer {
     }
 }
 #[inline(never)]
-fn serve_io_write_request<S: IoRequestServer + ?Sized>(
+fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_write_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: None,
@@ -1358,12 +1371,25 @@ fn serve_io_write_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_read_request<S: IoRequestServer + ?Sized>(
+fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_read_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -1376,12 +1402,25 @@ fn serve_io_read_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_seek_request<S: IoRequestServer + ?Sized>(
+fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_seek_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -1394,12 +1433,25 @@ fn serve_io_seek_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readable_request<S: IoRequestServer + ?Sized>(
+fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readable_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1410,12 +1462,25 @@ fn serve_io_readable_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized>(
+fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_all_openmodes_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1427,12 +1492,25 @@ fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized>(
+fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_openmodes_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1443,12 +1521,25 @@ fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized>(
+fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_set_some_openmodes_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1460,12 +1551,25 @@ fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized>(
+fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_clear_some_openmodes_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1477,12 +1581,25 @@ fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_async_request<S: IoRequestServer + ?Sized>(
+fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_async_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1494,12 +1611,25 @@ fn serve_io_async_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized>(
+fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_mod_owner_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1511,12 +1641,25 @@ fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_owner_request<S: IoRequestServer + ?Sized>(
+fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_owner_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1527,12 +1670,25 @@ fn serve_io_get_owner_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized>(
+fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_icky_async_id_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1543,12 +1699,25 @@ fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_select_request<S: IoRequestServer + ?Sized>(
+fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1559,12 +1728,25 @@ fn serve_io_select_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_stat_request<S: IoRequestServer + ?Sized>(
+fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_stat_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1575,12 +1757,25 @@ fn serve_io_stat_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized>(
+fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_restrict_auth_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: false,
             complex: None,
@@ -1593,12 +1788,25 @@ fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_duplicate_request<S: IoRequestServer + ?Sized>(
+fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_duplicate_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1609,12 +1817,25 @@ fn serve_io_duplicate_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_server_version_request<S: IoRequestServer + ?Sized>(
+fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_server_version_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1625,12 +1846,25 @@ fn serve_io_server_version_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_map_request<S: IoRequestServer + ?Sized>(
+fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1641,12 +1875,25 @@ fn serve_io_map_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized>(
+fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_map_cntl_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1657,12 +1904,25 @@ fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_get_conch_request<S: IoRequestServer + ?Sized>(
+fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_get_conch_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1673,12 +1933,25 @@ fn serve_io_get_conch_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_release_conch_request<S: IoRequestServer + ?Sized>(
+fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_release_conch_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1689,12 +1962,25 @@ fn serve_io_release_conch_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized>(
+fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_eofnotify_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1705,12 +1991,25 @@ fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_prenotify_request<S: IoRequestServer + ?Sized>(
+fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_prenotify_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -1723,12 +2022,25 @@ fn serve_io_prenotify_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_postnotify_request<S: IoRequestServer + ?Sized>(
+fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_postnotify_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -1741,12 +2053,25 @@ fn serve_io_postnotify_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readnotify_request<S: IoRequestServer + ?Sized>(
+fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readnotify_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1757,12 +2082,25 @@ fn serve_io_readnotify_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_readsleep_request<S: IoRequestServer + ?Sized>(
+fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_readsleep_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1773,12 +2111,25 @@ fn serve_io_readsleep_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_sigio_request<S: IoRequestServer + ?Sized>(
+fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_sigio_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1789,12 +2140,25 @@ fn serve_io_sigio_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_pathconf_request<S: IoRequestServer + ?Sized>(
+fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_pathconf_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1806,12 +2170,25 @@ fn serve_io_pathconf_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_identity_request<S: IoRequestServer + ?Sized>(
+fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_identity_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1822,12 +2199,25 @@ fn serve_io_identity_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_revoke_request<S: IoRequestServer + ?Sized>(
+fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_revoke_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -1838,12 +2228,25 @@ fn serve_io_revoke_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized>(
+fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_io_select_timeout_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: true,
             complex: Some(false),
@@ -1855,12 +2258,16 @@ fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: IoRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoRequestServer + ?Sized>(
@@ -1868,7 +2275,10 @@ pub fn dispatch_raw<S: IoRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: IoRequestServer + ?Sized>(
@@ -1877,203 +2287,108 @@ pub fn dispatch_as<S: IoRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: IoRequestServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: IoRequestServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::IO_WRITE_REQUEST => {
-            match serve_io_write_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::IO_READ_REQUEST => {
-            match serve_io_read_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::IO_SEEK_REQUEST => {
-            match serve_io_seek_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_WRITE_REQUEST => serve_io_write_request::<S, RAW>(server, request, reply),
+        id::IO_READ_REQUEST => serve_io_read_request::<S, RAW>(server, request, reply),
+        id::IO_SEEK_REQUEST => serve_io_seek_request::<S, RAW>(server, request, reply),
         id::IO_READABLE_REQUEST => {
-            match serve_io_readable_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readable_request::<S, RAW>(server, request, reply)
         }
         id::IO_SET_ALL_OPENMODES_REQUEST => {
-            match serve_io_set_all_openmodes_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_set_all_openmodes_request::<S, RAW>(server, request, reply)
         }
         id::IO_GET_OPENMODES_REQUEST => {
-            match serve_io_get_openmodes_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_openmodes_request::<S, RAW>(server, request, reply)
         }
         id::IO_SET_SOME_OPENMODES_REQUEST => {
-            match serve_io_set_some_openmodes_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_set_some_openmodes_request::<S, RAW>(server, request, reply)
         }
         id::IO_CLEAR_SOME_OPENMODES_REQUEST => {
-            match serve_io_clear_some_openmodes_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_clear_some_openmodes_request::<S, RAW>(server, request, reply)
         }
-        id::IO_ASYNC_REQUEST => {
-            match serve_io_async_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_ASYNC_REQUEST => serve_io_async_request::<S, RAW>(server, request, reply),
         id::IO_MOD_OWNER_REQUEST => {
-            match serve_io_mod_owner_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_mod_owner_request::<S, RAW>(server, request, reply)
         }
         id::IO_GET_OWNER_REQUEST => {
-            match serve_io_get_owner_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_owner_request::<S, RAW>(server, request, reply)
         }
         id::IO_GET_ICKY_ASYNC_ID_REQUEST => {
-            match serve_io_get_icky_async_id_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_icky_async_id_request::<S, RAW>(server, request, reply)
         }
         id::IO_SELECT_REQUEST => {
-            match serve_io_select_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_select_request::<S, RAW>(server, request, reply)
         }
-        id::IO_STAT_REQUEST => {
-            match serve_io_stat_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_STAT_REQUEST => serve_io_stat_request::<S, RAW>(server, request, reply),
         id::IO_RESTRICT_AUTH_REQUEST => {
-            match serve_io_restrict_auth_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_restrict_auth_request::<S, RAW>(server, request, reply)
         }
         id::IO_DUPLICATE_REQUEST => {
-            match serve_io_duplicate_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_duplicate_request::<S, RAW>(server, request, reply)
         }
         id::IO_SERVER_VERSION_REQUEST => {
-            match serve_io_server_version_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_server_version_request::<S, RAW>(server, request, reply)
         }
-        id::IO_MAP_REQUEST => {
-            match serve_io_map_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_MAP_REQUEST => serve_io_map_request::<S, RAW>(server, request, reply),
         id::IO_MAP_CNTL_REQUEST => {
-            match serve_io_map_cntl_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_map_cntl_request::<S, RAW>(server, request, reply)
         }
         id::IO_GET_CONCH_REQUEST => {
-            match serve_io_get_conch_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_get_conch_request::<S, RAW>(server, request, reply)
         }
         id::IO_RELEASE_CONCH_REQUEST => {
-            match serve_io_release_conch_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_release_conch_request::<S, RAW>(server, request, reply)
         }
         id::IO_EOFNOTIFY_REQUEST => {
-            match serve_io_eofnotify_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_eofnotify_request::<S, RAW>(server, request, reply)
         }
         id::IO_PRENOTIFY_REQUEST => {
-            match serve_io_prenotify_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_prenotify_request::<S, RAW>(server, request, reply)
         }
         id::IO_POSTNOTIFY_REQUEST => {
-            match serve_io_postnotify_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_postnotify_request::<S, RAW>(server, request, reply)
         }
         id::IO_READNOTIFY_REQUEST => {
-            match serve_io_readnotify_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readnotify_request::<S, RAW>(server, request, reply)
         }
         id::IO_READSLEEP_REQUEST => {
-            match serve_io_readsleep_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_readsleep_request::<S, RAW>(server, request, reply)
         }
-        id::IO_SIGIO_REQUEST => {
-            match serve_io_sigio_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::IO_SIGIO_REQUEST => serve_io_sigio_request::<S, RAW>(server, request, reply),
         id::IO_PATHCONF_REQUEST => {
-            match serve_io_pathconf_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_pathconf_request::<S, RAW>(server, request, reply)
         }
         id::IO_IDENTITY_REQUEST => {
-            match serve_io_identity_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_identity_request::<S, RAW>(server, request, reply)
         }
         id::IO_REVOKE_REQUEST => {
-            match serve_io_revoke_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_revoke_request::<S, RAW>(server, request, reply)
         }
         id::IO_SELECT_TIMEOUT_REQUEST => {
-            match serve_io_select_timeout_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_io_select_timeout_request::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -40,7 +40,7 @@ pub fn kdioctl_kdskbdmode<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::KDIOCTL_KDSKBDMODE, Port::new(port, 19), Port::default())?;
@@ -75,7 +75,7 @@ pub fn kdioctl_kdgkbdmode<T: Transport + ?Sized>(
 ) -> Result<KdioctlKdgkbdmodeReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::KDIOCTL_KDGKBDMODE, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -132,13 +132,26 @@ pub trait KdioctlServer {
     }
 }
 #[inline(never)]
-fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized>(
+fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_kdioctl_kdskbdmode::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -146,34 +159,55 @@ fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized>(
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.kdioctl_kdskbdmode(this_, mode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized>(
+fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_kdioctl_kdgkbdmode::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.kdioctl_kdgkbdmode(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.kdioctl_kdgkbdmode(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: KdioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: KdioctlServer + ?Sized>(
@@ -181,7 +215,10 @@ pub fn dispatch_raw<S: KdioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: KdioctlServer + ?Sized>(
@@ -190,25 +227,35 @@ pub fn dispatch_as<S: KdioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: KdioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: KdioctlServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::KDIOCTL_KDSKBDMODE => {
-            let result = serve_kdioctl_kdskbdmode(server, request, reply);
-            request.outcome(result, reply)
+            serve_kdioctl_kdskbdmode::<S, RAW>(server, request, reply)
         }
         id::KDIOCTL_KDGKBDMODE => {
-            let result = serve_kdioctl_kdgkbdmode(server, request, reply);
-            request.outcome(result, reply)
+            serve_kdioctl_kdgkbdmode::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

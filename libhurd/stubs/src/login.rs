@@ -64,7 +64,7 @@ pub fn login_message_user<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<261>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data(0x0000_0000_4000_0808, 2048, message)?;
     let size_ = encoder_
         .finish(id::LOGIN_MESSAGE_USER, Port::new(login, 19), Port::default())?;
@@ -100,7 +100,7 @@ pub fn login_get_location<T: Transport + ?Sized>(
 ) -> Result<LoginGetLocationReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::LOGIN_GET_LOCATION, Port::new(login, 19), Port::default())?;
     let size_ = transport
@@ -116,9 +116,11 @@ pub fn login_get_location<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let location = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let location = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(LoginGetLocationReply { location })
+    Ok(LoginGetLocationReply {
+        location: OutData::of(&location),
+    })
 }
 /// For how long the user has not typed anything.
 ///
@@ -135,7 +137,7 @@ pub fn login_get_idle_time<T: Transport + ?Sized>(
 ) -> Result<LoginGetIdleTimeReply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::LOGIN_GET_IDLE_TIME, Port::new(login, 19), Port::default())?;
     let size_ = transport
@@ -171,7 +173,7 @@ pub fn login_get_input_devices<T: Transport + ?Sized>(
 ) -> Result<LoginGetInputDevicesReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::LOGIN_GET_INPUT_DEVICES, Port::new(login, 19), Port::default())?;
     let size_ = transport
@@ -187,10 +189,10 @@ pub fn login_get_input_devices<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let devices = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let devices = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     Ok(LoginGetInputDevicesReply {
-        devices,
+        devices: OutData::of(&devices),
     })
 }
 /// The login collection, as in proc_getloginpids.
@@ -208,7 +210,7 @@ pub fn login_get_login_collection<T: Transport + ?Sized>(
 ) -> Result<LoginGetLoginCollectionReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::LOGIN_GET_LOGIN_COLLECTION, Port::new(login, 19), Port::default())?;
     let size_ = transport
@@ -309,13 +311,26 @@ pub trait LoginServer {
     }
 }
 #[inline(never)]
-fn serve_login_message_user<S: LoginServer + ?Sized>(
+fn serve_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_login_message_user::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 40,
             fixed: false,
             complex: None,
@@ -323,88 +338,160 @@ fn serve_login_message_user<S: LoginServer + ?Sized>(
     let message = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     server_.login_message_user(this_, message)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_login_get_location<S: LoginServer + ?Sized>(
+fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_login_get_location::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.login_get_location(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.login_get_location(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.location)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_login_get_idle_time<S: LoginServer + ?Sized>(
+fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_login_get_idle_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.login_get_idle_time(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.login_get_idle_time(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.idletime)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_login_get_input_devices<S: LoginServer + ?Sized>(
+fn serve_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_login_get_input_devices::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.login_get_input_devices(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.login_get_input_devices(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.devices)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_login_get_login_collection<S: LoginServer + ?Sized>(
+fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_login_get_login_collection::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.login_get_login_collection(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.login_get_login_collection(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.id_)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: LoginServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: LoginServer + ?Sized>(
@@ -412,7 +499,10 @@ pub fn dispatch_raw<S: LoginServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: LoginServer + ?Sized>(
@@ -421,37 +511,44 @@ pub fn dispatch_as<S: LoginServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: LoginServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: LoginServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::LOGIN_MESSAGE_USER => {
-            let result = serve_login_message_user(server, request, reply);
-            request.outcome(result, reply)
+            serve_login_message_user::<S, RAW>(server, request, reply)
         }
         id::LOGIN_GET_LOCATION => {
-            let result = serve_login_get_location(server, request, reply);
-            request.outcome(result, reply)
+            serve_login_get_location::<S, RAW>(server, request, reply)
         }
         id::LOGIN_GET_IDLE_TIME => {
-            let result = serve_login_get_idle_time(server, request, reply);
-            request.outcome(result, reply)
+            serve_login_get_idle_time::<S, RAW>(server, request, reply)
         }
         id::LOGIN_GET_INPUT_DEVICES => {
-            let result = serve_login_get_input_devices(server, request, reply);
-            request.outcome(result, reply)
+            serve_login_get_input_devices::<S, RAW>(server, request, reply)
         }
         id::LOGIN_GET_LOGIN_COLLECTION => {
-            let result = serve_login_get_login_collection(server, request, reply);
-            request.outcome(result, reply)
+            serve_login_get_login_collection::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

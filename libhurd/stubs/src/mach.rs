@@ -246,7 +246,7 @@ pub fn task_create<T: Transport + ?Sized>(
 ) -> Result<TaskCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, inherit_memory)?;
     let size_ = encoder_
         .finish(id::TASK_CREATE, Port::new(target_task, 19), Port::default())?;
@@ -282,7 +282,7 @@ pub fn task_terminate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_TERMINATE, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -316,7 +316,7 @@ pub fn task_get_emulation_vector<T: Transport + ?Sized>(
 ) -> Result<TaskGetEmulationVectorReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_GET_EMULATION_VECTOR, Port::new(task, 19), Port::default())?;
     let size_ = transport
@@ -357,7 +357,7 @@ pub fn task_set_emulation_vector<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, vector_start)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_400b, emulation_vector)?;
     let size_ = encoder_
@@ -393,7 +393,7 @@ pub fn task_threads<T: Transport + ?Sized>(
 ) -> Result<TaskThreadsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_THREADS, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -432,7 +432,7 @@ pub fn task_info<T: Transport + ?Sized>(
 ) -> Result<TaskInfoReply, RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, task_info_out_count.min(1024))?;
     let size_ = encoder_
@@ -450,9 +450,11 @@ pub fn task_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let task_info_out = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let task_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    Ok(TaskInfoReply { task_info_out })
+    Ok(TaskInfoReply {
+        task_info_out: Bounded::of(&task_info_out),
+    })
 }
 /// Ends a thread.
 ///
@@ -469,7 +471,7 @@ pub fn thread_terminate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_TERMINATE, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport
@@ -506,7 +508,7 @@ pub fn thread_get_state<T: Transport + ?Sized>(
 ) -> Result<ThreadGetStateReply, RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, old_state_count.min(1024))?;
     let size_ = encoder_
@@ -524,9 +526,11 @@ pub fn thread_get_state<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let old_state = decoder_.bounded::<u32, 1024>(0x0000_0000_2000_2002)?;
+    let old_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    Ok(ThreadGetStateReply { old_state })
+    Ok(ThreadGetStateReply {
+        old_state: Bounded::of(&old_state),
+    })
 }
 /// Sets registers of a thread.
 ///
@@ -547,7 +551,7 @@ pub fn thread_set_state<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.array(0x0000_0000_2000_2002, 1024, new_state)?;
     let size_ = encoder_
@@ -586,7 +590,7 @@ pub fn thread_info<T: Transport + ?Sized>(
 ) -> Result<ThreadInfoReply, RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, thread_info_out_count.min(1024))?;
     let size_ = encoder_
@@ -604,9 +608,11 @@ pub fn thread_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let thread_info_out = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let thread_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    Ok(ThreadInfoReply { thread_info_out })
+    Ok(ThreadInfoReply {
+        thread_info_out: Bounded::of(&thread_info_out),
+    })
 }
 /// Zeroed memory of `size` bytes, rounded to pages, anywhere or at `address`. Pages are charged when touched.
 ///
@@ -627,7 +633,7 @@ pub fn vm_allocate<T: Transport + ?Sized>(
 ) -> Result<VmAllocateReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, anywhere)?;
@@ -667,7 +673,7 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     let size_ = encoder_
@@ -708,7 +714,7 @@ pub fn vm_protect<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, set_maximum)?;
@@ -750,7 +756,7 @@ pub fn vm_inherit<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, new_inheritance)?;
@@ -790,7 +796,7 @@ pub fn vm_read<T: Transport + ?Sized>(
 ) -> Result<VmReadReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     let size_ = encoder_
@@ -830,7 +836,7 @@ pub fn vm_write<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
     let size_ = encoder_
@@ -870,7 +876,7 @@ pub fn vm_copy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, source_address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, dest_address)?;
@@ -908,7 +914,7 @@ pub fn vm_region<T: Transport + ?Sized>(
 ) -> Result<VmRegionReply, RpcError> {
     let mut buffer_ = Buffer::<22>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     let size_ = encoder_
         .finish(id::VM_REGION, Port::new(target_task, 19), Port::default())?;
@@ -960,7 +966,7 @@ pub fn vm_statistics<T: Transport + ?Sized>(
 ) -> Result<VmStatisticsReply, RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::VM_STATISTICS, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -996,7 +1002,7 @@ pub fn mach_ports_register<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.slice_out_of_line(0x0000_0000_4000_2013, init_port_set)?;
     let size_ = encoder_
         .finish(id::MACH_PORTS_REGISTER, Port::new(target_task, 19), Port::default())?;
@@ -1031,7 +1037,7 @@ pub fn mach_ports_lookup<T: Transport + ?Sized>(
 ) -> Result<MachPortsLookupReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::MACH_PORTS_LOOKUP, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -1070,7 +1076,7 @@ pub fn memory_object_data_unavailable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     let size_ = encoder_
@@ -1096,7 +1102,7 @@ pub fn memory_object_get_attributes<T: Transport + ?Sized>(
 ) -> Result<MemoryObjectGetAttributesReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::MEMORY_OBJECT_GET_ATTRIBUTES,
@@ -1142,7 +1148,7 @@ pub fn vm_set_default_memory_manager<T: Transport + ?Sized>(
 ) -> Result<VmSetDefaultMemoryManagerReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, default_manager)?;
     let size_ = encoder_
         .finish(
@@ -1190,7 +1196,7 @@ pub fn memory_object_lock_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<16>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, should_return)?;
@@ -1220,7 +1226,7 @@ pub fn task_suspend<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_SUSPEND, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -1254,7 +1260,7 @@ pub fn task_resume<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_RESUME, Port::new(target_task, 19), Port::default())?;
     let size_ = transport
@@ -1289,7 +1295,7 @@ pub fn task_get_special_port<T: Transport + ?Sized>(
 ) -> Result<TaskGetSpecialPortReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which_port)?;
     let size_ = encoder_
         .finish(id::TASK_GET_SPECIAL_PORT, Port::new(task, 19), Port::default())?;
@@ -1329,7 +1335,7 @@ pub fn task_set_special_port<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which_port)?;
     encoder_.port(0x0000_0001_2000_4013, special_port)?;
     let size_ = encoder_
@@ -1365,7 +1371,7 @@ pub fn thread_create<T: Transport + ?Sized>(
 ) -> Result<ThreadCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_CREATE, Port::new(parent_task, 19), Port::default())?;
     let size_ = transport
@@ -1400,7 +1406,7 @@ pub fn thread_suspend<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_SUSPEND, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport
@@ -1434,7 +1440,7 @@ pub fn thread_resume<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_RESUME, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport
@@ -1468,7 +1474,7 @@ pub fn thread_abort<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_ABORT, Port::new(target_thread, 19), Port::default())?;
     let size_ = transport
@@ -1503,7 +1509,7 @@ pub fn thread_get_special_port<T: Transport + ?Sized>(
 ) -> Result<ThreadGetSpecialPortReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which_port)?;
     let size_ = encoder_
         .finish(id::THREAD_GET_SPECIAL_PORT, Port::new(thread, 19), Port::default())?;
@@ -1543,7 +1549,7 @@ pub fn thread_set_special_port<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which_port)?;
     encoder_.port(0x0000_0001_2000_4013, special_port)?;
     let size_ = encoder_
@@ -1581,7 +1587,7 @@ pub fn task_set_emulation<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, routine_entry_pt)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, routine_number)?;
     let size_ = encoder_
@@ -1620,7 +1626,7 @@ pub fn task_ras_control<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, basepc)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, boundspc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
@@ -1668,7 +1674,7 @@ pub fn vm_map<T: Transport + ?Sized>(
 ) -> Result<VmMapReply, RpcError> {
     let mut buffer_ = Buffer::<24>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, mask)?;
@@ -1716,7 +1722,7 @@ pub fn memory_object_data_error<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, error_value)?;
@@ -1744,7 +1750,7 @@ pub fn memory_object_destroy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, reason)?;
     let size_ = encoder_
         .finish(
@@ -1774,7 +1780,7 @@ pub fn memory_object_data_supply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.ool::<u8>(0x0000_0000_4000_0809, data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, lock_value)?;
@@ -1805,7 +1811,7 @@ pub fn memory_object_ready<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, copy_strategy)?;
     let size_ = encoder_
@@ -1834,7 +1840,7 @@ pub fn memory_object_change_attributes<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, copy_strategy)?;
     encoder_.port(0x0000_0001_2000_4015, reply_to)?;
@@ -1865,7 +1871,7 @@ pub fn vm_machine_attribute<T: Transport + ?Sized>(
 ) -> Result<VmMachineAttributeReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, attribute)?;
@@ -2578,68 +2584,128 @@ pub trait MachServer {
     }
 }
 #[inline(never)]
-fn serve_task_create<S: MachServer + ?Sized>(
+fn serve_task_create<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.task_create(this_, inherit_memory)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_create(this_, inherit_memory);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_terminate<S: MachServer + ?Sized>(
+fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_terminate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.task_terminate(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_get_emulation_vector<S: MachServer + ?Sized>(
+fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_get_emulation_vector::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_get_emulation_vector(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_get_emulation_vector(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.vector_start)?;
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
+fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_set_emulation_vector::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -2648,35 +2714,65 @@ fn serve_task_set_emulation_vector<S: MachServer + ?Sized>(
     let emulation_vector = decoder_.ool::<u64>(0x0000_0000_4000_400b)?;
     decoder_.end()?;
     server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_threads<S: MachServer + ?Sized>(
+fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_threads::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_threads(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_threads(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_info<S: MachServer + ?Sized>(
+fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2684,36 +2780,66 @@ fn serve_task_info<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let task_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.task_info(this_, flavor, task_info_out_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_info(this_, flavor, task_info_out_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_terminate<S: MachServer + ?Sized>(
+fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_terminate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_terminate(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_get_state<S: MachServer + ?Sized>(
+fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_get_state::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2721,19 +2847,36 @@ fn serve_thread_get_state<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let old_state_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.thread_get_state(this_, flavor, old_state_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_get_state(this_, flavor, old_state_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_set_state<S: MachServer + ?Sized>(
+fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_set_state::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(false),
@@ -2742,17 +2885,30 @@ fn serve_thread_set_state<S: MachServer + ?Sized>(
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     server_.thread_set_state(this_, flavor, new_state)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_info<S: MachServer + ?Sized>(
+fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2760,19 +2916,36 @@ fn serve_thread_info<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let thread_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.thread_info(this_, flavor, thread_info_out_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_info(this_, flavor, thread_info_out_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_allocate<S: MachServer + ?Sized>(
+fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_allocate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2781,19 +2954,36 @@ fn serve_vm_allocate<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let anywhere = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let out_ = server_.vm_allocate(this_, address, size, anywhere)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_allocate(this_, address, size, anywhere);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_deallocate<S: MachServer + ?Sized>(
+fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_deallocate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2802,17 +2992,30 @@ fn serve_vm_deallocate<S: MachServer + ?Sized>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.vm_deallocate(this_, address, size)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_protect<S: MachServer + ?Sized>(
+fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_protect::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(false),
@@ -2823,17 +3026,30 @@ fn serve_vm_protect<S: MachServer + ?Sized>(
     let new_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_inherit<S: MachServer + ?Sized>(
+fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_inherit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2843,17 +3059,30 @@ fn serve_vm_inherit<S: MachServer + ?Sized>(
     let new_inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.vm_inherit(this_, address, size, new_inheritance)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_read<S: MachServer + ?Sized>(
+fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_read::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2861,19 +3090,36 @@ fn serve_vm_read<S: MachServer + ?Sized>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_read(this_, address, size)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_read(this_, address, size);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_write<S: MachServer + ?Sized>(
+fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_write::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -2882,17 +3128,30 @@ fn serve_vm_write<S: MachServer + ?Sized>(
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     server_.vm_write(this_, address, data)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_copy<S: MachServer + ?Sized>(
+fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_copy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -2902,25 +3161,42 @@ fn serve_vm_copy<S: MachServer + ?Sized>(
     let dest_address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.vm_copy(this_, source_address, size, dest_address)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_region<S: MachServer + ?Sized>(
+fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_region::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_region(this_, address)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_region(this_, address);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(176))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.protection)?;
@@ -2929,34 +3205,64 @@ fn serve_vm_region<S: MachServer + ?Sized>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.is_shared)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_statistics<S: MachServer + ?Sized>(
+fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_statistics::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.vm_statistics(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_statistics(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_ports_register<S: MachServer + ?Sized>(
+fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_ports_register::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2964,34 +3270,64 @@ fn serve_mach_ports_register<S: MachServer + ?Sized>(
     let init_port_set = decoder_.ool::<PortName>(0x0000_0000_4000_2011)?;
     decoder_.end()?;
     server_.mach_ports_register(this_, init_port_set)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_ports_lookup<S: MachServer + ?Sized>(
+fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_ports_lookup::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.mach_ports_lookup(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_ports_lookup(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
+fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_unavailable::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3003,51 +3339,98 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_get_attributes<S: MachServer + ?Sized>(
+fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_get_attributes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.memory_object_get_attributes(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.memory_object_get_attributes(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.object_ready)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized>(
+fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_set_default_memory_manager::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let default_manager = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.vm_set_default_memory_manager(this_, default_manager)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_set_default_memory_manager(this_, default_manager);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
+fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_lock_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 128,
             fixed: true,
             complex: None,
@@ -3072,66 +3455,122 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_task_suspend<S: MachServer + ?Sized>(
+fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_suspend::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.task_suspend(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_resume<S: MachServer + ?Sized>(
+fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_resume::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.task_resume(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_get_special_port<S: MachServer + ?Sized>(
+fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_get_special_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.task_get_special_port(this_, which_port)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_get_special_port(this_, which_port);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_set_special_port<S: MachServer + ?Sized>(
+fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_set_special_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -3140,105 +3579,191 @@ fn serve_task_set_special_port<S: MachServer + ?Sized>(
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.task_set_special_port(this_, which_port, special_port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_create<S: MachServer + ?Sized>(
+fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_create(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_create(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_suspend<S: MachServer + ?Sized>(
+fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_suspend::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_suspend(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_resume<S: MachServer + ?Sized>(
+fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_resume::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_resume(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_abort<S: MachServer + ?Sized>(
+fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_abort::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_abort(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_get_special_port<S: MachServer + ?Sized>(
+fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_get_special_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.thread_get_special_port(this_, which_port)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_get_special_port(this_, which_port);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_set_special_port<S: MachServer + ?Sized>(
+fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_set_special_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -3247,17 +3772,30 @@ fn serve_thread_set_special_port<S: MachServer + ?Sized>(
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.thread_set_special_port(this_, which_port, special_port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_set_emulation<S: MachServer + ?Sized>(
+fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_set_emulation::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3266,17 +3804,30 @@ fn serve_task_set_emulation<S: MachServer + ?Sized>(
     let routine_number = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_ras_control<S: MachServer + ?Sized>(
+fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_ras_control::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -3286,17 +3837,30 @@ fn serve_task_ras_control<S: MachServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.task_ras_control(this_, basepc, boundspc, flavor)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_map<S: MachServer + ?Sized>(
+fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_map::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 192,
             fixed: true,
             complex: Some(true),
@@ -3312,7 +3876,7 @@ fn serve_vm_map<S: MachServer + ?Sized>(
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_
+    let result_ = server_
         .vm_map(
             this_,
             address,
@@ -3325,18 +3889,35 @@ fn serve_vm_map<S: MachServer + ?Sized>(
             cur_protection,
             max_protection,
             inheritance,
-        )?;
-    let mut encoder_ = this_.reply(buffer_)?;
+        );
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_memory_object_data_error<S: MachServer + ?Sized>(
+fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_error::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -3349,12 +3930,25 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_destroy<S: MachServer + ?Sized>(
+fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_destroy::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -3365,12 +3959,25 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
+fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_supply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -3386,12 +3993,25 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_ready<S: MachServer + ?Sized>(
+fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_ready::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3403,12 +4023,25 @@ fn serve_memory_object_ready<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
+fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_change_attributes::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: None,
@@ -3422,13 +4055,26 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_vm_machine_attribute<S: MachServer + ?Sized>(
+fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_machine_attribute::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(false),
@@ -3438,18 +4084,26 @@ fn serve_vm_machine_attribute<S: MachServer + ?Sized>(
     let attribute = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.vm_machine_attribute(this_, address, size, attribute, value)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_machine_attribute(this_, address, size, attribute, value);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachServer + ?Sized>(
@@ -3457,7 +4111,10 @@ pub fn dispatch_raw<S: MachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachServer + ?Sized>(
@@ -3466,207 +4123,111 @@ pub fn dispatch_as<S: MachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::TASK_CREATE => {
-            let result = serve_task_create(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TASK_TERMINATE => {
-            let result = serve_task_terminate(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_CREATE => serve_task_create::<S, RAW>(server, request, reply),
+        id::TASK_TERMINATE => serve_task_terminate::<S, RAW>(server, request, reply),
         id::TASK_GET_EMULATION_VECTOR => {
-            let result = serve_task_get_emulation_vector(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_get_emulation_vector::<S, RAW>(server, request, reply)
         }
         id::TASK_SET_EMULATION_VECTOR => {
-            let result = serve_task_set_emulation_vector(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_set_emulation_vector::<S, RAW>(server, request, reply)
         }
-        id::TASK_THREADS => {
-            let result = serve_task_threads(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TASK_INFO => {
-            let result = serve_task_info(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_TERMINATE => {
-            let result = serve_thread_terminate(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_GET_STATE => {
-            let result = serve_thread_get_state(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_SET_STATE => {
-            let result = serve_thread_set_state(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_INFO => {
-            let result = serve_thread_info(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_ALLOCATE => {
-            let result = serve_vm_allocate(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_DEALLOCATE => {
-            let result = serve_vm_deallocate(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_PROTECT => {
-            let result = serve_vm_protect(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_INHERIT => {
-            let result = serve_vm_inherit(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_READ => {
-            let result = serve_vm_read(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_WRITE => {
-            let result = serve_vm_write(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_COPY => {
-            let result = serve_vm_copy(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_REGION => {
-            let result = serve_vm_region(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_STATISTICS => {
-            let result = serve_vm_statistics(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_THREADS => serve_task_threads::<S, RAW>(server, request, reply),
+        id::TASK_INFO => serve_task_info::<S, RAW>(server, request, reply),
+        id::THREAD_TERMINATE => serve_thread_terminate::<S, RAW>(server, request, reply),
+        id::THREAD_GET_STATE => serve_thread_get_state::<S, RAW>(server, request, reply),
+        id::THREAD_SET_STATE => serve_thread_set_state::<S, RAW>(server, request, reply),
+        id::THREAD_INFO => serve_thread_info::<S, RAW>(server, request, reply),
+        id::VM_ALLOCATE => serve_vm_allocate::<S, RAW>(server, request, reply),
+        id::VM_DEALLOCATE => serve_vm_deallocate::<S, RAW>(server, request, reply),
+        id::VM_PROTECT => serve_vm_protect::<S, RAW>(server, request, reply),
+        id::VM_INHERIT => serve_vm_inherit::<S, RAW>(server, request, reply),
+        id::VM_READ => serve_vm_read::<S, RAW>(server, request, reply),
+        id::VM_WRITE => serve_vm_write::<S, RAW>(server, request, reply),
+        id::VM_COPY => serve_vm_copy::<S, RAW>(server, request, reply),
+        id::VM_REGION => serve_vm_region::<S, RAW>(server, request, reply),
+        id::VM_STATISTICS => serve_vm_statistics::<S, RAW>(server, request, reply),
         id::MACH_PORTS_REGISTER => {
-            let result = serve_mach_ports_register(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_ports_register::<S, RAW>(server, request, reply)
         }
         id::MACH_PORTS_LOOKUP => {
-            let result = serve_mach_ports_lookup(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_ports_lookup::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_UNAVAILABLE => {
-            match serve_memory_object_data_unavailable(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_unavailable::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_GET_ATTRIBUTES => {
-            let result = serve_memory_object_get_attributes(server, request, reply);
-            request.outcome(result, reply)
+            serve_memory_object_get_attributes::<S, RAW>(server, request, reply)
         }
         id::VM_SET_DEFAULT_MEMORY_MANAGER => {
-            let result = serve_vm_set_default_memory_manager(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_set_default_memory_manager::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_LOCK_REQUEST => {
-            match serve_memory_object_lock_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_lock_request::<S, RAW>(server, request, reply)
         }
-        id::TASK_SUSPEND => {
-            let result = serve_task_suspend(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TASK_RESUME => {
-            let result = serve_task_resume(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_SUSPEND => serve_task_suspend::<S, RAW>(server, request, reply),
+        id::TASK_RESUME => serve_task_resume::<S, RAW>(server, request, reply),
         id::TASK_GET_SPECIAL_PORT => {
-            let result = serve_task_get_special_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_get_special_port::<S, RAW>(server, request, reply)
         }
         id::TASK_SET_SPECIAL_PORT => {
-            let result = serve_task_set_special_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_set_special_port::<S, RAW>(server, request, reply)
         }
-        id::THREAD_CREATE => {
-            let result = serve_thread_create(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_SUSPEND => {
-            let result = serve_thread_suspend(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_RESUME => {
-            let result = serve_thread_resume(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_ABORT => {
-            let result = serve_thread_abort(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::THREAD_CREATE => serve_thread_create::<S, RAW>(server, request, reply),
+        id::THREAD_SUSPEND => serve_thread_suspend::<S, RAW>(server, request, reply),
+        id::THREAD_RESUME => serve_thread_resume::<S, RAW>(server, request, reply),
+        id::THREAD_ABORT => serve_thread_abort::<S, RAW>(server, request, reply),
         id::THREAD_GET_SPECIAL_PORT => {
-            let result = serve_thread_get_special_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_get_special_port::<S, RAW>(server, request, reply)
         }
         id::THREAD_SET_SPECIAL_PORT => {
-            let result = serve_thread_set_special_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_set_special_port::<S, RAW>(server, request, reply)
         }
         id::TASK_SET_EMULATION => {
-            let result = serve_task_set_emulation(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_set_emulation::<S, RAW>(server, request, reply)
         }
-        id::TASK_RAS_CONTROL => {
-            let result = serve_task_ras_control(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_MAP => {
-            let result = serve_vm_map(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_RAS_CONTROL => serve_task_ras_control::<S, RAW>(server, request, reply),
+        id::VM_MAP => serve_vm_map::<S, RAW>(server, request, reply),
         id::MEMORY_OBJECT_DATA_ERROR => {
-            match serve_memory_object_data_error(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_error::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DESTROY => {
-            match serve_memory_object_destroy(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_destroy::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_SUPPLY => {
-            match serve_memory_object_data_supply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_supply::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_READY => {
-            match serve_memory_object_ready(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_ready::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_CHANGE_ATTRIBUTES => {
-            match serve_memory_object_change_attributes(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_change_attributes::<S, RAW>(server, request, reply)
         }
         id::VM_MACHINE_ATTRIBUTE => {
-            let result = serve_vm_machine_attribute(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_machine_attribute::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

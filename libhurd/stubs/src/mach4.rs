@@ -53,7 +53,7 @@ pub fn memory_object_create_proxy<T: Transport + ?Sized>(
 ) -> Result<MemoryObjectCreateProxyReply, RpcError> {
     let mut buffer_ = Buffer::<4106>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, max_protection)?;
     encoder_.ports(0x0000_0000_2000_40ff, 1024, object)?;
     encoder_.array(0x0000_0000_2000_400b, 1024, offset)?;
@@ -99,7 +99,7 @@ pub fn vm_region_create_proxy<T: Transport + ?Sized>(
 ) -> Result<VmRegionCreateProxyReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, max_protection)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, len)?;
@@ -169,13 +169,26 @@ pub trait Mach4Server {
     }
 }
 #[inline(never)]
-fn serve_memory_object_create_proxy<S: Mach4Server + ?Sized>(
+fn serve_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_create_proxy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: false,
             complex: None,
@@ -186,20 +199,37 @@ fn serve_memory_object_create_proxy<S: Mach4Server + ?Sized>(
     let start = decoder_.array::<u64>(0x0000_0000_2000_400b, 1024)?;
     let len = decoder_.array::<u64>(0x0000_0000_2000_400b, 1024)?;
     decoder_.end()?;
-    let out_ = server_
-        .memory_object_create_proxy(this_, max_protection, object, offset, start, len)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_
+        .memory_object_create_proxy(this_, max_protection, object, offset, start, len);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized>(
+fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_region_create_proxy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -208,18 +238,26 @@ fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized>(
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let len = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.vm_region_create_proxy(this_, address, max_protection, len)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.vm_region_create_proxy(this_, address, max_protection, len);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: Mach4Server + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: Mach4Server + ?Sized>(
@@ -227,7 +265,10 @@ pub fn dispatch_raw<S: Mach4Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: Mach4Server + ?Sized>(
@@ -236,25 +277,35 @@ pub fn dispatch_as<S: Mach4Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: Mach4Server + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: Mach4Server + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MEMORY_OBJECT_CREATE_PROXY => {
-            let result = serve_memory_object_create_proxy(server, request, reply);
-            request.outcome(result, reply)
+            serve_memory_object_create_proxy::<S, RAW>(server, request, reply)
         }
         id::VM_REGION_CREATE_PROXY => {
-            let result = serve_vm_region_create_proxy(server, request, reply);
-            request.outcome(result, reply)
+            serve_vm_region_create_proxy::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -41,7 +41,7 @@ pub fn aarch64_get_hwcaps<T: Transport + ?Sized>(
 ) -> Result<Aarch64GetHwcapsReply, RpcError> {
     let mut buffer_ = Buffer::<27>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, hwcaps_count.min(16))?;
     let size_ = encoder_
         .finish(id::AARCH64_GET_HWCAPS, Port::new(host, 19), Port::default())?;
@@ -58,12 +58,12 @@ pub fn aarch64_get_hwcaps<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let hwcaps = decoder_.bounded::<u64, 16>(0x0000_0000_2000_400b)?;
+    let hwcaps = decoder_.array::<u64>(0x0000_0000_2000_400b, 16)?;
     let midr_el1 = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let revidr_el1 = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     Ok(Aarch64GetHwcapsReply {
-        hwcaps,
+        hwcaps: Bounded::of(&hwcaps),
         midr_el1,
         revidr_el1,
     })
@@ -91,33 +91,54 @@ pub trait MachAarch64Server {
     }
 }
 #[inline(never)]
-fn serve_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized>(
+fn serve_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_aarch64_get_hwcaps::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let hwcaps_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(16);
     decoder_.end()?;
-    let out_ = server_.aarch64_get_hwcaps(this_, hwcaps_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.aarch64_get_hwcaps(this_, hwcaps_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_400b, &out_.hwcaps)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.midr_el1)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.revidr_el1)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachAarch64Server + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachAarch64Server + ?Sized>(
@@ -125,7 +146,10 @@ pub fn dispatch_raw<S: MachAarch64Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachAarch64Server + ?Sized>(
@@ -134,21 +158,32 @@ pub fn dispatch_as<S: MachAarch64Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachAarch64Server + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachAarch64Server + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::AARCH64_GET_HWCAPS => {
-            let result = serve_aarch64_get_hwcaps(server, request, reply);
-            request.outcome(result, reply)
+            serve_aarch64_get_hwcaps::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -158,7 +158,7 @@ pub fn mach_port_get_srights<T: Transport + ?Sized>(
 ) -> Result<MachPortGetSrightsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_GET_SRIGHTS, Port::new(task, 19), Port::default())?;
@@ -197,7 +197,7 @@ pub fn host_ipc_marequest_info<T: Transport + ?Sized>(
 ) -> Result<HostIpcMarequestInfoReply, RpcError> {
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(512))?;
     let size_ = encoder_
         .finish(id::HOST_IPC_MAREQUEST_INFO, Port::new(host, 19), Port::default())?;
@@ -216,11 +216,11 @@ pub fn host_ipc_marequest_info<T: Transport + ?Sized>(
     )?;
     let max_requests = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let info = decoder_
-        .out_data::<crate::types::HashInfoBucket, 512>(0x0000_0000_c000_2002)?;
+        .data::<crate::types::HashInfoBucket>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     Ok(HostIpcMarequestInfoReply {
         max_requests,
-        info,
+        info: OutData::of(&info),
     })
 }
 /// How many dead-name requests the port `name` has room for, and how many are made.
@@ -239,7 +239,7 @@ pub fn mach_port_dnrequest_info<T: Transport + ?Sized>(
 ) -> Result<MachPortDnrequestInfoReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_DNREQUEST_INFO, Port::new(task, 19), Port::default())?;
@@ -280,7 +280,7 @@ pub fn host_stack_usage<T: Transport + ?Sized>(
 ) -> Result<HostStackUsageReply, RpcError> {
     let mut buffer_ = Buffer::<18>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_STACK_USAGE, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -327,7 +327,7 @@ pub fn processor_set_stack_usage<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetStackUsageReply, RpcError> {
     let mut buffer_ = Buffer::<16>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_STACK_USAGE, Port::new(pset, 19), Port::default())?;
     let size_ = transport
@@ -374,7 +374,7 @@ pub fn host_virtual_physical_table_info<T: Transport + ?Sized>(
 ) -> Result<HostVirtualPhysicalTableInfoReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(512))?;
     let size_ = encoder_
         .finish(
@@ -396,10 +396,10 @@ pub fn host_virtual_physical_table_info<T: Transport + ?Sized>(
         },
     )?;
     let info = decoder_
-        .out_data::<crate::types::HashInfoBucket, 512>(0x0000_0000_c000_2002)?;
+        .data::<crate::types::HashInfoBucket>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     Ok(HostVirtualPhysicalTableInfoReply {
-        info,
+        info: OutData::of(&info),
     })
 }
 /// Which kind of kernel object the port `name` stands for, and its address in the kernel.
@@ -418,7 +418,7 @@ pub fn mach_port_kernel_object<T: Transport + ?Sized>(
 ) -> Result<MachPortKernelObjectReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_KERNEL_OBJECT, Port::new(task, 19), Port::default())?;
@@ -459,7 +459,7 @@ pub fn mach_vm_region_info<T: Transport + ?Sized>(
 ) -> Result<MachVmRegionInfoReply, RpcError> {
     let mut buffer_ = Buffer::<17>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     let size_ = encoder_
         .finish(id::MACH_VM_REGION_INFO, Port::new(task, 19), Port::default())?;
@@ -499,7 +499,7 @@ pub fn mach_vm_object_info<T: Transport + ?Sized>(
 ) -> Result<MachVmObjectInfoReply, RpcError> {
     let mut buffer_ = Buffer::<23>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::MACH_VM_OBJECT_INFO, Port::new(object, 19), Port::default())?;
     let size_ = transport
@@ -543,7 +543,7 @@ pub fn mach_vm_object_pages<T: Transport + ?Sized>(
 ) -> Result<MachVmObjectPagesReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(64))?;
     let size_ = encoder_
         .finish(id::MACH_VM_OBJECT_PAGES, Port::new(object, 19), Port::default())?;
@@ -560,10 +560,11 @@ pub fn mach_vm_object_pages<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pages = decoder_
-        .out_data::<crate::types::VmPageInfo, 64>(0x0000_0000_c000_400b)?;
+    let pages = decoder_.data::<crate::types::VmPageInfo>(0x0000_0000_c000_400b, 64)?;
     decoder_.end()?;
-    Ok(MachVmObjectPagesReply { pages })
+    Ok(MachVmObjectPagesReply {
+        pages: OutData::of(&pages),
+    })
 }
 /// The caches of the kernel's allocator.
 ///
@@ -582,7 +583,7 @@ pub fn host_slab_info<T: Transport + ?Sized>(
 ) -> Result<HostSlabInfoReply, RpcError> {
     let mut buffer_ = Buffer::<262>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, info_count.min(17))?;
     let size_ = encoder_
         .finish(id::HOST_SLAB_INFO, Port::new(host, 19), Port::default())?;
@@ -599,9 +600,11 @@ pub fn host_slab_info<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let info = decoder_.out_data::<crate::types::CacheInfo, 17>(0x0000_0000_c000_400b)?;
+    let info = decoder_.data::<crate::types::CacheInfo>(0x0000_0000_c000_400b, 17)?;
     decoder_.end()?;
-    Ok(HostSlabInfoReply { info })
+    Ok(HostSlabInfoReply {
+        info: OutData::of(&info),
+    })
 }
 /// Gives the kernel's debugger the symbols of a task.
 ///
@@ -621,7 +624,7 @@ pub fn host_load_symbol_table<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.string(0x0000_0020_2000_080c, 32, name)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, symtab)?;
@@ -660,7 +663,7 @@ pub fn mach_vm_object_pages_phys<T: Transport + ?Sized>(
 ) -> Result<MachVmObjectPagesPhysReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(64))?;
     let size_ = encoder_
         .finish(id::MACH_VM_OBJECT_PAGES_PHYS, Port::new(object, 19), Port::default())?;
@@ -678,10 +681,10 @@ pub fn mach_vm_object_pages_phys<T: Transport + ?Sized>(
         },
     )?;
     let pages = decoder_
-        .out_data::<crate::types::VmPagePhysInfo, 64>(0x0000_0000_c000_400b)?;
+        .data::<crate::types::VmPagePhysInfo>(0x0000_0000_c000_400b, 64)?;
     decoder_.end()?;
     Ok(MachVmObjectPagesPhysReply {
-        pages,
+        pages: OutData::of(&pages),
     })
 }
 /// What a server of `mach_debug` does.
@@ -889,234 +892,434 @@ pub trait MachDebugServer {
     }
 }
 #[inline(never)]
-fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized>(
+fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_get_srights::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_srights(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_get_srights(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.srights)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized>(
+fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_ipc_marequest_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
-    let out_ = server_.host_ipc_marequest_info(this_, info_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_ipc_marequest_info(this_, info_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.max_requests)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized>(
+fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_dnrequest_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_dnrequest_info(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_dnrequest_info(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.used)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_stack_usage<S: MachDebugServer + ?Sized>(
+fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_stack_usage::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_stack_usage(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_stack_usage(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(144))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserved)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized>(
+fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_stack_usage::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_stack_usage(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_stack_usage(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized>(
+fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_virtual_physical_table_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
-    let out_ = server_.host_virtual_physical_table_info(this_, info_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_virtual_physical_table_info(this_, info_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized>(
+fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_kernel_object::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_kernel_object(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_kernel_object(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.object_type)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.object_addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized>(
+fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_vm_region_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.mach_vm_region_info(this_, address)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_vm_region_info(this_, address);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(136))?;
     encoder_.value::<crate::types::VmRegionInfo>(0x0000_0008_2000_400b, out_.region)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized>(
+fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_vm_object_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.mach_vm_object_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_vm_object_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(184))?;
     encoder_.value::<crate::types::VmObjectInfo>(0x0000_000c_2000_400b, out_.info)?;
     encoder_.port(0x0000_0001_2000_4011, out_.shadow)?;
     encoder_.port(0x0000_0001_2000_4011, out_.copy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized>(
+fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_vm_object_pages::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
-    let out_ = server_.mach_vm_object_pages(this_, pages_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_vm_object_pages(this_, pages_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_slab_info<S: MachDebugServer + ?Sized>(
+fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_slab_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(17);
     decoder_.end()?;
-    let out_ = server_.host_slab_info(this_, info_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_slab_info(this_, info_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized>(
+fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_load_symbol_table::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(true),
@@ -1126,35 +1329,56 @@ fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized>(
     let symtab = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     server_.host_load_symbol_table(this_, task, name, symtab)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized>(
+fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_vm_object_pages_phys::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
-    let out_ = server_.mach_vm_object_pages_phys(this_, pages_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_vm_object_pages_phys(this_, pages_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachDebugServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachDebugServer + ?Sized>(
@@ -1162,7 +1386,10 @@ pub fn dispatch_raw<S: MachDebugServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachDebugServer + ?Sized>(
@@ -1171,69 +1398,64 @@ pub fn dispatch_as<S: MachDebugServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachDebugServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachDebugServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MACH_PORT_GET_SRIGHTS => {
-            let result = serve_mach_port_get_srights(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_get_srights::<S, RAW>(server, request, reply)
         }
         id::HOST_IPC_MAREQUEST_INFO => {
-            let result = serve_host_ipc_marequest_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_ipc_marequest_info::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_DNREQUEST_INFO => {
-            let result = serve_mach_port_dnrequest_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_dnrequest_info::<S, RAW>(server, request, reply)
         }
-        id::HOST_STACK_USAGE => {
-            let result = serve_host_stack_usage(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_STACK_USAGE => serve_host_stack_usage::<S, RAW>(server, request, reply),
         id::PROCESSOR_SET_STACK_USAGE => {
-            let result = serve_processor_set_stack_usage(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_stack_usage::<S, RAW>(server, request, reply)
         }
         id::HOST_VIRTUAL_PHYSICAL_TABLE_INFO => {
-            let result = serve_host_virtual_physical_table_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_virtual_physical_table_info::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_KERNEL_OBJECT => {
-            let result = serve_mach_port_kernel_object(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_kernel_object::<S, RAW>(server, request, reply)
         }
         id::MACH_VM_REGION_INFO => {
-            let result = serve_mach_vm_region_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_vm_region_info::<S, RAW>(server, request, reply)
         }
         id::MACH_VM_OBJECT_INFO => {
-            let result = serve_mach_vm_object_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_vm_object_info::<S, RAW>(server, request, reply)
         }
         id::MACH_VM_OBJECT_PAGES => {
-            let result = serve_mach_vm_object_pages(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_vm_object_pages::<S, RAW>(server, request, reply)
         }
-        id::HOST_SLAB_INFO => {
-            let result = serve_host_slab_info(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_SLAB_INFO => serve_host_slab_info::<S, RAW>(server, request, reply),
         id::HOST_LOAD_SYMBOL_TABLE => {
-            let result = serve_host_load_symbol_table(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_load_symbol_table::<S, RAW>(server, request, reply)
         }
         id::MACH_VM_OBJECT_PAGES_PHYS => {
-            let result = serve_mach_vm_object_pages_phys(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_vm_object_pages_phys::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -68,7 +68,7 @@ pub fn default_pager_object_create<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, object_size)?;
     let size_ = encoder_
         .finish(
@@ -110,7 +110,7 @@ pub fn default_pager_info<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerInfoReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::DEFAULT_PAGER_INFO, Port::new(default_pager, 19), Port::default())?;
     let size_ = transport
@@ -149,7 +149,7 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectsReply, RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, objects_count.min(128))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, ports_count.min(256))?;
     let size_ = encoder_
@@ -172,12 +172,12 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
         },
     )?;
     let objects = decoder_
-        .out_data::<crate::types::DefaultPagerObject, 128>(0x0000_0000_c000_400b)?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
+        .data::<crate::types::DefaultPagerObject>(0x0000_0000_c000_400b, 128)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     Ok(DefaultPagerObjectsReply {
-        objects,
-        ports,
+        objects: OutData::of(&objects),
+        ports: OutData::of(&ports),
     })
 }
 /// The offsets, in bytes, of the pages of an object that are in paging space.
@@ -198,7 +198,7 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
 ) -> Result<DefaultPagerObjectPagesReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, memory_object)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, pages_count.min(256))?;
     let size_ = encoder_
@@ -221,10 +221,10 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
         },
     )?;
     let pages = decoder_
-        .out_data::<crate::types::DefaultPagerPage, 256>(0x0000_0000_c000_400b)?;
+        .data::<crate::types::DefaultPagerPage>(0x0000_0000_c000_400b, 256)?;
     decoder_.end()?;
     Ok(DefaultPagerObjectPagesReply {
-        pages,
+        pages: OutData::of(&pages),
     })
 }
 /// Adds (or with `add` false takes away) a file of paging space, which lies on a disk of the device master port.
@@ -245,7 +245,7 @@ pub fn default_pager_paging_file<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<41>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, master_device_port)?;
     encoder_.string(0x0000_0001_6008_000c, 256, filename)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, add)?;
@@ -287,7 +287,7 @@ pub fn default_pager_register_fileserver<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, fileserver_port)?;
     let size_ = encoder_
         .finish(
@@ -413,50 +413,97 @@ pub trait DefaultPagerServer {
     }
 }
 #[inline(never)]
-fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.default_pager_object_create(this_, object_size)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_object_create(this_, object_size);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_info<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.default_pager_info(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_info(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -464,20 +511,37 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let out_ = server_.default_pager_objects(this_, objects_count, ports_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -485,19 +549,36 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized>(
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let out_ = server_.default_pager_object_pages(this_, memory_object, pages_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized>(
+fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_default_pager_paging_file::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 328,
             fixed: true,
             complex: Some(true),
@@ -507,17 +588,28 @@ fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized>(
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_default_pager_register_fileserver<S: DefaultPagerServer + ?Sized>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<usize, i32> {
+fn serve_default_pager_register_fileserver<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_default_pager_register_fileserver::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_default_pager_register_fileserver<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -525,16 +617,20 @@ fn serve_default_pager_register_fileserver<S: DefaultPagerServer + ?Sized>(
     let fileserver_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.default_pager_register_fileserver(this_, fileserver_port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
@@ -542,7 +638,10 @@ pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
@@ -551,41 +650,47 @@ pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::DEFAULT_PAGER_OBJECT_CREATE => {
-            let result = serve_default_pager_object_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_object_create::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_INFO => {
-            let result = serve_default_pager_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_info::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_OBJECTS => {
-            let result = serve_default_pager_objects(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_objects::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_OBJECT_PAGES => {
-            let result = serve_default_pager_object_pages(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_object_pages::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_PAGING_FILE => {
-            let result = serve_default_pager_paging_file(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_paging_file::<S, RAW>(server, request, reply)
         }
         id::DEFAULT_PAGER_REGISTER_FILESERVER => {
-            let result = serve_default_pager_register_fileserver(server, request, reply);
-            request.outcome(result, reply)
+            serve_default_pager_register_fileserver::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -238,7 +238,7 @@ pub fn host_processors<T: Transport + ?Sized>(
 ) -> Result<HostProcessorsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_PROCESSORS, Port::new(host_priv, 19), Port::default())?;
     let size_ = transport
@@ -275,7 +275,7 @@ pub fn processor_start<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_START, Port::new(processor, 19), Port::default())?;
     let size_ = transport
@@ -309,7 +309,7 @@ pub fn processor_exit<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_EXIT, Port::new(processor, 19), Port::default())?;
     let size_ = transport
@@ -343,7 +343,7 @@ pub fn processor_set_default<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetDefaultReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_DEFAULT, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -380,7 +380,7 @@ pub fn processor_set_create<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetCreateReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_CREATE, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -419,7 +419,7 @@ pub fn processor_set_destroy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_DESTROY, Port::new(set, 19), Port::default())?;
     let size_ = transport
@@ -455,7 +455,7 @@ pub fn processor_assign<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, new_set)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, wait)?;
     let size_ = encoder_
@@ -491,7 +491,7 @@ pub fn processor_get_assignment<T: Transport + ?Sized>(
 ) -> Result<ProcessorGetAssignmentReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROCESSOR_GET_ASSIGNMENT,
@@ -533,7 +533,7 @@ pub fn thread_assign<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, new_set)?;
     let size_ = encoder_
         .finish(id::THREAD_ASSIGN, Port::new(thread, 19), Port::default())?;
@@ -568,7 +568,7 @@ pub fn thread_assign_default<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_ASSIGN_DEFAULT, Port::new(thread, 19), Port::default())?;
     let size_ = transport
@@ -602,7 +602,7 @@ pub fn thread_get_assignment<T: Transport + ?Sized>(
 ) -> Result<ThreadGetAssignmentReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_GET_ASSIGNMENT, Port::new(thread, 19), Port::default())?;
     let size_ = transport
@@ -641,7 +641,7 @@ pub fn task_assign<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, new_set)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, assign_threads)?;
     let size_ = encoder_.finish(id::TASK_ASSIGN, Port::new(task, 19), Port::default())?;
@@ -677,7 +677,7 @@ pub fn task_assign_default<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, assign_threads)?;
     let size_ = encoder_
         .finish(id::TASK_ASSIGN_DEFAULT, Port::new(task, 19), Port::default())?;
@@ -712,7 +712,7 @@ pub fn task_get_assignment<T: Transport + ?Sized>(
 ) -> Result<TaskGetAssignmentReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TASK_GET_ASSIGNMENT, Port::new(task, 19), Port::default())?;
     let size_ = transport
@@ -751,7 +751,7 @@ pub fn thread_priority<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, priority)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, set_max)?;
     let size_ = encoder_
@@ -789,7 +789,7 @@ pub fn thread_max_priority<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, processor_set)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, max_priority)?;
     let size_ = encoder_
@@ -827,7 +827,7 @@ pub fn task_priority<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, priority)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, change_threads)?;
     let size_ = encoder_
@@ -865,7 +865,7 @@ pub fn processor_set_max_priority<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, max_priority)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, change_threads)?;
     let size_ = encoder_
@@ -907,7 +907,7 @@ pub fn thread_policy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, policy)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, data)?;
     let size_ = encoder_
@@ -944,7 +944,7 @@ pub fn processor_set_policy_enable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, policy)?;
     let size_ = encoder_
         .finish(
@@ -985,7 +985,7 @@ pub fn processor_set_policy_disable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, policy)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, change_threads)?;
     let size_ = encoder_
@@ -1025,7 +1025,7 @@ pub fn processor_set_tasks<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetTasksReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_TASKS, Port::new(processor_set, 19), Port::default())?;
     let size_ = transport
@@ -1062,7 +1062,7 @@ pub fn processor_set_threads<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetThreadsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROCESSOR_SET_THREADS,
@@ -1103,7 +1103,7 @@ pub fn host_processor_sets<T: Transport + ?Sized>(
 ) -> Result<HostProcessorSetsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_PROCESSOR_SETS, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -1141,7 +1141,7 @@ pub fn host_processor_set_priv<T: Transport + ?Sized>(
 ) -> Result<HostProcessorSetPrivReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, set_name)?;
     let size_ = encoder_
         .finish(id::HOST_PROCESSOR_SET_PRIV, Port::new(host_priv, 19), Port::default())?;
@@ -1177,7 +1177,7 @@ pub fn thread_depress_abort<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::THREAD_DEPRESS_ABORT, Port::new(thread, 19), Port::default())?;
     let size_ = transport
@@ -1212,7 +1212,7 @@ pub fn host_set_time<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<7>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_time)?;
     let size_ = encoder_
         .finish(id::HOST_SET_TIME, Port::new(host_priv, 19), Port::default())?;
@@ -1248,7 +1248,7 @@ pub fn host_adjust_time<T: Transport + ?Sized>(
 ) -> Result<HostAdjustTimeReply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_adjustment)?;
     let size_ = encoder_
         .finish(id::HOST_ADJUST_TIME, Port::new(host_priv, 19), Port::default())?;
@@ -1287,7 +1287,7 @@ pub fn host_get_time<T: Transport + ?Sized>(
 ) -> Result<HostGetTimeReply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_GET_TIME, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -1323,7 +1323,7 @@ pub fn host_reboot<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_
         .finish(id::HOST_REBOOT, Port::new(host_priv, 19), Port::default())?;
@@ -1363,7 +1363,7 @@ pub fn vm_wire<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
@@ -1402,7 +1402,7 @@ pub fn thread_wire<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, thread)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, wired)?;
     let size_ = encoder_
@@ -1442,7 +1442,7 @@ pub fn host_info<T: Transport + ?Sized>(
 ) -> Result<HostInfoReply, RpcError> {
     let mut buffer_ = Buffer::<519>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, host_info_out_count.min(1024))?;
     let size_ = encoder_.finish(id::HOST_INFO, Port::new(host, 19), Port::default())?;
@@ -1459,9 +1459,11 @@ pub fn host_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let host_info_out = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let host_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    Ok(HostInfoReply { host_info_out })
+    Ok(HostInfoReply {
+        host_info_out: Bounded::of(&host_info_out),
+    })
 }
 /// Facts about a processor: basic 1 `processor_basic_info_t`.
 ///
@@ -1481,7 +1483,7 @@ pub fn processor_info<T: Transport + ?Sized>(
 ) -> Result<ProcessorInfoReply, RpcError> {
     let mut buffer_ = Buffer::<521>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, processor_info_out_count.min(1024))?;
     let size_ = encoder_
@@ -1500,11 +1502,11 @@ pub fn processor_info<T: Transport + ?Sized>(
         },
     )?;
     let host = decoder_.port(0x0000_0001_2000_4011)?.name;
-    let processor_info_out = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let processor_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     Ok(ProcessorInfoReply {
         host,
-        processor_info_out,
+        processor_info_out: Bounded::of(&processor_info_out),
     })
 }
 /// Facts about a set: basic 1 `processor_set_basic_info_t`, scheduling 2 `processor_set_sched_info_t`.
@@ -1525,7 +1527,7 @@ pub fn processor_set_info<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetInfoReply, RpcError> {
     let mut buffer_ = Buffer::<521>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, info_out_count.min(1024))?;
     let size_ = encoder_
@@ -1544,11 +1546,11 @@ pub fn processor_set_info<T: Transport + ?Sized>(
         },
     )?;
     let host = decoder_.port(0x0000_0001_2000_4011)?.name;
-    let info_out = decoder_.bounded::<i32, 1024>(0x0000_0000_2000_2002)?;
+    let info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     Ok(ProcessorSetInfoReply {
         host,
-        info_out,
+        info_out: Bounded::of(&info_out),
     })
 }
 /// Machine-dependent control of a processor.
@@ -1568,7 +1570,7 @@ pub fn processor_control<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<517>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.array(0x0000_0000_2000_2002, 1024, processor_cmd)?;
     let size_ = encoder_
         .finish(id::PROCESSOR_CONTROL, Port::new(processor, 19), Port::default())?;
@@ -1603,7 +1605,7 @@ pub fn host_get_time64<T: Transport + ?Sized>(
 ) -> Result<HostGetTime64Reply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_GET_TIME64, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -1640,7 +1642,7 @@ pub fn host_set_time64<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<7>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, new_time)?;
     let size_ = encoder_
         .finish(id::HOST_SET_TIME64, Port::new(host_priv, 19), Port::default())?;
@@ -1676,7 +1678,7 @@ pub fn host_adjust_time64<T: Transport + ?Sized>(
 ) -> Result<HostAdjustTime64Reply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, new_adjustment)?;
     let size_ = encoder_
         .finish(id::HOST_ADJUST_TIME64, Port::new(host_priv, 19), Port::default())?;
@@ -1716,7 +1718,7 @@ pub fn host_get_kernel_version<T: Transport + ?Sized>(
 ) -> Result<HostGetKernelVersionReply, RpcError> {
     let mut buffer_ = Buffer::<71>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_GET_KERNEL_VERSION, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -1732,10 +1734,10 @@ pub fn host_get_kernel_version<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let kernel_version = decoder_.string_value::<512>(0x0000_0200_2000_080c)?;
+    let kernel_version = decoder_.string_field::<512>(0x0000_0200_2000_080c)?;
     decoder_.end()?;
     Ok(HostGetKernelVersionReply {
-        kernel_version,
+        kernel_version: FixedStr::of_field(kernel_version),
     })
 }
 /// Time since boot.
@@ -1753,7 +1755,7 @@ pub fn host_get_uptime64<T: Transport + ?Sized>(
 ) -> Result<HostGetUptime64Reply, RpcError> {
     let mut buffer_ = Buffer::<9>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::HOST_GET_UPTIME64, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -1788,7 +1790,7 @@ pub fn processor_set_processors<T: Transport + ?Sized>(
 ) -> Result<ProcessorSetProcessorsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROCESSOR_SET_PROCESSORS, Port::new(set_name, 19), Port::default())?;
     let size_ = transport
@@ -2424,119 +2426,222 @@ pub trait MachHostServer {
     }
 }
 #[inline(never)]
-fn serve_host_processors<S: MachHostServer + ?Sized>(
+fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_processors::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_processors(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_processors(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_start<S: MachHostServer + ?Sized>(
+fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_start::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.processor_start(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_exit<S: MachHostServer + ?Sized>(
+fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_exit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.processor_exit(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_default<S: MachHostServer + ?Sized>(
+fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_default::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_default(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_default(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_create<S: MachHostServer + ?Sized>(
+fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_create(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_create(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_set)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_destroy<S: MachHostServer + ?Sized>(
+fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_destroy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.processor_set_destroy(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_assign<S: MachHostServer + ?Sized>(
+fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_assign::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -2545,35 +2650,65 @@ fn serve_processor_assign<S: MachHostServer + ?Sized>(
     let wait = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.processor_assign(this_, new_set, wait)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_get_assignment<S: MachHostServer + ?Sized>(
+fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_get_assignment::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_get_assignment(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_get_assignment(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_assign<S: MachHostServer + ?Sized>(
+fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_assign::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2581,52 +2716,95 @@ fn serve_thread_assign<S: MachHostServer + ?Sized>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.thread_assign(this_, new_set)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_assign_default<S: MachHostServer + ?Sized>(
+fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_assign_default::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_assign_default(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_get_assignment<S: MachHostServer + ?Sized>(
+fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_get_assignment::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.thread_get_assignment(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.thread_get_assignment(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_assign<S: MachHostServer + ?Sized>(
+fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_assign::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -2635,17 +2813,30 @@ fn serve_task_assign<S: MachHostServer + ?Sized>(
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.task_assign(this_, new_set, assign_threads)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_assign_default<S: MachHostServer + ?Sized>(
+fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_assign_default::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2653,35 +2844,65 @@ fn serve_task_assign_default<S: MachHostServer + ?Sized>(
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.task_assign_default(this_, assign_threads)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_get_assignment<S: MachHostServer + ?Sized>(
+fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_get_assignment::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.task_get_assignment(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.task_get_assignment(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_priority<S: MachHostServer + ?Sized>(
+fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_priority::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2690,17 +2911,30 @@ fn serve_thread_priority<S: MachHostServer + ?Sized>(
     let set_max = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.thread_priority(this_, priority, set_max)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
+fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_max_priority::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -2709,17 +2943,30 @@ fn serve_thread_max_priority<S: MachHostServer + ?Sized>(
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.thread_max_priority(this_, processor_set, max_priority)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_task_priority<S: MachHostServer + ?Sized>(
+fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_task_priority::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2728,17 +2975,30 @@ fn serve_task_priority<S: MachHostServer + ?Sized>(
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.task_priority(this_, priority, change_threads)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
+fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_max_priority::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2747,17 +3007,30 @@ fn serve_processor_set_max_priority<S: MachHostServer + ?Sized>(
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.processor_set_max_priority(this_, max_priority, change_threads)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_policy<S: MachHostServer + ?Sized>(
+fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_policy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2766,17 +3039,30 @@ fn serve_thread_policy<S: MachHostServer + ?Sized>(
     let data = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.thread_policy(this_, policy, data)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
+fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_policy_enable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2784,17 +3070,30 @@ fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.processor_set_policy_enable(this_, policy)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
+fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_policy_disable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2803,107 +3102,201 @@ fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized>(
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.processor_set_policy_disable(this_, policy, change_threads)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_tasks<S: MachHostServer + ?Sized>(
+fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_tasks::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_tasks(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_tasks(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_threads<S: MachHostServer + ?Sized>(
+fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_threads::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_threads(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_threads(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_processor_sets<S: MachHostServer + ?Sized>(
+fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_processor_sets::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_processor_sets(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_processor_sets(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_processor_set_priv<S: MachHostServer + ?Sized>(
+fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_processor_set_priv::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let set_name = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.host_processor_set_priv(this_, set_name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_processor_set_priv(this_, set_name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_depress_abort<S: MachHostServer + ?Sized>(
+fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_depress_abort::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.thread_depress_abort(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_set_time<S: MachHostServer + ?Sized>(
+fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_set_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: true,
             complex: Some(false),
@@ -2911,17 +3304,30 @@ fn serve_host_set_time<S: MachHostServer + ?Sized>(
     let new_time = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     server_.host_set_time(this_, new_time)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
+fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_adjust_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: true,
             complex: Some(false),
@@ -2929,38 +3335,72 @@ fn serve_host_adjust_time<S: MachHostServer + ?Sized>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.host_adjust_time(this_, new_adjustment)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_adjust_time(this_, new_adjustment);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_get_time<S: MachHostServer + ?Sized>(
+fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_get_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_time(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_get_time(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_reboot<S: MachHostServer + ?Sized>(
+fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_reboot::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2968,17 +3408,30 @@ fn serve_host_reboot<S: MachHostServer + ?Sized>(
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.host_reboot(this_, options)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_vm_wire<S: MachHostServer + ?Sized>(
+fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_vm_wire::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -2989,17 +3442,30 @@ fn serve_vm_wire<S: MachHostServer + ?Sized>(
     let access = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.vm_wire(this_, task, address, size, access)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_thread_wire<S: MachHostServer + ?Sized>(
+fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_thread_wire::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -3008,17 +3474,30 @@ fn serve_thread_wire<S: MachHostServer + ?Sized>(
     let wired = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.thread_wire(this_, thread, wired)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_info<S: MachHostServer + ?Sized>(
+fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3026,19 +3505,36 @@ fn serve_host_info<S: MachHostServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let host_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.host_info(this_, flavor, host_info_out_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_info(this_, flavor, host_info_out_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_info<S: MachHostServer + ?Sized>(
+fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3048,20 +3544,37 @@ fn serve_processor_info<S: MachHostServer + ?Sized>(
         .value::<u32>(0x0000_0001_2000_2002)?
         .min(1024);
     decoder_.end()?;
-    let out_ = server_.processor_info(this_, flavor, processor_info_out_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_info(this_, flavor, processor_info_out_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_info<S: MachHostServer + ?Sized>(
+fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_info::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3069,20 +3582,37 @@ fn serve_processor_set_info<S: MachHostServer + ?Sized>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let out_ = server_.processor_set_info(this_, flavor, info_out_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_info(this_, flavor, info_out_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_control<S: MachHostServer + ?Sized>(
+fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_control::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 40,
             fixed: false,
             complex: Some(false),
@@ -3090,36 +3620,66 @@ fn serve_processor_control<S: MachHostServer + ?Sized>(
     let processor_cmd = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     server_.processor_control(this_, processor_cmd)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_get_time64<S: MachHostServer + ?Sized>(
+fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_get_time64::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_time64(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_get_time64(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_set_time64<S: MachHostServer + ?Sized>(
+fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_set_time64::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: true,
             complex: Some(false),
@@ -3127,17 +3687,30 @@ fn serve_host_set_time64<S: MachHostServer + ?Sized>(
     let new_time = decoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     server_.host_set_time64(this_, new_time)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
+fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_adjust_time64::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: true,
             complex: Some(false),
@@ -3145,73 +3718,132 @@ fn serve_host_adjust_time64<S: MachHostServer + ?Sized>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.host_adjust_time64(this_, new_adjustment)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_adjust_time64(this_, new_adjustment);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_get_kernel_version<S: MachHostServer + ?Sized>(
+fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_get_kernel_version::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_kernel_version(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_get_kernel_version(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(568))?;
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_host_get_uptime64<S: MachHostServer + ?Sized>(
+fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_host_get_uptime64::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.host_get_uptime64(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.host_get_uptime64(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_processor_set_processors<S: MachHostServer + ?Sized>(
+fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_processor_set_processors::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.processor_set_processors(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.processor_set_processors(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachHostServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachHostServer + ?Sized>(
@@ -3219,7 +3851,10 @@ pub fn dispatch_raw<S: MachHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachHostServer + ?Sized>(
@@ -3228,185 +3863,117 @@ pub fn dispatch_as<S: MachHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachHostServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachHostServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::HOST_PROCESSORS => {
-            let result = serve_host_processors(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROCESSOR_START => {
-            let result = serve_processor_start(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROCESSOR_EXIT => {
-            let result = serve_processor_exit(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_PROCESSORS => serve_host_processors::<S, RAW>(server, request, reply),
+        id::PROCESSOR_START => serve_processor_start::<S, RAW>(server, request, reply),
+        id::PROCESSOR_EXIT => serve_processor_exit::<S, RAW>(server, request, reply),
         id::PROCESSOR_SET_DEFAULT => {
-            let result = serve_processor_set_default(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_default::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_CREATE => {
-            let result = serve_processor_set_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_create::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_DESTROY => {
-            let result = serve_processor_set_destroy(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_destroy::<S, RAW>(server, request, reply)
         }
-        id::PROCESSOR_ASSIGN => {
-            let result = serve_processor_assign(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROCESSOR_ASSIGN => serve_processor_assign::<S, RAW>(server, request, reply),
         id::PROCESSOR_GET_ASSIGNMENT => {
-            let result = serve_processor_get_assignment(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_get_assignment::<S, RAW>(server, request, reply)
         }
-        id::THREAD_ASSIGN => {
-            let result = serve_thread_assign(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::THREAD_ASSIGN => serve_thread_assign::<S, RAW>(server, request, reply),
         id::THREAD_ASSIGN_DEFAULT => {
-            let result = serve_thread_assign_default(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_assign_default::<S, RAW>(server, request, reply)
         }
         id::THREAD_GET_ASSIGNMENT => {
-            let result = serve_thread_get_assignment(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_get_assignment::<S, RAW>(server, request, reply)
         }
-        id::TASK_ASSIGN => {
-            let result = serve_task_assign(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_ASSIGN => serve_task_assign::<S, RAW>(server, request, reply),
         id::TASK_ASSIGN_DEFAULT => {
-            let result = serve_task_assign_default(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_assign_default::<S, RAW>(server, request, reply)
         }
         id::TASK_GET_ASSIGNMENT => {
-            let result = serve_task_get_assignment(server, request, reply);
-            request.outcome(result, reply)
+            serve_task_get_assignment::<S, RAW>(server, request, reply)
         }
-        id::THREAD_PRIORITY => {
-            let result = serve_thread_priority(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::THREAD_PRIORITY => serve_thread_priority::<S, RAW>(server, request, reply),
         id::THREAD_MAX_PRIORITY => {
-            let result = serve_thread_max_priority(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_max_priority::<S, RAW>(server, request, reply)
         }
-        id::TASK_PRIORITY => {
-            let result = serve_task_priority(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TASK_PRIORITY => serve_task_priority::<S, RAW>(server, request, reply),
         id::PROCESSOR_SET_MAX_PRIORITY => {
-            let result = serve_processor_set_max_priority(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_max_priority::<S, RAW>(server, request, reply)
         }
-        id::THREAD_POLICY => {
-            let result = serve_thread_policy(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::THREAD_POLICY => serve_thread_policy::<S, RAW>(server, request, reply),
         id::PROCESSOR_SET_POLICY_ENABLE => {
-            let result = serve_processor_set_policy_enable(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_policy_enable::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_POLICY_DISABLE => {
-            let result = serve_processor_set_policy_disable(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_policy_disable::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_TASKS => {
-            let result = serve_processor_set_tasks(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_tasks::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_THREADS => {
-            let result = serve_processor_set_threads(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_threads::<S, RAW>(server, request, reply)
         }
         id::HOST_PROCESSOR_SETS => {
-            let result = serve_host_processor_sets(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_processor_sets::<S, RAW>(server, request, reply)
         }
         id::HOST_PROCESSOR_SET_PRIV => {
-            let result = serve_host_processor_set_priv(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_processor_set_priv::<S, RAW>(server, request, reply)
         }
         id::THREAD_DEPRESS_ABORT => {
-            let result = serve_thread_depress_abort(server, request, reply);
-            request.outcome(result, reply)
+            serve_thread_depress_abort::<S, RAW>(server, request, reply)
         }
-        id::HOST_SET_TIME => {
-            let result = serve_host_set_time(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::HOST_ADJUST_TIME => {
-            let result = serve_host_adjust_time(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::HOST_GET_TIME => {
-            let result = serve_host_get_time(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::HOST_REBOOT => {
-            let result = serve_host_reboot(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::VM_WIRE => {
-            let result = serve_vm_wire(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::THREAD_WIRE => {
-            let result = serve_thread_wire(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::HOST_INFO => {
-            let result = serve_host_info(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROCESSOR_INFO => {
-            let result = serve_processor_info(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_SET_TIME => serve_host_set_time::<S, RAW>(server, request, reply),
+        id::HOST_ADJUST_TIME => serve_host_adjust_time::<S, RAW>(server, request, reply),
+        id::HOST_GET_TIME => serve_host_get_time::<S, RAW>(server, request, reply),
+        id::HOST_REBOOT => serve_host_reboot::<S, RAW>(server, request, reply),
+        id::VM_WIRE => serve_vm_wire::<S, RAW>(server, request, reply),
+        id::THREAD_WIRE => serve_thread_wire::<S, RAW>(server, request, reply),
+        id::HOST_INFO => serve_host_info::<S, RAW>(server, request, reply),
+        id::PROCESSOR_INFO => serve_processor_info::<S, RAW>(server, request, reply),
         id::PROCESSOR_SET_INFO => {
-            let result = serve_processor_set_info(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_info::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_CONTROL => {
-            let result = serve_processor_control(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_control::<S, RAW>(server, request, reply)
         }
-        id::HOST_GET_TIME64 => {
-            let result = serve_host_get_time64(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::HOST_SET_TIME64 => {
-            let result = serve_host_set_time64(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::HOST_GET_TIME64 => serve_host_get_time64::<S, RAW>(server, request, reply),
+        id::HOST_SET_TIME64 => serve_host_set_time64::<S, RAW>(server, request, reply),
         id::HOST_ADJUST_TIME64 => {
-            let result = serve_host_adjust_time64(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_adjust_time64::<S, RAW>(server, request, reply)
         }
         id::HOST_GET_KERNEL_VERSION => {
-            let result = serve_host_get_kernel_version(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_get_kernel_version::<S, RAW>(server, request, reply)
         }
         id::HOST_GET_UPTIME64 => {
-            let result = serve_host_get_uptime64(server, request, reply);
-            request.outcome(result, reply)
+            serve_host_get_uptime64::<S, RAW>(server, request, reply)
         }
         id::PROCESSOR_SET_PROCESSORS => {
-            let result = serve_processor_set_processors(server, request, reply);
-            request.outcome(result, reply)
+            serve_processor_set_processors::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -76,7 +76,7 @@ pub fn i386_set_ldt<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, first_selector)?;
     encoder_.data(0x0000_0000_4000_2002, 256, desc_list)?;
     let size_ = encoder_
@@ -115,7 +115,7 @@ pub fn i386_get_ldt<T: Transport + ?Sized>(
 ) -> Result<I386GetLdtReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, first_selector)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, selector_count)?;
     let size_ = encoder_
@@ -133,9 +133,11 @@ pub fn i386_get_ldt<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let desc_list = decoder_.out_data::<[u32; 2], 256>(0x0000_0000_4000_2002)?;
+    let desc_list = decoder_.data::<[u32; 2]>(0x0000_0000_4000_2002, 256)?;
     decoder_.end()?;
-    Ok(I386GetLdtReply { desc_list })
+    Ok(I386GetLdtReply {
+        desc_list: OutData::of(&desc_list),
+    })
 }
 /// A right that stands for the use of I/O ports `from` to `to`, both included. The request port is the device
 /// master port.
@@ -156,7 +158,7 @@ pub fn i386_io_perm_create<T: Transport + ?Sized>(
 ) -> Result<I386IoPermCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u16>(0x0000_0001_2000_1001, from)?;
     encoder_.value::<u16>(0x0000_0001_2000_1001, to)?;
     let size_ = encoder_
@@ -195,7 +197,7 @@ pub fn i386_io_perm_modify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, io_perm)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, enable)?;
     let size_ = encoder_
@@ -234,7 +236,7 @@ pub fn i386_set_gdt<T: Transport + ?Sized>(
 ) -> Result<I386SetGdtReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, selector)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, *desc)?;
     let size_ = encoder_
@@ -272,7 +274,7 @@ pub fn i386_get_gdt<T: Transport + ?Sized>(
 ) -> Result<I386GetGdtReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, selector)?;
     let size_ = encoder_
         .finish(id::I386_GET_GDT, Port::new(target_thread, 19), Port::default())?;
@@ -308,7 +310,7 @@ pub fn i386_get_xstate_size<T: Transport + ?Sized>(
 ) -> Result<I386GetXstateSizeReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::I386_GET_XSTATE_SIZE, Port::new(host, 19), Port::default())?;
     let size_ = transport
@@ -449,13 +451,26 @@ pub trait MachI386Server {
     }
 }
 #[inline(never)]
-fn serve_i386_set_ldt<S: MachI386Server + ?Sized>(
+fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_set_ldt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -464,17 +479,30 @@ fn serve_i386_set_ldt<S: MachI386Server + ?Sized>(
     let desc_list = decoder_.data::<[u32; 2]>(0x0000_0000_4000_2002, 256)?;
     decoder_.end()?;
     server_.i386_set_ldt(this_, first_selector, desc_list)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_get_ldt<S: MachI386Server + ?Sized>(
+fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_get_ldt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -482,19 +510,36 @@ fn serve_i386_get_ldt<S: MachI386Server + ?Sized>(
     let first_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let selector_count = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.i386_get_ldt(this_, first_selector, selector_count)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.i386_get_ldt(this_, first_selector, selector_count);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_io_perm_create<S: MachI386Server + ?Sized>(
+fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_io_perm_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -502,19 +547,36 @@ fn serve_i386_io_perm_create<S: MachI386Server + ?Sized>(
     let from = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     let to = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    let out_ = server_.i386_io_perm_create(this_, from, to)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.i386_io_perm_create(this_, from, to);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized>(
+fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_io_perm_modify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -523,17 +585,30 @@ fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized>(
     let enable = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.i386_io_perm_modify(this_, io_perm, enable)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_set_gdt<S: MachI386Server + ?Sized>(
+fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_set_gdt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -541,55 +616,97 @@ fn serve_i386_set_gdt<S: MachI386Server + ?Sized>(
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let desc = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.i386_set_gdt(this_, selector, desc)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.i386_set_gdt(this_, selector, desc);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_get_gdt<S: MachI386Server + ?Sized>(
+fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_get_gdt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.i386_get_gdt(this_, selector)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.i386_get_gdt(this_, selector);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized>(
+fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_i386_get_xstate_size::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.i386_get_xstate_size(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.i386_get_xstate_size(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachI386Server + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachI386Server + ?Sized>(
@@ -597,7 +714,10 @@ pub fn dispatch_raw<S: MachI386Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachI386Server + ?Sized>(
@@ -606,45 +726,42 @@ pub fn dispatch_as<S: MachI386Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachI386Server + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachI386Server + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::I386_SET_LDT => {
-            let result = serve_i386_set_ldt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::I386_GET_LDT => {
-            let result = serve_i386_get_ldt(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::I386_SET_LDT => serve_i386_set_ldt::<S, RAW>(server, request, reply),
+        id::I386_GET_LDT => serve_i386_get_ldt::<S, RAW>(server, request, reply),
         id::I386_IO_PERM_CREATE => {
-            let result = serve_i386_io_perm_create(server, request, reply);
-            request.outcome(result, reply)
+            serve_i386_io_perm_create::<S, RAW>(server, request, reply)
         }
         id::I386_IO_PERM_MODIFY => {
-            let result = serve_i386_io_perm_modify(server, request, reply);
-            request.outcome(result, reply)
+            serve_i386_io_perm_modify::<S, RAW>(server, request, reply)
         }
-        id::I386_SET_GDT => {
-            let result = serve_i386_set_gdt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::I386_GET_GDT => {
-            let result = serve_i386_get_gdt(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::I386_SET_GDT => serve_i386_set_gdt::<S, RAW>(server, request, reply),
+        id::I386_GET_GDT => serve_i386_get_gdt::<S, RAW>(server, request, reply),
         id::I386_GET_XSTATE_SIZE => {
-            let result = serve_i386_get_xstate_size(server, request, reply);
-            request.outcome(result, reply)
+            serve_i386_get_xstate_size::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -120,7 +120,7 @@ pub fn mach_port_names<T: Transport + ?Sized>(
 ) -> Result<MachPortNamesReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::MACH_PORT_NAMES, Port::new(task, 19), Port::default())?;
     let size_ = transport
@@ -157,7 +157,7 @@ pub fn mach_port_type<T: Transport + ?Sized>(
 ) -> Result<MachPortTypeReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_TYPE, Port::new(task, 19), Port::default())?;
@@ -196,7 +196,7 @@ pub fn mach_port_rename<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, old_name)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, new_name)?;
     let size_ = encoder_
@@ -235,7 +235,7 @@ pub fn mach_port_allocate_name<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, right)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
@@ -273,7 +273,7 @@ pub fn mach_port_allocate<T: Transport + ?Sized>(
 ) -> Result<MachPortAllocateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, right)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_ALLOCATE, Port::new(task, 19), Port::default())?;
@@ -310,7 +310,7 @@ pub fn mach_port_destroy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_DESTROY, Port::new(task, 19), Port::default())?;
@@ -347,7 +347,7 @@ pub fn mach_port_deallocate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_DEALLOCATE, Port::new(task, 19), Port::default())?;
@@ -384,7 +384,7 @@ pub fn mach_port_get_refs<T: Transport + ?Sized>(
 ) -> Result<MachPortGetRefsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, right)?;
     let size_ = encoder_
@@ -425,7 +425,7 @@ pub fn mach_port_mod_refs<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, right)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, delta)?;
@@ -465,7 +465,7 @@ pub fn mach_port_set_qlimit<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, qlimit)?;
     let size_ = encoder_
@@ -503,7 +503,7 @@ pub fn mach_port_set_mscount<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, mscount)?;
     let size_ = encoder_
@@ -541,7 +541,7 @@ pub fn mach_port_get_set_status<T: Transport + ?Sized>(
 ) -> Result<MachPortGetSetStatusReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_GET_SET_STATUS, Port::new(task, 19), Port::default())?;
@@ -582,7 +582,7 @@ pub fn mach_port_move_member<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, member)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, after)?;
     let size_ = encoder_
@@ -624,7 +624,7 @@ pub fn mach_port_request_notification<T: Transport + ?Sized>(
 ) -> Result<MachPortRequestNotificationReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sync)?;
@@ -673,7 +673,7 @@ pub fn mach_port_insert_right<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.poly(0x0000_0001_2000_40ff, poly)?;
     let size_ = encoder_
@@ -712,7 +712,7 @@ pub fn mach_port_extract_right<T: Transport + ?Sized>(
 ) -> Result<MachPortExtractRightReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, msgt_name)?;
     let size_ = encoder_
@@ -750,7 +750,7 @@ pub fn mach_port_get_receive_status<T: Transport + ?Sized>(
 ) -> Result<MachPortGetReceiveStatusReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_PORT_GET_RECEIVE_STATUS, Port::new(task, 19), Port::default())?;
@@ -790,7 +790,7 @@ pub fn mach_port_set_seqno<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, seqno)?;
     let size_ = encoder_
@@ -828,7 +828,7 @@ pub fn mach_port_set_protected_payload<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, payload)?;
     let size_ = encoder_
@@ -869,7 +869,7 @@ pub fn mach_port_clear_protected_payload<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(
@@ -912,7 +912,7 @@ pub fn mach_port_set_ktype<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, right)?;
@@ -1288,51 +1288,98 @@ pub trait MachPortServer {
     }
 }
 #[inline(never)]
-fn serve_mach_port_names<S: MachPortServer + ?Sized>(
+fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_names::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.mach_port_names(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_names(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.names)?;
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_type<S: MachPortServer + ?Sized>(
+fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_type::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_type(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_type(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
+fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_rename::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1341,17 +1388,30 @@ fn serve_mach_port_rename<S: MachPortServer + ?Sized>(
     let new_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_rename(this_, old_name, new_name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
+fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_allocate_name::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1360,36 +1420,66 @@ fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_allocate_name(this_, right, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_allocate<S: MachPortServer + ?Sized>(
+fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_allocate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_allocate(this_, right)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_allocate(this_, right);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
+fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_destroy::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1397,17 +1487,30 @@ fn serve_mach_port_destroy<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_destroy(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
+fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_deallocate::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1415,17 +1518,30 @@ fn serve_mach_port_deallocate<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_deallocate(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
+fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_get_refs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1433,19 +1549,36 @@ fn serve_mach_port_get_refs<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_refs(this_, name, right)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_get_refs(this_, name, right);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
+fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_mod_refs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1455,17 +1588,30 @@ fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized>(
     let delta = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.mach_port_mod_refs(this_, name, right, delta)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
+fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_set_qlimit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1474,17 +1620,30 @@ fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized>(
     let qlimit = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.mach_port_set_qlimit(this_, name, qlimit)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
+fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_set_mscount::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1493,36 +1652,66 @@ fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized>(
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.mach_port_set_mscount(this_, name, mscount)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized>(
+fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_get_set_status::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_set_status(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_get_set_status(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
+fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_move_member::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1531,17 +1720,30 @@ fn serve_mach_port_move_member<S: MachPortServer + ?Sized>(
     let after = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_move_member(this_, member, after)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
+fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_request_notification::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: None,
@@ -1551,19 +1753,36 @@ fn serve_mach_port_request_notification<S: MachPortServer + ?Sized>(
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let notify = decoder_.port(0x0000_0001_2000_4012)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_request_notification(this_, name, id_, sync, notify)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_request_notification(this_, name, id_, sync, notify);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
+fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_insert_right::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1572,17 +1791,30 @@ fn serve_mach_port_insert_right<S: MachPortServer + ?Sized>(
     let poly = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     server_.mach_port_insert_right(this_, name, poly)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
+fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_extract_right::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1590,38 +1822,72 @@ fn serve_mach_port_extract_right<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let msgt_name = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_extract_right(this_, name, msgt_name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_extract_right(this_, name, msgt_name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized>(
+fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_get_receive_status::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let out_ = server_.mach_port_get_receive_status(this_, name)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.mach_port_get_receive_status(this_, name);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
+fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_set_seqno::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1630,17 +1896,30 @@ fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized>(
     let seqno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.mach_port_set_seqno(this_, name, seqno)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
+fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_set_protected_payload::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1649,17 +1928,30 @@ fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized>(
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.mach_port_set_protected_payload(this_, name, payload)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
+fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_clear_protected_payload::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1667,17 +1959,30 @@ fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     server_.mach_port_clear_protected_payload(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized>(
+fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_port_set_ktype::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -1688,16 +1993,20 @@ fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized>(
     let ktype = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MachPortServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachPortServer + ?Sized>(
@@ -1705,7 +2014,10 @@ pub fn dispatch_raw<S: MachPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MachPortServer + ?Sized>(
@@ -1714,101 +2026,86 @@ pub fn dispatch_as<S: MachPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MachPortServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MachPortServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::MACH_PORT_NAMES => {
-            let result = serve_mach_port_names(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MACH_PORT_TYPE => {
-            let result = serve_mach_port_type(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MACH_PORT_RENAME => {
-            let result = serve_mach_port_rename(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::MACH_PORT_NAMES => serve_mach_port_names::<S, RAW>(server, request, reply),
+        id::MACH_PORT_TYPE => serve_mach_port_type::<S, RAW>(server, request, reply),
+        id::MACH_PORT_RENAME => serve_mach_port_rename::<S, RAW>(server, request, reply),
         id::MACH_PORT_ALLOCATE_NAME => {
-            let result = serve_mach_port_allocate_name(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_allocate_name::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_ALLOCATE => {
-            let result = serve_mach_port_allocate(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_allocate::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_DESTROY => {
-            let result = serve_mach_port_destroy(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_destroy::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_DEALLOCATE => {
-            let result = serve_mach_port_deallocate(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_deallocate::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_GET_REFS => {
-            let result = serve_mach_port_get_refs(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_get_refs::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_MOD_REFS => {
-            let result = serve_mach_port_mod_refs(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_mod_refs::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_SET_QLIMIT => {
-            let result = serve_mach_port_set_qlimit(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_set_qlimit::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_SET_MSCOUNT => {
-            let result = serve_mach_port_set_mscount(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_set_mscount::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_GET_SET_STATUS => {
-            let result = serve_mach_port_get_set_status(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_get_set_status::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_MOVE_MEMBER => {
-            let result = serve_mach_port_move_member(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_move_member::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_REQUEST_NOTIFICATION => {
-            let result = serve_mach_port_request_notification(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_request_notification::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_INSERT_RIGHT => {
-            let result = serve_mach_port_insert_right(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_insert_right::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_EXTRACT_RIGHT => {
-            let result = serve_mach_port_extract_right(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_extract_right::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_GET_RECEIVE_STATUS => {
-            let result = serve_mach_port_get_receive_status(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_get_receive_status::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_SET_SEQNO => {
-            let result = serve_mach_port_set_seqno(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_set_seqno::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_SET_PROTECTED_PAYLOAD => {
-            let result = serve_mach_port_set_protected_payload(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_set_protected_payload::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD => {
-            let result = serve_mach_port_clear_protected_payload(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_clear_protected_payload::<S, RAW>(server, request, reply)
         }
         id::MACH_PORT_SET_KTYPE => {
-            let result = serve_mach_port_set_ktype(server, request, reply);
-            request.outcome(result, reply)
+            serve_mach_port_set_ktype::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -51,7 +51,7 @@ pub fn memory_object_init<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.port(0x0000_0001_2000_4014, memory_object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, memory_object_page_size)?;
@@ -76,7 +76,7 @@ pub fn memory_object_terminate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4010, memory_control)?;
     encoder_.port(0x0000_0001_2000_4010, memory_object_name)?;
     let size_ = encoder_
@@ -106,7 +106,7 @@ pub fn memory_object_copy<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, old_memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, length)?;
@@ -138,7 +138,7 @@ pub fn memory_object_data_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, length)?;
@@ -170,7 +170,7 @@ pub fn memory_object_data_unlock<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, length)?;
@@ -201,7 +201,7 @@ pub fn memory_object_lock_completed<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, length)?;
@@ -229,7 +229,7 @@ pub fn memory_object_supply_completed<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, length)?;
@@ -259,7 +259,7 @@ pub fn memory_object_data_return<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
@@ -290,7 +290,7 @@ pub fn memory_object_change_completed<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<bool>(0x0000_0001_2000_2000, may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, copy_strategy)?;
     let size_ = encoder_
@@ -464,12 +464,25 @@ pub trait MemoryObjectServer {
     }
 }
 #[inline(never)]
-fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_init::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -488,12 +501,25 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_terminate::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -505,12 +531,25 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_copy::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -531,12 +570,25 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -557,12 +609,25 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_unlock::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -583,12 +648,25 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_lock_completed::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -601,12 +679,25 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_supply_completed::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -629,12 +720,25 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_data_return::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -657,12 +761,25 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized>(
+fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_change_completed::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -674,12 +791,16 @@ fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MemoryObjectServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MemoryObjectServer + ?Sized>(
@@ -687,7 +808,10 @@ pub fn dispatch_raw<S: MemoryObjectServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MemoryObjectServer + ?Sized>(
@@ -696,71 +820,56 @@ pub fn dispatch_as<S: MemoryObjectServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MemoryObjectServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MEMORY_OBJECT_INIT => {
-            match serve_memory_object_init(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_init::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_TERMINATE => {
-            match serve_memory_object_terminate(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_terminate::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_COPY => {
-            match serve_memory_object_copy(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_copy::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_REQUEST => {
-            match serve_memory_object_data_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_request::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_UNLOCK => {
-            match serve_memory_object_data_unlock(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_unlock::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_LOCK_COMPLETED => {
-            match serve_memory_object_lock_completed(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_lock_completed::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_SUPPLY_COMPLETED => {
-            match serve_memory_object_supply_completed(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_supply_completed::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_RETURN => {
-            match serve_memory_object_data_return(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_return::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_CHANGE_COMPLETED => {
-            match serve_memory_object_change_completed(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_change_completed::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -40,7 +40,7 @@ pub fn memory_object_create<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4010, new_memory_object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, new_object_size)?;
     encoder_.port(0x0000_0001_2000_4014, new_control_port)?;
@@ -73,7 +73,7 @@ pub fn memory_object_data_initialize<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4014, memory_control_port)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, offset)?;
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
@@ -132,12 +132,25 @@ pub trait MemoryObjectDefaultServer {
     }
 }
 #[inline(never)]
-fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized>(
+fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_memory_object_create::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -160,12 +173,24 @@ fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_memory_object_data_initialize<S: MemoryObjectDefaultServer + ?Sized>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn serve_memory_object_data_initialize<
+    S: MemoryObjectDefaultServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_initialize::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_memory_object_data_initialize<
+    S: MemoryObjectDefaultServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -179,12 +204,16 @@ fn serve_memory_object_data_initialize<S: MemoryObjectDefaultServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MemoryObjectDefaultServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MemoryObjectDefaultServer + ?Sized>(
@@ -192,7 +221,10 @@ pub fn dispatch_raw<S: MemoryObjectDefaultServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MemoryObjectDefaultServer + ?Sized>(
@@ -201,29 +233,35 @@ pub fn dispatch_as<S: MemoryObjectDefaultServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MemoryObjectDefaultServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MEMORY_OBJECT_CREATE => {
-            match serve_memory_object_create(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_create::<S, RAW>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_INITIALIZE => {
-            match serve_memory_object_data_initialize(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_memory_object_data_initialize::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

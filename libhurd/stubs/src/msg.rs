@@ -140,7 +140,7 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -181,7 +181,7 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
@@ -220,7 +220,7 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, auth)?;
     let size_ = encoder_
         .finish(id::MSG_ADD_AUTH, Port::new(process, 19), Port::default())?;
@@ -259,7 +259,7 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.data(0x0000_0000_4000_2002, 512, uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
@@ -298,7 +298,7 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
 ) -> Result<MsgGetInitPortReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
@@ -338,7 +338,7 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -377,7 +377,7 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 ) -> Result<MsgGetInitPortsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     let size_ = encoder_
         .finish(id::MSG_GET_INIT_PORTS, Port::new(process, 19), Port::default())?;
@@ -394,9 +394,11 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
-    Ok(MsgGetInitPortsReply { ports })
+    Ok(MsgGetInitPortsReply {
+        ports: OutData::of(&ports),
+    })
 }
 /// Sets all ports that a program starts with.
 ///
@@ -416,7 +418,7 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, ports)?;
     let size_ = encoder_
@@ -454,7 +456,7 @@ pub fn msg_get_init_int<T: Transport + ?Sized>(
 ) -> Result<MsgGetInitIntReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
@@ -494,7 +496,7 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, value)?;
@@ -533,7 +535,7 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 ) -> Result<MsgGetInitIntsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     let size_ = encoder_
         .finish(id::MSG_GET_INIT_INTS, Port::new(process, 19), Port::default())?;
@@ -550,9 +552,11 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let values = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let values = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
-    Ok(MsgGetInitIntsReply { values })
+    Ok(MsgGetInitIntsReply {
+        values: OutData::of(&values),
+    })
 }
 /// Sets all integers that a program starts with.
 ///
@@ -572,7 +576,7 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_2002, 512, values)?;
     let size_ = encoder_
@@ -610,7 +614,7 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 ) -> Result<MsgGetDtableReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     let size_ = encoder_
         .finish(id::MSG_GET_DTABLE, Port::new(process, 19), Port::default())?;
@@ -627,9 +631,11 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let dtable = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
+    let dtable = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
-    Ok(MsgGetDtableReply { dtable })
+    Ok(MsgGetDtableReply {
+        dtable: OutData::of(&dtable),
+    })
 }
 /// Sets the ports of all file descriptors.
 ///
@@ -649,7 +655,7 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, dtable)?;
     let size_ = encoder_
@@ -687,7 +693,7 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
 ) -> Result<MsgGetFdReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, fd)?;
     let size_ = encoder_
@@ -727,7 +733,7 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, fd)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -765,7 +771,7 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 ) -> Result<MsgGetEnvironmentReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::MSG_GET_ENVIRONMENT, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -781,9 +787,11 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let value = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(MsgGetEnvironmentReply { value })
+    Ok(MsgGetEnvironmentReply {
+        value: OutData::of(&value),
+    })
 }
 /// Sets the environment.
 ///
@@ -803,7 +811,7 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, value)?;
     let size_ = encoder_
@@ -841,7 +849,7 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 ) -> Result<MsgGetEnvVariableReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, variable)?;
     let size_ = encoder_
         .finish(id::MSG_GET_ENV_VARIABLE, Port::new(process, 19), Port::default())?;
@@ -858,9 +866,11 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let value = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(MsgGetEnvVariableReply { value })
+    Ok(MsgGetEnvVariableReply {
+        value: OutData::of(&value),
+    })
 }
 /// Sets one variable.
 ///
@@ -882,7 +892,7 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<266>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, variable)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, value)?;
@@ -923,7 +933,7 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -962,7 +972,7 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 ) -> Result<MsgReportWaitReply, RpcError> {
     let mut buffer_ = Buffer::<137>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, thread)?;
     let size_ = encoder_
         .finish(id::MSG_REPORT_WAIT, Port::new(process, 19), Port::default())?;
@@ -979,11 +989,11 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let wait_desc = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let wait_desc = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     let wait_rpc = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     Ok(MsgReportWaitReply {
-        wait_desc,
+        wait_desc: FixedStr::of_field(wait_desc),
         wait_rpc,
     })
 }
@@ -1005,7 +1015,7 @@ pub fn msg_describe_ports<T: Transport + ?Sized>(
 ) -> Result<MsgDescribePortsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_200f, 512, names)?;
     let size_ = encoder_
@@ -1023,10 +1033,10 @@ pub fn msg_describe_ports<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let descriptions = decoder_.out_data::<u8, 2048>(0x0000_0000_4000_0808)?;
+    let descriptions = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     Ok(MsgDescribePortsReply {
-        descriptions,
+        descriptions: OutData::of(&descriptions),
     })
 }
 /// What a server of `msg` does.
@@ -1405,13 +1415,26 @@ pub trait MsgServer {
     }
 }
 #[inline(never)]
-fn serve_msg_sig_post<S: MsgServer + ?Sized>(
+fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1421,17 +1444,30 @@ fn serve_msg_sig_post<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
+fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_proc_newids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -1442,17 +1478,30 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized>(
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_add_auth<S: MsgServer + ?Sized>(
+fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_add_auth::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -1460,17 +1509,30 @@ fn serve_msg_add_auth<S: MsgServer + ?Sized>(
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.msg_add_auth(this_, auth)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_del_auth<S: MsgServer + ?Sized>(
+fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_del_auth::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: false,
             complex: Some(true),
@@ -1480,17 +1542,30 @@ fn serve_msg_del_auth<S: MsgServer + ?Sized>(
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     server_.msg_del_auth(this_, task, uids, gids)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
+fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1498,19 +1573,36 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_port(this_, refport, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_init_port(this_, refport, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
+fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_port::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1520,36 +1612,66 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.msg_set_init_port(this_, refport, which, port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ports<S: MsgServer + ?Sized>(
+fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_ports::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_ports(this_, refport)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_init_ports(this_, refport);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
+fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_ports::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1558,17 +1680,30 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     server_.msg_set_init_ports(this_, refport, ports)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
+fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_int::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1576,19 +1711,36 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_int(this_, refport, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_init_int(this_, refport, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
+fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_int::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1598,36 +1750,66 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.msg_set_init_int(this_, refport, which, value)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ints<S: MsgServer + ?Sized>(
+fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_ints::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_init_ints(this_, refport)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_init_ints(this_, refport);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
+fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_ints::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1636,36 +1818,66 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized>(
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     server_.msg_set_init_ints(this_, refport, values)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_dtable<S: MsgServer + ?Sized>(
+fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_dtable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_dtable(this_, refport)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_dtable(this_, refport);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
+fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_dtable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1674,17 +1886,30 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     server_.msg_set_dtable(this_, refport, dtable)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_fd<S: MsgServer + ?Sized>(
+fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_fd::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1692,19 +1917,36 @@ fn serve_msg_get_fd<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_fd(this_, refport, fd)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_fd(this_, refport, fd);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_fd<S: MsgServer + ?Sized>(
+fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_fd::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1714,35 +1956,65 @@ fn serve_msg_set_fd<S: MsgServer + ?Sized>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.msg_set_fd(this_, refport, fd, port)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_environment<S: MsgServer + ?Sized>(
+fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_environment::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.msg_get_environment(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_environment(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_environment<S: MsgServer + ?Sized>(
+fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_environment::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1751,36 +2023,66 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized>(
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     server_.msg_set_environment(this_, refport, value)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_get_env_variable<S: MsgServer + ?Sized>(
+fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_env_variable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
         })?;
     let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    let out_ = server_.msg_get_env_variable(this_, variable)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_get_env_variable(this_, variable);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
+fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_env_variable::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 2128,
             fixed: true,
             complex: Some(true),
@@ -1791,17 +2093,30 @@ fn serve_msg_set_env_variable<S: MsgServer + ?Sized>(
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
+fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post_untraced::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1811,37 +2126,67 @@ fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_report_wait<S: MsgServer + ?Sized>(
+fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_report_wait::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.msg_report_wait(this_, thread)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_report_wait(this_, thread);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1096))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.wait_desc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_msg_describe_ports<S: MsgServer + ?Sized>(
+fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_describe_ports::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1849,18 +2194,26 @@ fn serve_msg_describe_ports<S: MsgServer + ?Sized>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let names = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let out_ = server_.msg_describe_ports(this_, refport, names)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.msg_describe_ports(this_, refport, names);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MsgServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MsgServer + ?Sized>(
@@ -1868,7 +2221,10 @@ pub fn dispatch_raw<S: MsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MsgServer + ?Sized>(
@@ -1877,109 +2233,76 @@ pub fn dispatch_as<S: MsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MsgServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MsgServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::MSG_SIG_POST => {
-            let result = serve_msg_sig_post(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_PROC_NEWIDS => {
-            let result = serve_msg_proc_newids(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_ADD_AUTH => {
-            let result = serve_msg_add_auth(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_DEL_AUTH => {
-            let result = serve_msg_del_auth(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::MSG_SIG_POST => serve_msg_sig_post::<S, RAW>(server, request, reply),
+        id::MSG_PROC_NEWIDS => serve_msg_proc_newids::<S, RAW>(server, request, reply),
+        id::MSG_ADD_AUTH => serve_msg_add_auth::<S, RAW>(server, request, reply),
+        id::MSG_DEL_AUTH => serve_msg_del_auth::<S, RAW>(server, request, reply),
         id::MSG_GET_INIT_PORT => {
-            let result = serve_msg_get_init_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_get_init_port::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_PORT => {
-            let result = serve_msg_set_init_port(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_set_init_port::<S, RAW>(server, request, reply)
         }
         id::MSG_GET_INIT_PORTS => {
-            let result = serve_msg_get_init_ports(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_get_init_ports::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_PORTS => {
-            let result = serve_msg_set_init_ports(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_set_init_ports::<S, RAW>(server, request, reply)
         }
-        id::MSG_GET_INIT_INT => {
-            let result = serve_msg_get_init_int(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_SET_INIT_INT => {
-            let result = serve_msg_set_init_int(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::MSG_GET_INIT_INT => serve_msg_get_init_int::<S, RAW>(server, request, reply),
+        id::MSG_SET_INIT_INT => serve_msg_set_init_int::<S, RAW>(server, request, reply),
         id::MSG_GET_INIT_INTS => {
-            let result = serve_msg_get_init_ints(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_get_init_ints::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_INTS => {
-            let result = serve_msg_set_init_ints(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_set_init_ints::<S, RAW>(server, request, reply)
         }
-        id::MSG_GET_DTABLE => {
-            let result = serve_msg_get_dtable(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_SET_DTABLE => {
-            let result = serve_msg_set_dtable(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_GET_FD => {
-            let result = serve_msg_get_fd(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::MSG_SET_FD => {
-            let result = serve_msg_set_fd(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::MSG_GET_DTABLE => serve_msg_get_dtable::<S, RAW>(server, request, reply),
+        id::MSG_SET_DTABLE => serve_msg_set_dtable::<S, RAW>(server, request, reply),
+        id::MSG_GET_FD => serve_msg_get_fd::<S, RAW>(server, request, reply),
+        id::MSG_SET_FD => serve_msg_set_fd::<S, RAW>(server, request, reply),
         id::MSG_GET_ENVIRONMENT => {
-            let result = serve_msg_get_environment(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_get_environment::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_ENVIRONMENT => {
-            let result = serve_msg_set_environment(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_set_environment::<S, RAW>(server, request, reply)
         }
         id::MSG_GET_ENV_VARIABLE => {
-            let result = serve_msg_get_env_variable(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_get_env_variable::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_ENV_VARIABLE => {
-            let result = serve_msg_set_env_variable(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_set_env_variable::<S, RAW>(server, request, reply)
         }
         id::MSG_SIG_POST_UNTRACED => {
-            let result = serve_msg_sig_post_untraced(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_sig_post_untraced::<S, RAW>(server, request, reply)
         }
-        id::MSG_REPORT_WAIT => {
-            let result = serve_msg_report_wait(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::MSG_REPORT_WAIT => serve_msg_report_wait::<S, RAW>(server, request, reply),
         id::MSG_DESCRIBE_PORTS => {
-            let result = serve_msg_describe_ports(server, request, reply);
-            request.outcome(result, reply)
+            serve_msg_describe_ports::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

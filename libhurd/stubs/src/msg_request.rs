@@ -37,7 +37,7 @@ pub fn msg_sig_post_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -68,7 +68,7 @@ pub fn msg_sig_post_untraced_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -124,12 +124,25 @@ pub trait MsgRequestServer {
     }
 }
 #[inline(never)]
-fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized>(
+fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -143,12 +156,25 @@ fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized>(
+fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post_untraced_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -168,12 +194,16 @@ fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: MsgRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MsgRequestServer + ?Sized>(
@@ -181,7 +211,10 @@ pub fn dispatch_raw<S: MsgRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: MsgRequestServer + ?Sized>(
@@ -190,29 +223,35 @@ pub fn dispatch_as<S: MsgRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: MsgRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MSG_SIG_POST_REQUEST => {
-            match serve_msg_sig_post_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_sig_post_request::<S, RAW>(server, request, reply)
         }
         id::MSG_SIG_POST_UNTRACED_REQUEST => {
-            match serve_msg_sig_post_untraced_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_sig_post_untraced_request::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

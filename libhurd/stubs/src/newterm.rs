@@ -38,7 +38,7 @@ pub fn newterm_from_device<T: Transport + ?Sized>(
 ) -> Result<NewtermFromDeviceReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::NEWTERM_FROM_DEVICE, Port::new(newterm, 19), Port::default())?;
     let size_ = transport
@@ -78,7 +78,7 @@ pub fn newterm_makenode<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<139>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, terminal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, server_picks_name)?;
@@ -141,31 +141,61 @@ pub trait NewtermServer {
     }
 }
 #[inline(never)]
-fn serve_newterm_from_device<S: NewtermServer + ?Sized>(
+fn serve_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_newterm_from_device::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.newterm_from_device(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.newterm_from_device(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.terminal)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_newterm_makenode<S: NewtermServer + ?Sized>(
+fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_newterm_makenode::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1112,
             fixed: true,
             complex: Some(true),
@@ -176,16 +206,20 @@ fn serve_newterm_makenode<S: NewtermServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.newterm_makenode(this_, terminal, mode, server_picks_name, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: NewtermServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: NewtermServer + ?Sized>(
@@ -193,7 +227,10 @@ pub fn dispatch_raw<S: NewtermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: NewtermServer + ?Sized>(
@@ -202,26 +239,34 @@ pub fn dispatch_as<S: NewtermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: NewtermServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: NewtermServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::NEWTERM_FROM_DEVICE => {
-            let result = serve_newterm_from_device(server, request, reply);
-            request.outcome(result, reply)
+            serve_newterm_from_device::<S, RAW>(server, request, reply)
         }
-        id::NEWTERM_MAKENODE => {
-            let result = serve_newterm_makenode(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::NEWTERM_MAKENODE => serve_newterm_makenode::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -42,7 +42,7 @@ pub fn mach_notify_port_deleted<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_PORT_DELETED, Port::new(notify, 18), Port::default())?;
@@ -64,7 +64,7 @@ pub fn mach_notify_msg_accepted<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_MSG_ACCEPTED, Port::new(notify, 18), Port::default())?;
@@ -86,7 +86,7 @@ pub fn mach_notify_port_destroyed<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rights)?;
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_PORT_DESTROYED, Port::new(notify, 18), Port::default())?;
@@ -109,7 +109,7 @@ pub fn mach_notify_no_senders<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, mscount)?;
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_NO_SENDERS, Port::new(notify, 18), Port::default())?;
@@ -130,7 +130,7 @@ pub fn mach_notify_send_once<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_SEND_ONCE, Port::new(notify, 18), Port::default())?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
@@ -151,7 +151,7 @@ pub fn mach_notify_dead_name<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<PortName>(0x0000_0001_2000_200f, name)?;
     let size_ = encoder_
         .finish(id::MACH_NOTIFY_DEAD_NAME, Port::new(notify, 18), Port::default())?;
@@ -252,12 +252,25 @@ pub trait NotifyServer {
     }
 }
 #[inline(never)]
-fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_port_deleted::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -268,12 +281,25 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_msg_accepted::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -284,12 +310,25 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_port_destroyed::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -300,12 +339,25 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_no_senders::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -316,12 +368,25 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_mach_notify_send_once<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_send_once::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -331,12 +396,25 @@ fn serve_mach_notify_send_once<S: NotifyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized>(
+fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_mach_notify_dead_name::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -347,12 +425,16 @@ fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: NotifyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: NotifyServer + ?Sized>(
@@ -360,7 +442,10 @@ pub fn dispatch_raw<S: NotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: NotifyServer + ?Sized>(
@@ -369,53 +454,47 @@ pub fn dispatch_as<S: NotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: NotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: NotifyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::MACH_NOTIFY_PORT_DELETED => {
-            match serve_mach_notify_port_deleted(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_port_deleted::<S, RAW>(server, request, reply)
         }
         id::MACH_NOTIFY_MSG_ACCEPTED => {
-            match serve_mach_notify_msg_accepted(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_msg_accepted::<S, RAW>(server, request, reply)
         }
         id::MACH_NOTIFY_PORT_DESTROYED => {
-            match serve_mach_notify_port_destroyed(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_port_destroyed::<S, RAW>(server, request, reply)
         }
         id::MACH_NOTIFY_NO_SENDERS => {
-            match serve_mach_notify_no_senders(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_no_senders::<S, RAW>(server, request, reply)
         }
         id::MACH_NOTIFY_SEND_ONCE => {
-            match serve_mach_notify_send_once(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_send_once::<S, RAW>(server, request, reply)
         }
         id::MACH_NOTIFY_DEAD_NAME => {
-            match serve_mach_notify_dead_name(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_mach_notify_dead_name::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

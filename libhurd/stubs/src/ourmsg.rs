@@ -78,7 +78,7 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -105,7 +105,7 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
@@ -130,7 +130,7 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, auth)?;
     let size_ = encoder_
         .finish(id::MSG_ADD_AUTH, Port::new(process, 19), Port::default())?;
@@ -155,7 +155,7 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.data(0x0000_0000_4000_2002, 512, uids)?;
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
@@ -181,7 +181,7 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -207,7 +207,7 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -233,7 +233,7 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.out_data(0x0000_0000_c000_40ff, ports)?;
     let size_ = encoder_
@@ -258,7 +258,7 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, ports)?;
     let size_ = encoder_
@@ -283,7 +283,7 @@ pub fn msg_get_init_int<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, value)?;
@@ -309,7 +309,7 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, value)?;
@@ -335,7 +335,7 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.out_data(0x0000_0000_c000_2002, values)?;
     let size_ = encoder_
@@ -360,7 +360,7 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_2002, 512, values)?;
     let size_ = encoder_
@@ -385,7 +385,7 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.out_data(0x0000_0000_c000_40ff, dtable)?;
     let size_ = encoder_
@@ -410,7 +410,7 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, dtable)?;
     let size_ = encoder_
@@ -435,7 +435,7 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, fd)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -461,7 +461,7 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, fd)?;
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
@@ -486,7 +486,7 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<261>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.out_data(0x0000_0000_c000_0808, value)?;
     let size_ = encoder_
         .finish(id::MSG_GET_ENVIRONMENT, Port::new(process, 19), Port::default())?;
@@ -510,7 +510,7 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, value)?;
     let size_ = encoder_
@@ -535,7 +535,7 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<390>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, variable)?;
     encoder_.out_data(0x0000_0000_c000_0808, value)?;
     let size_ = encoder_
@@ -562,7 +562,7 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<266>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, variable)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, value)?;
@@ -589,7 +589,7 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, sigcode)?;
     encoder_.port(0x0000_0001_2000_4013, refport)?;
@@ -616,7 +616,7 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<137>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, thread)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, wait_desc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait_rpc)?;
@@ -643,7 +643,7 @@ pub fn msg_describe_ports<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.data(0x0000_0000_4000_200f, 512, names)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, descriptions)?;
@@ -1038,12 +1038,25 @@ pub trait OurmsgServer {
     }
 }
 #[inline(never)]
-fn serve_msg_sig_post<S: OurmsgServer + ?Sized>(
+fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1056,12 +1069,25 @@ fn serve_msg_sig_post<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_proc_newids<S: OurmsgServer + ?Sized>(
+fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_proc_newids::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 96,
             fixed: true,
             complex: Some(true),
@@ -1075,12 +1101,25 @@ fn serve_msg_proc_newids<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_add_auth<S: OurmsgServer + ?Sized>(
+fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_add_auth::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -1091,12 +1130,25 @@ fn serve_msg_add_auth<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_del_auth<S: OurmsgServer + ?Sized>(
+fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_del_auth::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: false,
             complex: Some(true),
@@ -1109,12 +1161,25 @@ fn serve_msg_del_auth<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_init_port<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_port::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1127,12 +1192,25 @@ fn serve_msg_get_init_port<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_init_port<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_port::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1145,12 +1223,25 @@ fn serve_msg_set_init_port<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_ports::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1162,12 +1253,25 @@ fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_ports::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1179,12 +1283,25 @@ fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_init_int<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_int::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1197,12 +1314,25 @@ fn serve_msg_get_init_int<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_init_int<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_int::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1215,12 +1345,25 @@ fn serve_msg_set_init_int<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_init_ints::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1232,12 +1375,25 @@ fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_init_ints::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1249,12 +1405,25 @@ fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_dtable<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_dtable::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1266,12 +1435,25 @@ fn serve_msg_get_dtable<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_dtable<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_dtable::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1283,12 +1465,25 @@ fn serve_msg_set_dtable<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_fd<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_fd::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1301,12 +1496,25 @@ fn serve_msg_get_fd<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_fd<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_fd::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1319,12 +1527,25 @@ fn serve_msg_set_fd<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_environment<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_environment::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 40,
             fixed: false,
             complex: None,
@@ -1335,12 +1556,25 @@ fn serve_msg_get_environment<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_environment<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_environment::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: Some(true),
@@ -1352,12 +1586,25 @@ fn serve_msg_set_environment<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized>(
+fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_get_env_variable::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1072,
             fixed: false,
             complex: None,
@@ -1369,12 +1616,25 @@ fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized>(
+fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_set_env_variable::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 2128,
             fixed: true,
             complex: Some(true),
@@ -1388,12 +1648,25 @@ fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized>(
+fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_sig_post_untraced::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(true),
@@ -1407,12 +1680,25 @@ fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_report_wait<S: OurmsgServer + ?Sized>(
+fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_report_wait::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1096,
             fixed: true,
             complex: Some(true),
@@ -1425,12 +1711,25 @@ fn serve_msg_report_wait<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_msg_describe_ports<S: OurmsgServer + ?Sized>(
+fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_msg_describe_ports::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: false,
             complex: Some(true),
@@ -1443,12 +1742,16 @@ fn serve_msg_describe_ports<S: OurmsgServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: OurmsgServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: OurmsgServer + ?Sized>(
@@ -1456,7 +1759,10 @@ pub fn dispatch_raw<S: OurmsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: OurmsgServer + ?Sized>(
@@ -1465,155 +1771,76 @@ pub fn dispatch_as<S: OurmsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: OurmsgServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: OurmsgServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::MSG_SIG_POST => {
-            match serve_msg_sig_post(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_PROC_NEWIDS => {
-            match serve_msg_proc_newids(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_ADD_AUTH => {
-            match serve_msg_add_auth(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_DEL_AUTH => {
-            match serve_msg_del_auth(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::MSG_SIG_POST => serve_msg_sig_post::<S, RAW>(server, request, reply),
+        id::MSG_PROC_NEWIDS => serve_msg_proc_newids::<S, RAW>(server, request, reply),
+        id::MSG_ADD_AUTH => serve_msg_add_auth::<S, RAW>(server, request, reply),
+        id::MSG_DEL_AUTH => serve_msg_del_auth::<S, RAW>(server, request, reply),
         id::MSG_GET_INIT_PORT => {
-            match serve_msg_get_init_port(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_get_init_port::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_PORT => {
-            match serve_msg_set_init_port(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_set_init_port::<S, RAW>(server, request, reply)
         }
         id::MSG_GET_INIT_PORTS => {
-            match serve_msg_get_init_ports(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_get_init_ports::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_PORTS => {
-            match serve_msg_set_init_ports(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_set_init_ports::<S, RAW>(server, request, reply)
         }
-        id::MSG_GET_INIT_INT => {
-            match serve_msg_get_init_int(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_SET_INIT_INT => {
-            match serve_msg_set_init_int(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::MSG_GET_INIT_INT => serve_msg_get_init_int::<S, RAW>(server, request, reply),
+        id::MSG_SET_INIT_INT => serve_msg_set_init_int::<S, RAW>(server, request, reply),
         id::MSG_GET_INIT_INTS => {
-            match serve_msg_get_init_ints(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_get_init_ints::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_INIT_INTS => {
-            match serve_msg_set_init_ints(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_set_init_ints::<S, RAW>(server, request, reply)
         }
-        id::MSG_GET_DTABLE => {
-            match serve_msg_get_dtable(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_SET_DTABLE => {
-            match serve_msg_set_dtable(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_GET_FD => {
-            match serve_msg_get_fd(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
-        id::MSG_SET_FD => {
-            match serve_msg_set_fd(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::MSG_GET_DTABLE => serve_msg_get_dtable::<S, RAW>(server, request, reply),
+        id::MSG_SET_DTABLE => serve_msg_set_dtable::<S, RAW>(server, request, reply),
+        id::MSG_GET_FD => serve_msg_get_fd::<S, RAW>(server, request, reply),
+        id::MSG_SET_FD => serve_msg_set_fd::<S, RAW>(server, request, reply),
         id::MSG_GET_ENVIRONMENT => {
-            match serve_msg_get_environment(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_get_environment::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_ENVIRONMENT => {
-            match serve_msg_set_environment(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_set_environment::<S, RAW>(server, request, reply)
         }
         id::MSG_GET_ENV_VARIABLE => {
-            match serve_msg_get_env_variable(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_get_env_variable::<S, RAW>(server, request, reply)
         }
         id::MSG_SET_ENV_VARIABLE => {
-            match serve_msg_set_env_variable(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_set_env_variable::<S, RAW>(server, request, reply)
         }
         id::MSG_SIG_POST_UNTRACED => {
-            match serve_msg_sig_post_untraced(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_sig_post_untraced::<S, RAW>(server, request, reply)
         }
-        id::MSG_REPORT_WAIT => {
-            match serve_msg_report_wait(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::MSG_REPORT_WAIT => serve_msg_report_wait::<S, RAW>(server, request, reply),
         id::MSG_DESCRIBE_PORTS => {
-            match serve_msg_describe_ports(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_msg_describe_ports::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

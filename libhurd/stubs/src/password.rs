@@ -47,7 +47,7 @@ pub fn password_check_user<T: Transport + ?Sized>(
 ) -> Result<PasswordCheckUserReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, user)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, pw)?;
     let size_ = encoder_
@@ -87,7 +87,7 @@ pub fn password_check_group<T: Transport + ?Sized>(
 ) -> Result<PasswordCheckGroupReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, group)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, pw)?;
     let size_ = encoder_
@@ -149,13 +149,26 @@ pub trait PasswordServer {
     }
 }
 #[inline(never)]
-fn serve_password_check_user<S: PasswordServer + ?Sized>(
+fn serve_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_password_check_user::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: Some(false),
@@ -163,19 +176,36 @@ fn serve_password_check_user<S: PasswordServer + ?Sized>(
     let user = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    let out_ = server_.password_check_user(this_, user, pw)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.password_check_user(this_, user, pw);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_password_check_group<S: PasswordServer + ?Sized>(
+fn serve_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_password_check_group::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: Some(false),
@@ -183,18 +213,26 @@ fn serve_password_check_group<S: PasswordServer + ?Sized>(
     let group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    let out_ = server_.password_check_group(this_, group, pw)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.password_check_group(this_, group, pw);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: PasswordServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PasswordServer + ?Sized>(
@@ -202,7 +240,10 @@ pub fn dispatch_raw<S: PasswordServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: PasswordServer + ?Sized>(
@@ -211,25 +252,35 @@ pub fn dispatch_as<S: PasswordServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: PasswordServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: PasswordServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PASSWORD_CHECK_USER => {
-            let result = serve_password_check_user(server, request, reply);
-            request.outcome(result, reply)
+            serve_password_check_user::<S, RAW>(server, request, reply)
         }
         id::PASSWORD_CHECK_GROUP => {
-            let result = serve_password_check_group(server, request, reply);
-            request.outcome(result, reply)
+            serve_password_check_group::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

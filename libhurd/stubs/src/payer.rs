@@ -40,7 +40,7 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
 ) -> Result<PayerForUidReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, uid)?;
     let size_ = encoder_
         .finish(id::PAYER_FOR_UID, Port::new(service, 19), Port::default())?;
@@ -78,7 +78,7 @@ pub fn payer_register<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, uid)?;
     encoder_.poly(0x0000_0001_2000_40ff, account)?;
     let size_ = encoder_
@@ -138,32 +138,62 @@ pub trait PayerServer {
     }
 }
 #[inline(never)]
-fn serve_payer_for_uid<S: PayerServer + ?Sized>(
+fn serve_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_payer_for_uid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.payer_for_uid(this_, uid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.payer_for_uid(this_, uid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_payer_register<S: PayerServer + ?Sized>(
+fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_payer_register::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -172,16 +202,20 @@ fn serve_payer_register<S: PayerServer + ?Sized>(
     let account = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.payer_register(this_, uid, account)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: PayerServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PayerServer + ?Sized>(
@@ -189,7 +223,10 @@ pub fn dispatch_raw<S: PayerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: PayerServer + ?Sized>(
@@ -198,26 +235,32 @@ pub fn dispatch_as<S: PayerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: PayerServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: PayerServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::PAYER_FOR_UID => {
-            let result = serve_payer_for_uid(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PAYER_REGISTER => {
-            let result = serve_payer_register(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PAYER_FOR_UID => serve_payer_for_uid::<S, RAW>(server, request, reply),
+        id::PAYER_REGISTER => serve_payer_register::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

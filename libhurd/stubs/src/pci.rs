@@ -71,7 +71,7 @@ pub fn pci_conf_read<T: Transport + ?Sized>(
 ) -> Result<PciConfReadReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, reg)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
@@ -89,9 +89,11 @@ pub fn pci_conf_read<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(PciConfReadReply { data })
+    Ok(PciConfReadReply {
+        data: OutData::of(&data),
+    })
 }
 /// Writes configuration space, from byte `reg` on; `amount`: the bytes that were written.
 ///
@@ -111,7 +113,7 @@ pub fn pci_conf_write<T: Transport + ?Sized>(
 ) -> Result<PciConfWriteReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, reg)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, data)?;
     let size_ = encoder_
@@ -148,7 +150,7 @@ pub fn pci_get_ndevs<T: Transport + ?Sized>(
 ) -> Result<PciGetNdevsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PCI_GET_NDEVS, Port::new(master, 19), Port::default())?;
     let size_ = transport
@@ -184,7 +186,7 @@ pub fn pci_get_dev_regions<T: Transport + ?Sized>(
 ) -> Result<PciGetDevRegionsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PCI_GET_DEV_REGIONS, Port::new(master, 19), Port::default())?;
     let size_ = transport
@@ -200,9 +202,11 @@ pub fn pci_get_dev_regions<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(PciGetDevRegionsReply { data })
+    Ok(PciGetDevRegionsReply {
+        data: OutData::of(&data),
+    })
 }
 /// The address and the size of the device's expansion ROM, 64 bits each.
 ///
@@ -220,7 +224,7 @@ pub fn pci_get_dev_rom<T: Transport + ?Sized>(
 ) -> Result<PciGetDevRomReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PCI_GET_DEV_ROM, Port::new(master, 19), Port::default())?;
     let size_ = transport
@@ -236,9 +240,11 @@ pub fn pci_get_dev_rom<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(PciGetDevRomReply { data })
+    Ok(PciGetDevRomReply {
+        data: OutData::of(&data),
+    })
 }
 /// What a server of `pci` does.
 ///
@@ -319,13 +325,26 @@ pub trait PciServer {
     }
 }
 #[inline(never)]
-fn serve_pci_conf_read<S: PciServer + ?Sized>(
+fn serve_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pci_conf_read::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -333,19 +352,36 @@ fn serve_pci_conf_read<S: PciServer + ?Sized>(
     let reg = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.pci_conf_read(this_, reg, amount)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pci_conf_read(this_, reg, amount);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pci_conf_write<S: PciServer + ?Sized>(
+fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pci_conf_write::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -353,72 +389,131 @@ fn serve_pci_conf_write<S: PciServer + ?Sized>(
     let reg = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let out_ = server_.pci_conf_write(this_, reg, data)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pci_conf_write(this_, reg, data);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pci_get_ndevs<S: PciServer + ?Sized>(
+fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pci_get_ndevs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.pci_get_ndevs(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pci_get_ndevs(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ndevs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pci_get_dev_regions<S: PciServer + ?Sized>(
+fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pci_get_dev_regions::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.pci_get_dev_regions(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pci_get_dev_regions(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pci_get_dev_rom<S: PciServer + ?Sized>(
+fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pci_get_dev_rom::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.pci_get_dev_rom(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pci_get_dev_rom(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: PciServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PciServer + ?Sized>(
@@ -426,7 +521,10 @@ pub fn dispatch_raw<S: PciServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: PciServer + ?Sized>(
@@ -435,38 +533,37 @@ pub fn dispatch_as<S: PciServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: PciServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: PciServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::PCI_CONF_READ => {
-            let result = serve_pci_conf_read(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PCI_CONF_WRITE => {
-            let result = serve_pci_conf_write(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PCI_GET_NDEVS => {
-            let result = serve_pci_get_ndevs(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PCI_CONF_READ => serve_pci_conf_read::<S, RAW>(server, request, reply),
+        id::PCI_CONF_WRITE => serve_pci_conf_write::<S, RAW>(server, request, reply),
+        id::PCI_GET_NDEVS => serve_pci_get_ndevs::<S, RAW>(server, request, reply),
         id::PCI_GET_DEV_REGIONS => {
-            let result = serve_pci_get_dev_regions(server, request, reply);
-            request.outcome(result, reply)
+            serve_pci_get_dev_regions::<S, RAW>(server, request, reply)
         }
-        id::PCI_GET_DEV_ROM => {
-            let result = serve_pci_get_dev_rom(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PCI_GET_DEV_ROM => serve_pci_get_dev_rom::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -46,7 +46,7 @@ pub fn pfinet_siocgifconf<T: Transport + ?Sized>(
 ) -> Result<PfinetSiocgifconfReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
         .finish(id::PFINET_SIOCGIFCONF, Port::new(port, 19), Port::default())?;
@@ -63,9 +63,11 @@ pub fn pfinet_siocgifconf<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let buf = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let buf = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(PfinetSiocgifconfReply { buf })
+    Ok(PfinetSiocgifconfReply {
+        buf: OutData::of(&buf),
+    })
 }
 /// The routing table, as `srtentry_t` of 40 bytes behind a name of 16, at most `amount` of them.
 ///
@@ -84,7 +86,7 @@ pub fn pfinet_getroutes<T: Transport + ?Sized>(
 ) -> Result<PfinetGetroutesReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_
         .finish(id::PFINET_GETROUTES, Port::new(port, 19), Port::default())?;
@@ -101,9 +103,11 @@ pub fn pfinet_getroutes<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let routes = decoder_.out_data::<u8, 2048>(0x0000_0000_4000_0808)?;
+    let routes = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    Ok(PfinetGetroutesReply { routes })
+    Ok(PfinetGetroutesReply {
+        routes: OutData::of(&routes),
+    })
 }
 /// What a server of `pfinet` does.
 ///
@@ -143,50 +147,88 @@ pub trait PfinetServer {
     }
 }
 #[inline(never)]
-fn serve_pfinet_siocgifconf<S: PfinetServer + ?Sized>(
+fn serve_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pfinet_siocgifconf::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.pfinet_siocgifconf(this_, amount)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pfinet_siocgifconf(this_, amount);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.buf)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pfinet_getroutes<S: PfinetServer + ?Sized>(
+fn serve_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pfinet_getroutes::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.pfinet_getroutes(this_, amount)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pfinet_getroutes(this_, amount);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.routes)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: PfinetServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PfinetServer + ?Sized>(
@@ -194,7 +236,10 @@ pub fn dispatch_raw<S: PfinetServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: PfinetServer + ?Sized>(
@@ -203,26 +248,34 @@ pub fn dispatch_as<S: PfinetServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: PfinetServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: PfinetServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PFINET_SIOCGIFCONF => {
-            let result = serve_pfinet_siocgifconf(server, request, reply);
-            request.outcome(result, reply)
+            serve_pfinet_siocgifconf::<S, RAW>(server, request, reply)
         }
-        id::PFINET_GETROUTES => {
-            let result = serve_pfinet_getroutes(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PFINET_GETROUTES => serve_pfinet_getroutes::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

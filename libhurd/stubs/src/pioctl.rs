@@ -43,7 +43,7 @@ pub fn pioctl_rtc_uie_on<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PIOCTL_RTC_UIE_ON, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -77,7 +77,7 @@ pub fn pioctl_rtc_uie_off<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PIOCTL_RTC_UIE_OFF, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -111,7 +111,7 @@ pub fn pioctl_rtc_rd_time<T: Transport + ?Sized>(
 ) -> Result<PioctlRtcRdTimeReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PIOCTL_RTC_RD_TIME, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -147,7 +147,7 @@ pub fn pioctl_rtc_set_time<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, tm)?;
     let size_ = encoder_
         .finish(id::PIOCTL_RTC_SET_TIME, Port::new(reqport, 19), Port::default())?;
@@ -226,65 +226,121 @@ pub trait PioctlServer {
     }
 }
 #[inline(never)]
-fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized>(
+fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pioctl_rtc_uie_on::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.pioctl_rtc_uie_on(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized>(
+fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pioctl_rtc_uie_off::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.pioctl_rtc_uie_off(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized>(
+fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pioctl_rtc_rd_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.pioctl_rtc_rd_time(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.pioctl_rtc_rd_time(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized>(
+fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_pioctl_rtc_set_time::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -292,16 +348,20 @@ fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized>(
     let tm = decoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002)?;
     decoder_.end()?;
     server_.pioctl_rtc_set_time(this_, tm)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: PioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PioctlServer + ?Sized>(
@@ -309,7 +369,10 @@ pub fn dispatch_raw<S: PioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: PioctlServer + ?Sized>(
@@ -318,33 +381,41 @@ pub fn dispatch_as<S: PioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: PioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: PioctlServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PIOCTL_RTC_UIE_ON => {
-            let result = serve_pioctl_rtc_uie_on(server, request, reply);
-            request.outcome(result, reply)
+            serve_pioctl_rtc_uie_on::<S, RAW>(server, request, reply)
         }
         id::PIOCTL_RTC_UIE_OFF => {
-            let result = serve_pioctl_rtc_uie_off(server, request, reply);
-            request.outcome(result, reply)
+            serve_pioctl_rtc_uie_off::<S, RAW>(server, request, reply)
         }
         id::PIOCTL_RTC_RD_TIME => {
-            let result = serve_pioctl_rtc_rd_time(server, request, reply);
-            request.outcome(result, reply)
+            serve_pioctl_rtc_rd_time::<S, RAW>(server, request, reply)
         }
         id::PIOCTL_RTC_SET_TIME => {
-            let result = serve_pioctl_rtc_set_time(server, request, reply);
-            request.outcome(result, reply)
+            serve_pioctl_rtc_set_time::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

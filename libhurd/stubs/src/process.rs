@@ -425,7 +425,7 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
 ) -> Result<ProcGetprivportsReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPRIVPORTS, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -465,7 +465,7 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
 ) -> Result<ProcGetallpidsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETALLPIDS, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -481,9 +481,11 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pidarray = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let pidarray = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
-    Ok(ProcGetallpidsReply { pidarray })
+    Ok(ProcGetallpidsReply {
+        pidarray: OutData::of(&pidarray),
+    })
 }
 /// Sets the default ports and integers for exec.
 ///
@@ -503,7 +505,7 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<518>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, ports)?;
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
@@ -540,7 +542,7 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
 ) -> Result<ProcGetexecdataReply, RpcError> {
     let mut buffer_ = Buffer::<520>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETEXECDATA, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -556,12 +558,12 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
-    let ints = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
+    let ints = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     Ok(ProcGetexecdataReply {
-        ports,
-        ints,
+        ports: OutData::of(&ports),
+        ints: OutData::of(&ints),
     })
 }
 /// Asks for exec_setexecdata whenever they change.
@@ -580,7 +582,7 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_EXECDATA_NOTIFY, Port::new(process, 19), Port::default())?;
@@ -616,7 +618,7 @@ pub fn proc_uname<T: Transport + ?Sized>(
 ) -> Result<ProcUnameReply, RpcError> {
     let mut buffer_ = Buffer::<647>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_UNAME, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -656,7 +658,7 @@ pub fn proc_register_version<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<393>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, credential)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, release)?;
@@ -695,7 +697,7 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::PROC_REAUTHENTICATE, Port::new(process, 19), Port::default())?;
@@ -717,11 +719,15 @@ pub fn proc_child<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, child)?;
     let size_ = encoder_
         .finish(id::PROC_CHILD, Port::new(process, 19), Port::default())?;
-    let donation = &offer::PROC_CHILD.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_CHILD.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -754,7 +760,7 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
 ) -> Result<ProcSetmsgportReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, newmsgport)?;
     let size_ = encoder_
         .finish(id::PROC_SETMSGPORT, Port::new(process, 19), Port::default())?;
@@ -791,7 +797,7 @@ pub fn proc_reassign<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, newtask)?;
     let size_ = encoder_
         .finish(id::PROC_REASSIGN, Port::new(process, 19), Port::default())?;
@@ -828,7 +834,7 @@ pub fn proc_setowner<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, owner)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, clear)?;
     let size_ = encoder_
@@ -864,7 +870,7 @@ pub fn proc_getpids<T: Transport + ?Sized>(
 ) -> Result<ProcGetpidsReply, RpcError> {
     let mut buffer_ = Buffer::<12>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPIDS, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -907,7 +913,7 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, envp)?;
     let size_ = encoder_
@@ -943,7 +949,7 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
 ) -> Result<ProcGetArgLocationsReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -983,7 +989,7 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
 ) -> Result<ProcGetmsgportReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETMSGPORT, Port::new(process, 19), Port::default())?;
@@ -1021,7 +1027,7 @@ pub fn proc_wait<T: Transport + ?Sized>(
 ) -> Result<ProcWaitReply, RpcError> {
     let mut buffer_ = Buffer::<31>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_.finish(id::PROC_WAIT, Port::new(process, 19), Port::default())?;
@@ -1066,7 +1072,7 @@ pub fn proc_dostop<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, contthread)?;
     let size_ = encoder_
         .finish(id::PROC_DOSTOP, Port::new(process, 19), Port::default())?;
@@ -1106,7 +1112,7 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<523>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4010, msgport)?;
     encoder_.poly(0x0000_0001_2000_40ff, forwardport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
@@ -1146,7 +1152,7 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signo)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
@@ -1182,7 +1188,7 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_CONT, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1218,7 +1224,7 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
@@ -1254,7 +1260,7 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_EXEC, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1288,7 +1294,7 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_TRACED, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1323,7 +1329,7 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, doit)?;
     let size_ = encoder_
         .finish(id::PROC_MOD_STOPCHILD, Port::new(process, 19), Port::default())?;
@@ -1359,7 +1365,7 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
 ) -> Result<ProcPid2taskReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2TASK, Port::new(process, 19), Port::default())?;
@@ -1396,11 +1402,15 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
 ) -> Result<ProcTask2pidReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PID, Port::new(process, 19), Port::default())?;
-    let donation = &offer::PROC_TASK2PID.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_TASK2PID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1434,11 +1444,15 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
 ) -> Result<ProcTask2procReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PROC, Port::new(process, 19), Port::default())?;
-    let donation = &offer::PROC_TASK2PROC.attenuate(donation);
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_TASK2PROC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1471,7 +1485,7 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
 ) -> Result<ProcProc2taskReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_PROC2TASK, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1507,7 +1521,7 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
 ) -> Result<ProcPid2procReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2PROC, Port::new(process, 19), Port::default())?;
@@ -1546,7 +1560,7 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
 ) -> Result<ProcGetprocinfoReply, RpcError> {
     let mut buffer_ = Buffer::<522>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
@@ -1565,13 +1579,13 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
         },
     )?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let procinfo = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
-    let threadwaits = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let procinfo = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
+    let threadwaits = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     Ok(ProcGetprocinfoReply {
         flags,
-        procinfo,
-        threadwaits,
+        procinfo: OutData::of(&procinfo),
+        threadwaits: OutData::of(&threadwaits),
     })
 }
 /// Arguments of a process, each with its NUL.
@@ -1591,7 +1605,7 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
 ) -> Result<ProcGetprocargsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCARGS, Port::new(process, 19), Port::default())?;
@@ -1608,9 +1622,11 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let procargs = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let procargs = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(ProcGetprocargsReply { procargs })
+    Ok(ProcGetprocargsReply {
+        procargs: OutData::of(&procargs),
+    })
 }
 /// Environment of a process, each with its NUL.
 ///
@@ -1629,7 +1645,7 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
 ) -> Result<ProcGetprocenvReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCENV, Port::new(process, 19), Port::default())?;
@@ -1646,9 +1662,11 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let procenv = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let procenv = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(ProcGetprocenvReply { procenv })
+    Ok(ProcGetprocenvReply {
+        procenv: OutData::of(&procenv),
+    })
 }
 /// Begins a login collection with the caller.
 ///
@@ -1665,7 +1683,7 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MAKE_LOGIN_COLL, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1700,7 +1718,7 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
 ) -> Result<ProcGetloginidReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINID, Port::new(process, 19), Port::default())?;
@@ -1738,7 +1756,7 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
 ) -> Result<ProcGetloginpidsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINPIDS, Port::new(process, 19), Port::default())?;
@@ -1755,9 +1773,11 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pids = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let pids = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
-    Ok(ProcGetloginpidsReply { pids })
+    Ok(ProcGetloginpidsReply {
+        pids: OutData::of(&pids),
+    })
 }
 /// Sets the login name; needs root.
 ///
@@ -1776,7 +1796,7 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, logname)?;
     let size_ = encoder_
         .finish(id::PROC_SETLOGIN, Port::new(process, 19), Port::default())?;
@@ -1812,7 +1832,7 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
 ) -> Result<ProcGetloginReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETLOGIN, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1828,9 +1848,11 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let logname = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let logname = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    Ok(ProcGetloginReply { logname })
+    Ok(ProcGetloginReply {
+        logname: FixedStr::of_field(logname),
+    })
 }
 /// Begins a session.
 ///
@@ -1847,7 +1869,7 @@ pub fn proc_setsid<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_SETSID, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -1882,7 +1904,7 @@ pub fn proc_getsid<T: Transport + ?Sized>(
 ) -> Result<ProcGetsidReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSID, Port::new(process, 19), Port::default())?;
@@ -1920,7 +1942,7 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
 ) -> Result<ProcGetsessionpgidsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPGIDS, Port::new(process, 19), Port::default())?;
@@ -1937,10 +1959,10 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pgidset = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let pgidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     Ok(ProcGetsessionpgidsReply {
-        pgidset,
+        pgidset: OutData::of(&pgidset),
     })
 }
 /// The processes of a session.
@@ -1960,7 +1982,7 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
 ) -> Result<ProcGetsessionpidsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPIDS, Port::new(process, 19), Port::default())?;
@@ -1977,9 +1999,11 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pidset = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
-    Ok(ProcGetsessionpidsReply { pidset })
+    Ok(ProcGetsessionpidsReply {
+        pidset: OutData::of(&pidset),
+    })
 }
 /// The port that identifies the caller's session.
 ///
@@ -1996,7 +2020,7 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
 ) -> Result<ProcGetsidportReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETSIDPORT, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -2033,7 +2057,7 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
@@ -2070,7 +2094,7 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
 ) -> Result<ProcGetpgrpReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRP, Port::new(process, 19), Port::default())?;
@@ -2108,7 +2132,7 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
 ) -> Result<ProcGetpgrppidsReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRPPIDS, Port::new(process, 19), Port::default())?;
@@ -2125,9 +2149,11 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let pidset = decoder_.out_data::<i32, 512>(0x0000_0000_c000_2002)?;
+    let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
-    Ok(ProcGetpgrppidsReply { pidset })
+    Ok(ProcGetpgrppidsReply {
+        pidset: OutData::of(&pidset),
+    })
 }
 /// The terminal of a process.
 ///
@@ -2145,7 +2171,7 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
 ) -> Result<ProcGetTtyReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, target_process)?;
     let size_ = encoder_
         .finish(id::PROC_GET_TTY, Port::new(calling_process, 19), Port::default())?;
@@ -2182,7 +2208,7 @@ pub fn proc_getnports<T: Transport + ?Sized>(
 ) -> Result<ProcGetnportsReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETNPORTS, Port::new(process, 19), Port::default())?;
@@ -2219,7 +2245,7 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_SET_INIT_TASK, Port::new(process, 19), Port::default())?;
@@ -2254,7 +2280,7 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_IMPORTANT, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -2288,7 +2314,7 @@ pub fn proc_is_important<T: Transport + ?Sized>(
 ) -> Result<ProcIsImportantReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_IS_IMPORTANT, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -2325,7 +2351,7 @@ pub fn proc_set_code<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, end_code)?;
     let size_ = encoder_
@@ -2361,7 +2387,7 @@ pub fn proc_get_code<T: Transport + ?Sized>(
 ) -> Result<ProcGetCodeReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_CODE, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -2401,7 +2427,7 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_MAKE_TASK_NAMESPACE, Port::new(process, 19), Port::default())?;
@@ -2438,7 +2464,7 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, path)?;
     let size_ = encoder_
         .finish(id::PROC_SET_EXE, Port::new(process, 19), Port::default())?;
@@ -2475,7 +2501,7 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
 ) -> Result<ProcGetExeReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GET_EXE, Port::new(process, 19), Port::default())?;
@@ -2492,9 +2518,11 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let path = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let path = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    Ok(ProcGetExeReply { path })
+    Ok(ProcGetExeReply {
+        path: FixedStr::of_field(path),
+    })
 }
 /// Says at which address the program starts.
 ///
@@ -2512,7 +2540,7 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, entry)?;
     let size_ = encoder_
         .finish(id::PROC_SET_ENTRY, Port::new(process, 19), Port::default())?;
@@ -2547,7 +2575,7 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
 ) -> Result<ProcGetEntryReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ENTRY, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -2584,7 +2612,7 @@ pub fn proc_waitid<T: Transport + ?Sized>(
 ) -> Result<ProcWaitidReply, RpcError> {
     let mut buffer_ = Buffer::<31>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_
@@ -2631,7 +2659,7 @@ pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     encoder_.port(0x0000_0001_2000_4013, new_task)?;
     let size_ = encoder_
@@ -2657,7 +2685,7 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_REAUTHENTICATE_COMPLETE,
@@ -2681,7 +2709,7 @@ pub fn proc_getchildren_rusage<T: Transport + ?Sized>(
 ) -> Result<ProcGetchildrenRusageReply, RpcError> {
     let mut buffer_ = Buffer::<25>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETCHILDREN_RUSAGE, Port::new(process, 19), Port::default())?;
     let size_ = transport
@@ -3610,50 +3638,97 @@ pub trait ProcessServer {
     }
 }
 #[inline(never)]
-fn serve_proc_getprivports<S: ProcessServer + ?Sized>(
+fn serve_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprivports::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getprivports(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getprivports(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getallpids<S: ProcessServer + ?Sized>(
+fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getallpids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getallpids(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getallpids(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
+fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setexecdata::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: false,
             complex: None,
@@ -3662,36 +3737,66 @@ fn serve_proc_setexecdata<S: ProcessServer + ?Sized>(
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     server_.proc_setexecdata(this_, ports, ints)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getexecdata<S: ProcessServer + ?Sized>(
+fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getexecdata::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getexecdata(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getexecdata(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
+fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_execdata_notify::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -3699,35 +3804,65 @@ fn serve_proc_execdata_notify<S: ProcessServer + ?Sized>(
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_execdata_notify(this_, notify)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_uname<S: ProcessServer + ?Sized>(
+fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_uname::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_uname(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_uname(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(5176))?;
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_register_version<S: ProcessServer + ?Sized>(
+fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_register_version::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 3144,
             fixed: true,
             complex: Some(true),
@@ -3738,16 +3873,29 @@ fn serve_proc_register_version<S: ProcessServer + ?Sized>(
     let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.proc_register_version(this_, credential, name, release, version)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
+fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reauthenticate::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -3758,13 +3906,26 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_child<S: ProcessServer + ?Sized>(
+fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_child::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -3773,36 +3934,66 @@ fn serve_proc_child<S: ProcessServer + ?Sized>(
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_CHILD)?;
     server_.proc_child(this_, child, retain_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setmsgport<S: ProcessServer + ?Sized>(
+fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setmsgport::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_reassign<S: ProcessServer + ?Sized>(
+fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reassign::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -3810,17 +4001,30 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized>(
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_reassign(this_, newtask)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setowner<S: ProcessServer + ?Sized>(
+fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setowner::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3829,37 +4033,67 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized>(
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_setowner(this_, owner, clear)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getpids<S: ProcessServer + ?Sized>(
+fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getpids(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getpids(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
+fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_arg_locations::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3868,55 +4102,102 @@ fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized>(
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.proc_set_arg_locations(this_, argv, envp)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized>(
+fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_arg_locations::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_arg_locations(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_get_arg_locations(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getmsgport<S: ProcessServer + ?Sized>(
+fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getmsgport::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getmsgport(this_, this_.reply_port(), pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_wait<S: ProcessServer + ?Sized>(
+fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_wait::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3924,22 +4205,39 @@ fn serve_proc_wait<S: ProcessServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_wait(this_, this_.reply_port(), pid, options)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_wait(this_, this_.reply_port(), pid, options);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_dostop<S: ProcessServer + ?Sized>(
+fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_dostop::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -3947,17 +4245,30 @@ fn serve_proc_dostop<S: ProcessServer + ?Sized>(
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_dostop(this_, contthread)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
+fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_handle_exceptions::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 88,
             fixed: false,
             complex: Some(true),
@@ -3968,17 +4279,30 @@ fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized>(
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_stop::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3987,34 +4311,60 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized>(
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_mark_stop(this_, signo, sigcode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_cont<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_cont::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_mark_cont(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_exit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -4023,51 +4373,90 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized>(
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_mark_exit(this_, status, sigcode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_exec<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_exec::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_mark_exec(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_traced<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_traced::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_mark_traced(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
+fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mod_stopchild::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -4075,36 +4464,66 @@ fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized>(
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_mod_stopchild(this_, doit)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_pid2task<S: ProcessServer + ?Sized>(
+fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2task::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_pid2task(this_, pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_pid2task(this_, pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
+fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2pid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -4112,19 +4531,36 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
-    let out_ = server_.proc_task2pid(this_, task, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_task2pid(this_, task, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
+fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2proc::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -4132,56 +4568,107 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
-    let out_ = server_.proc_task2proc(this_, task, retain_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_task2proc(this_, task, retain_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_proc2task<S: ProcessServer + ?Sized>(
+fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_proc2task::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_proc2task(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_proc2task(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_pid2proc<S: ProcessServer + ?Sized>(
+fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2proc::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_pid2proc(this_, pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_pid2proc(this_, pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
+fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocinfo::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -4189,114 +4676,212 @@ fn serve_proc_getprocinfo<S: ProcessServer + ?Sized>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocinfo(this_, which, flags)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getprocinfo(this_, which, flags);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.procinfo)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getprocargs<S: ProcessServer + ?Sized>(
+fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocargs::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocargs(this_, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getprocargs(this_, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getprocenv<S: ProcessServer + ?Sized>(
+fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocenv::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getprocenv(this_, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getprocenv(this_, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_make_login_coll<S: ProcessServer + ?Sized>(
+fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_make_login_coll::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_make_login_coll(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getloginid<S: ProcessServer + ?Sized>(
+fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getloginid(this_, pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getloginid(this_, pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getloginpids<S: ProcessServer + ?Sized>(
+fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginpids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getloginpids(this_, id_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getloginpids(this_, id_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
+fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setlogin::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -4304,127 +4889,238 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized>(
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.proc_setlogin(this_, logname)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getlogin<S: ProcessServer + ?Sized>(
+fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getlogin::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getlogin(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getlogin(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setsid<S: ProcessServer + ?Sized>(
+fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setsid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_setsid(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getsid<S: ProcessServer + ?Sized>(
+fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsid(this_, pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getsid(this_, pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized>(
+fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpgids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsessionpgids(this_, sid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getsessionpgids(this_, sid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpids<S: ProcessServer + ?Sized>(
+fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getsessionpids(this_, sid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getsessionpids(this_, sid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getsidport<S: ProcessServer + ?Sized>(
+fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsidport::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getsidport(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getsidport(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
+fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setpgrp::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -4433,93 +5129,174 @@ fn serve_proc_setpgrp<S: ProcessServer + ?Sized>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_setpgrp(this_, pid, pgrp)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getpgrp<S: ProcessServer + ?Sized>(
+fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrp::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getpgrp(this_, pid)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getpgrp(this_, pid);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getpgrppids<S: ProcessServer + ?Sized>(
+fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrppids::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getpgrppids(this_, pgrp)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getpgrppids(this_, pgrp);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_get_tty<S: ProcessServer + ?Sized>(
+fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_tty::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_get_tty(this_, target_process)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_get_tty(this_, target_process);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_getnports<S: ProcessServer + ?Sized>(
+fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getnports::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_getnports(this_, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getnports(this_, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
+fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_init_task::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -4527,52 +5304,95 @@ fn serve_proc_set_init_task<S: ProcessServer + ?Sized>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_set_init_task(this_, task)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_mark_important<S: ProcessServer + ?Sized>(
+fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_important::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.proc_mark_important(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_is_important<S: ProcessServer + ?Sized>(
+fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_is_important::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_is_important(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_is_important(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_set_code<S: ProcessServer + ?Sized>(
+fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_code::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -4581,36 +5401,66 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.proc_set_code(this_, start_code, end_code)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_get_code<S: ProcessServer + ?Sized>(
+fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_code::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_code(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_get_code(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
+fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_make_task_namespace::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -4618,17 +5468,30 @@ fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized>(
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_make_task_namespace(this_, notify)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
+fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_exe::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -4636,36 +5499,66 @@ fn serve_proc_set_exe<S: ProcessServer + ?Sized>(
     let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.proc_set_exe(this_, path)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_get_exe<S: ProcessServer + ?Sized>(
+fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_exe::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_get_exe(this_, which)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_get_exe(this_, which);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
+fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_entry::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -4673,35 +5566,65 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized>(
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.proc_set_entry(this_, entry)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_get_entry<S: ProcessServer + ?Sized>(
+fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_entry::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_get_entry(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_get_entry(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_waitid<S: ProcessServer + ?Sized>(
+fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_waitid::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -4709,21 +5632,38 @@ fn serve_proc_waitid<S: ProcessServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.proc_waitid(this_, this_.reply_port(), pid, options)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_waitid(this_, this_.reply_port(), pid, options);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
+fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reauthenticate_reassign::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -4735,12 +5675,25 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized>(
+fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reauthenticate_complete::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -4750,30 +5703,51 @@ fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized>(
+fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getchildren_rusage::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.proc_getchildren_rusage(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.proc_getchildren_rusage(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(200))?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ProcessServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessServer + ?Sized>(
@@ -4781,7 +5755,10 @@ pub fn dispatch_raw<S: ProcessServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ProcessServer + ?Sized>(
@@ -4790,271 +5767,129 @@ pub fn dispatch_as<S: ProcessServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ProcessServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ProcessServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PROC_GETPRIVPORTS => {
-            let result = serve_proc_getprivports(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_getprivports::<S, RAW>(server, request, reply)
         }
-        id::PROC_GETALLPIDS => {
-            let result = serve_proc_getallpids(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SETEXECDATA => {
-            let result = serve_proc_setexecdata(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETEXECDATA => {
-            let result = serve_proc_getexecdata(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_GETALLPIDS => serve_proc_getallpids::<S, RAW>(server, request, reply),
+        id::PROC_SETEXECDATA => serve_proc_setexecdata::<S, RAW>(server, request, reply),
+        id::PROC_GETEXECDATA => serve_proc_getexecdata::<S, RAW>(server, request, reply),
         id::PROC_EXECDATA_NOTIFY => {
-            let result = serve_proc_execdata_notify(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_execdata_notify::<S, RAW>(server, request, reply)
         }
-        id::PROC_UNAME => {
-            let result = serve_proc_uname(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_UNAME => serve_proc_uname::<S, RAW>(server, request, reply),
         id::PROC_REGISTER_VERSION => {
-            let result = serve_proc_register_version(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_register_version::<S, RAW>(server, request, reply)
         }
         id::PROC_REAUTHENTICATE => {
-            match serve_proc_reauthenticate(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_reauthenticate::<S, RAW>(server, request, reply)
         }
-        id::PROC_CHILD => {
-            let result = serve_proc_child(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SETMSGPORT => {
-            let result = serve_proc_setmsgport(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_REASSIGN => {
-            let result = serve_proc_reassign(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SETOWNER => {
-            let result = serve_proc_setowner(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPIDS => {
-            let result = serve_proc_getpids(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_CHILD => serve_proc_child::<S, RAW>(server, request, reply),
+        id::PROC_SETMSGPORT => serve_proc_setmsgport::<S, RAW>(server, request, reply),
+        id::PROC_REASSIGN => serve_proc_reassign::<S, RAW>(server, request, reply),
+        id::PROC_SETOWNER => serve_proc_setowner::<S, RAW>(server, request, reply),
+        id::PROC_GETPIDS => serve_proc_getpids::<S, RAW>(server, request, reply),
         id::PROC_SET_ARG_LOCATIONS => {
-            let result = serve_proc_set_arg_locations(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_set_arg_locations::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_ARG_LOCATIONS => {
-            let result = serve_proc_get_arg_locations(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_get_arg_locations::<S, RAW>(server, request, reply)
         }
-        id::PROC_GETMSGPORT => {
-            let result = serve_proc_getmsgport(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_WAIT => {
-            let result = serve_proc_wait(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_DOSTOP => {
-            let result = serve_proc_dostop(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_GETMSGPORT => serve_proc_getmsgport::<S, RAW>(server, request, reply),
+        id::PROC_WAIT => serve_proc_wait::<S, RAW>(server, request, reply),
+        id::PROC_DOSTOP => serve_proc_dostop::<S, RAW>(server, request, reply),
         id::PROC_HANDLE_EXCEPTIONS => {
-            let result = serve_proc_handle_exceptions(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_handle_exceptions::<S, RAW>(server, request, reply)
         }
-        id::PROC_MARK_STOP => {
-            let result = serve_proc_mark_stop(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_MARK_CONT => {
-            let result = serve_proc_mark_cont(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_MARK_EXIT => {
-            let result = serve_proc_mark_exit(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_MARK_EXEC => {
-            let result = serve_proc_mark_exec(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_MARK_TRACED => {
-            let result = serve_proc_mark_traced(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_MARK_STOP => serve_proc_mark_stop::<S, RAW>(server, request, reply),
+        id::PROC_MARK_CONT => serve_proc_mark_cont::<S, RAW>(server, request, reply),
+        id::PROC_MARK_EXIT => serve_proc_mark_exit::<S, RAW>(server, request, reply),
+        id::PROC_MARK_EXEC => serve_proc_mark_exec::<S, RAW>(server, request, reply),
+        id::PROC_MARK_TRACED => serve_proc_mark_traced::<S, RAW>(server, request, reply),
         id::PROC_MOD_STOPCHILD => {
-            let result = serve_proc_mod_stopchild(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_mod_stopchild::<S, RAW>(server, request, reply)
         }
-        id::PROC_PID2TASK => {
-            let result = serve_proc_pid2task(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_TASK2PID => {
-            let result = serve_proc_task2pid(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_TASK2PROC => {
-            let result = serve_proc_task2proc(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_PROC2TASK => {
-            let result = serve_proc_proc2task(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_PID2PROC => {
-            let result = serve_proc_pid2proc(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPROCINFO => {
-            let result = serve_proc_getprocinfo(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPROCARGS => {
-            let result = serve_proc_getprocargs(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPROCENV => {
-            let result = serve_proc_getprocenv(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_PID2TASK => serve_proc_pid2task::<S, RAW>(server, request, reply),
+        id::PROC_TASK2PID => serve_proc_task2pid::<S, RAW>(server, request, reply),
+        id::PROC_TASK2PROC => serve_proc_task2proc::<S, RAW>(server, request, reply),
+        id::PROC_PROC2TASK => serve_proc_proc2task::<S, RAW>(server, request, reply),
+        id::PROC_PID2PROC => serve_proc_pid2proc::<S, RAW>(server, request, reply),
+        id::PROC_GETPROCINFO => serve_proc_getprocinfo::<S, RAW>(server, request, reply),
+        id::PROC_GETPROCARGS => serve_proc_getprocargs::<S, RAW>(server, request, reply),
+        id::PROC_GETPROCENV => serve_proc_getprocenv::<S, RAW>(server, request, reply),
         id::PROC_MAKE_LOGIN_COLL => {
-            let result = serve_proc_make_login_coll(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_make_login_coll::<S, RAW>(server, request, reply)
         }
-        id::PROC_GETLOGINID => {
-            let result = serve_proc_getloginid(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_GETLOGINID => serve_proc_getloginid::<S, RAW>(server, request, reply),
         id::PROC_GETLOGINPIDS => {
-            let result = serve_proc_getloginpids(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_getloginpids::<S, RAW>(server, request, reply)
         }
-        id::PROC_SETLOGIN => {
-            let result = serve_proc_setlogin(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETLOGIN => {
-            let result = serve_proc_getlogin(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SETSID => {
-            let result = serve_proc_setsid(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETSID => {
-            let result = serve_proc_getsid(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_SETLOGIN => serve_proc_setlogin::<S, RAW>(server, request, reply),
+        id::PROC_GETLOGIN => serve_proc_getlogin::<S, RAW>(server, request, reply),
+        id::PROC_SETSID => serve_proc_setsid::<S, RAW>(server, request, reply),
+        id::PROC_GETSID => serve_proc_getsid::<S, RAW>(server, request, reply),
         id::PROC_GETSESSIONPGIDS => {
-            let result = serve_proc_getsessionpgids(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_getsessionpgids::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSESSIONPIDS => {
-            let result = serve_proc_getsessionpids(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_getsessionpids::<S, RAW>(server, request, reply)
         }
-        id::PROC_GETSIDPORT => {
-            let result = serve_proc_getsidport(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SETPGRP => {
-            let result = serve_proc_setpgrp(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPGRP => {
-            let result = serve_proc_getpgrp(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETPGRPPIDS => {
-            let result = serve_proc_getpgrppids(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GET_TTY => {
-            let result = serve_proc_get_tty(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GETNPORTS => {
-            let result = serve_proc_getnports(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_GETSIDPORT => serve_proc_getsidport::<S, RAW>(server, request, reply),
+        id::PROC_SETPGRP => serve_proc_setpgrp::<S, RAW>(server, request, reply),
+        id::PROC_GETPGRP => serve_proc_getpgrp::<S, RAW>(server, request, reply),
+        id::PROC_GETPGRPPIDS => serve_proc_getpgrppids::<S, RAW>(server, request, reply),
+        id::PROC_GET_TTY => serve_proc_get_tty::<S, RAW>(server, request, reply),
+        id::PROC_GETNPORTS => serve_proc_getnports::<S, RAW>(server, request, reply),
         id::PROC_SET_INIT_TASK => {
-            let result = serve_proc_set_init_task(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_set_init_task::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_IMPORTANT => {
-            let result = serve_proc_mark_important(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_mark_important::<S, RAW>(server, request, reply)
         }
         id::PROC_IS_IMPORTANT => {
-            let result = serve_proc_is_important(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_is_important::<S, RAW>(server, request, reply)
         }
-        id::PROC_SET_CODE => {
-            let result = serve_proc_set_code(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GET_CODE => {
-            let result = serve_proc_get_code(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_SET_CODE => serve_proc_set_code::<S, RAW>(server, request, reply),
+        id::PROC_GET_CODE => serve_proc_get_code::<S, RAW>(server, request, reply),
         id::PROC_MAKE_TASK_NAMESPACE => {
-            let result = serve_proc_make_task_namespace(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_make_task_namespace::<S, RAW>(server, request, reply)
         }
-        id::PROC_SET_EXE => {
-            let result = serve_proc_set_exe(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GET_EXE => {
-            let result = serve_proc_get_exe(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_SET_ENTRY => {
-            let result = serve_proc_set_entry(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_GET_ENTRY => {
-            let result = serve_proc_get_entry(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::PROC_WAITID => {
-            let result = serve_proc_waitid(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::PROC_SET_EXE => serve_proc_set_exe::<S, RAW>(server, request, reply),
+        id::PROC_GET_EXE => serve_proc_get_exe::<S, RAW>(server, request, reply),
+        id::PROC_SET_ENTRY => serve_proc_set_entry::<S, RAW>(server, request, reply),
+        id::PROC_GET_ENTRY => serve_proc_get_entry::<S, RAW>(server, request, reply),
+        id::PROC_WAITID => serve_proc_waitid::<S, RAW>(server, request, reply),
         id::PROC_REAUTHENTICATE_REASSIGN => {
-            match serve_proc_reauthenticate_reassign(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_reauthenticate_reassign::<S, RAW>(server, request, reply)
         }
         id::PROC_REAUTHENTICATE_COMPLETE => {
-            match serve_proc_reauthenticate_complete(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_reauthenticate_complete::<S, RAW>(server, request, reply)
         }
         id::PROC_GETCHILDREN_RUSAGE => {
-            let result = serve_proc_getchildren_rusage(server, request, reply);
-            request.outcome(result, reply)
+            serve_proc_getchildren_rusage::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -79,7 +79,7 @@ pub fn proc_setmsgport_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.port(0x0000_0001_2000_4013, oldmsgport)?;
     let size_ = encoder_
@@ -103,7 +103,7 @@ pub fn proc_getmsgport_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, msgports)?;
     let size_ = encoder_
@@ -130,7 +130,7 @@ pub fn proc_wait_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<31>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
@@ -157,7 +157,7 @@ pub fn proc_pid2task_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
@@ -181,7 +181,7 @@ pub fn proc_task2pid_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
@@ -205,7 +205,7 @@ pub fn proc_task2proc_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, proc)?;
     let size_ = encoder_
@@ -229,7 +229,7 @@ pub fn proc_proc2task_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
@@ -253,7 +253,7 @@ pub fn proc_pid2proc_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, proc)?;
     let size_ = encoder_
@@ -280,7 +280,7 @@ pub fn proc_getprocinfo_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<522>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, procinfo)?;
@@ -307,7 +307,7 @@ pub fn proc_getprocargs_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_0808, procargs)?;
     let size_ = encoder_
@@ -332,7 +332,7 @@ pub fn proc_getprocenv_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_0808, procenv)?;
     let size_ = encoder_
@@ -356,7 +356,7 @@ pub fn proc_getloginid_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, login_id)?;
     let size_ = encoder_
@@ -381,7 +381,7 @@ pub fn proc_getloginpids_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_2002, pids)?;
     let size_ = encoder_
@@ -410,7 +410,7 @@ pub fn proc_getlogin_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, logname)?;
     let size_ = encoder_
@@ -434,7 +434,7 @@ pub fn proc_getsid_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
@@ -459,7 +459,7 @@ pub fn proc_getsessionpgids_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_2002, pgidset)?;
     let size_ = encoder_
@@ -488,7 +488,7 @@ pub fn proc_getsessionpids_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_2002, pidset)?;
     let size_ = encoder_
@@ -516,7 +516,7 @@ pub fn proc_getsidport_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, sessport)?;
     let size_ = encoder_
@@ -540,7 +540,7 @@ pub fn proc_getpgrp_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
@@ -565,7 +565,7 @@ pub fn proc_getpgrppids_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.out_data(0x0000_0000_c000_2002, pidset)?;
     let size_ = encoder_
@@ -589,7 +589,7 @@ pub fn proc_get_tty_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, tty)?;
     let size_ = encoder_
@@ -613,7 +613,7 @@ pub fn proc_getnports_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, nports)?;
     let size_ = encoder_
@@ -637,7 +637,7 @@ pub fn proc_is_important_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, essential)?;
     let size_ = encoder_
@@ -666,7 +666,7 @@ pub fn proc_get_code_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, end_code)?;
@@ -1072,12 +1072,25 @@ pub trait ProcessReplyServer {
     }
 }
 #[inline(never)]
-fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setmsgport_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1089,12 +1102,25 @@ fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getmsgport_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1106,12 +1132,25 @@ fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_wait_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 248,
             fixed: true,
             complex: Some(false),
@@ -1127,12 +1166,25 @@ fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2task_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1144,12 +1196,25 @@ fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2pid_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1161,12 +1226,25 @@ fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2proc_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1178,12 +1256,25 @@ fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_proc2task_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -1195,12 +1286,25 @@ fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2proc_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1212,12 +1316,25 @@ fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocinfo_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: false,
             complex: None,
@@ -1232,12 +1349,25 @@ fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocargs_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1249,12 +1379,25 @@ fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocenv_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1266,12 +1409,25 @@ fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginid_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1283,12 +1439,25 @@ fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginpids_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1300,12 +1469,25 @@ fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getlogin_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: Some(false),
@@ -1317,12 +1499,25 @@ fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsid_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1334,12 +1529,25 @@ fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpgids_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1351,12 +1559,25 @@ fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpids_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1368,12 +1589,25 @@ fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsidport_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1385,12 +1619,25 @@ fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrp_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1402,12 +1649,25 @@ fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrppids_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1419,12 +1679,25 @@ fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_tty_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -1436,12 +1709,25 @@ fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getnports_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1453,12 +1739,25 @@ fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_is_important_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1470,12 +1769,25 @@ fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized>(
+fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_code_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 80,
             fixed: true,
             complex: Some(false),
@@ -1488,12 +1800,16 @@ fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ProcessReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessReplyServer + ?Sized>(
@@ -1501,7 +1817,10 @@ pub fn dispatch_raw<S: ProcessReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ProcessReplyServer + ?Sized>(
@@ -1510,161 +1829,99 @@ pub fn dispatch_as<S: ProcessReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ProcessReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PROC_SETMSGPORT_REPLY => {
-            match serve_proc_setmsgport_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setmsgport_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETMSGPORT_REPLY => {
-            match serve_proc_getmsgport_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getmsgport_reply::<S, RAW>(server, request, reply)
         }
-        id::PROC_WAIT_REPLY => {
-            match serve_proc_wait_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
-        }
+        id::PROC_WAIT_REPLY => serve_proc_wait_reply::<S, RAW>(server, request, reply),
         id::PROC_PID2TASK_REPLY => {
-            match serve_proc_pid2task_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_pid2task_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_TASK2PID_REPLY => {
-            match serve_proc_task2pid_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_task2pid_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_TASK2PROC_REPLY => {
-            match serve_proc_task2proc_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_task2proc_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_PROC2TASK_REPLY => {
-            match serve_proc_proc2task_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_proc2task_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_PID2PROC_REPLY => {
-            match serve_proc_pid2proc_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_pid2proc_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCINFO_REPLY => {
-            match serve_proc_getprocinfo_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocinfo_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCARGS_REPLY => {
-            match serve_proc_getprocargs_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocargs_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCENV_REPLY => {
-            match serve_proc_getprocenv_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocenv_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGINID_REPLY => {
-            match serve_proc_getloginid_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getloginid_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGINPIDS_REPLY => {
-            match serve_proc_getloginpids_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getloginpids_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGIN_REPLY => {
-            match serve_proc_getlogin_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getlogin_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSID_REPLY => {
-            match serve_proc_getsid_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsid_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSESSIONPGIDS_REPLY => {
-            match serve_proc_getsessionpgids_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsessionpgids_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSESSIONPIDS_REPLY => {
-            match serve_proc_getsessionpids_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsessionpids_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSIDPORT_REPLY => {
-            match serve_proc_getsidport_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsidport_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPGRP_REPLY => {
-            match serve_proc_getpgrp_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getpgrp_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPGRPPIDS_REPLY => {
-            match serve_proc_getpgrppids_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getpgrppids_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_TTY_REPLY => {
-            match serve_proc_get_tty_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_get_tty_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GETNPORTS_REPLY => {
-            match serve_proc_getnports_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getnports_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_IS_IMPORTANT_REPLY => {
-            match serve_proc_is_important_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_is_important_reply::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_CODE_REPLY => {
-            match serve_proc_get_code_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_get_code_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

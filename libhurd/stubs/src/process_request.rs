@@ -138,7 +138,7 @@ pub fn proc_getprivports_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GETPRIVPORTS_REQUEST,
@@ -163,7 +163,7 @@ pub fn proc_getallpids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GETALLPIDS_REQUEST,
@@ -191,7 +191,7 @@ pub fn proc_setexecdata_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<518>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.data_ports(0x0000_0000_4000_40ff, 256, ports)?;
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
@@ -218,7 +218,7 @@ pub fn proc_getexecdata_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GETEXECDATA_REQUEST,
@@ -244,7 +244,7 @@ pub fn proc_execdata_notify_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(
@@ -270,7 +270,7 @@ pub fn proc_uname_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_UNAME_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
@@ -297,7 +297,7 @@ pub fn proc_register_version_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<393>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, credential)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, release)?;
@@ -327,7 +327,7 @@ pub fn proc_reauthenticate_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(
@@ -354,7 +354,7 @@ pub fn proc_child_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, child)?;
     let size_ = encoder_
         .finish(id::PROC_CHILD_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
@@ -377,7 +377,7 @@ pub fn proc_setmsgport_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, newmsgport)?;
     let size_ = encoder_
         .finish(
@@ -404,7 +404,7 @@ pub fn proc_reassign_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, newtask)?;
     let size_ = encoder_
         .finish(
@@ -432,7 +432,7 @@ pub fn proc_setowner_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u32>(0x0000_0001_2000_2002, owner)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, clear)?;
     let size_ = encoder_
@@ -459,7 +459,7 @@ pub fn proc_getpids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPIDS_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
@@ -482,7 +482,7 @@ pub fn proc_set_arg_locations_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, envp)?;
     let size_ = encoder_
@@ -509,7 +509,7 @@ pub fn proc_get_arg_locations_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GET_ARG_LOCATIONS_REQUEST,
@@ -535,7 +535,7 @@ pub fn proc_getmsgport_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(
@@ -564,7 +564,7 @@ pub fn proc_wait_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_
@@ -588,7 +588,7 @@ pub fn proc_dostop_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, contthread)?;
     let size_ = encoder_
         .finish(id::PROC_DOSTOP_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
@@ -616,7 +616,7 @@ pub fn proc_handle_exceptions_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<523>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4010, msgport)?;
     encoder_.poly(0x0000_0001_2000_40ff, forwardport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flavor)?;
@@ -647,7 +647,7 @@ pub fn proc_mark_stop_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signo)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
@@ -674,7 +674,7 @@ pub fn proc_mark_cont_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_MARK_CONT_REQUEST,
@@ -701,7 +701,7 @@ pub fn proc_mark_exit_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
@@ -728,7 +728,7 @@ pub fn proc_mark_exec_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_MARK_EXEC_REQUEST,
@@ -753,7 +753,7 @@ pub fn proc_mark_traced_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_MARK_TRACED_REQUEST,
@@ -779,7 +779,7 @@ pub fn proc_mod_stopchild_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, doit)?;
     let size_ = encoder_
         .finish(
@@ -806,7 +806,7 @@ pub fn proc_pid2task_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(
@@ -833,7 +833,7 @@ pub fn proc_task2pid_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(
@@ -860,7 +860,7 @@ pub fn proc_task2proc_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(
@@ -886,7 +886,7 @@ pub fn proc_proc2task_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_PROC2TASK_REQUEST,
@@ -912,7 +912,7 @@ pub fn proc_pid2proc_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(
@@ -940,7 +940,7 @@ pub fn proc_getprocinfo_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
@@ -968,7 +968,7 @@ pub fn proc_getprocargs_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(
@@ -995,7 +995,7 @@ pub fn proc_getprocenv_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(
@@ -1021,7 +1021,7 @@ pub fn proc_make_login_coll_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_MAKE_LOGIN_COLL_REQUEST,
@@ -1047,7 +1047,7 @@ pub fn proc_getloginid_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(
@@ -1074,7 +1074,7 @@ pub fn proc_getloginpids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     let size_ = encoder_
         .finish(
@@ -1102,7 +1102,7 @@ pub fn proc_setlogin_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, logname)?;
     let size_ = encoder_
         .finish(
@@ -1128,7 +1128,7 @@ pub fn proc_getlogin_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GETLOGIN_REQUEST,
@@ -1153,7 +1153,7 @@ pub fn proc_setsid_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_SETSID_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
@@ -1175,7 +1175,7 @@ pub fn proc_getsid_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSID_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
@@ -1198,7 +1198,7 @@ pub fn proc_getsessionpgids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(
@@ -1225,7 +1225,7 @@ pub fn proc_getsessionpids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(
@@ -1251,7 +1251,7 @@ pub fn proc_getsidport_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GETSIDPORT_REQUEST,
@@ -1278,7 +1278,7 @@ pub fn proc_setpgrp_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
@@ -1302,7 +1302,7 @@ pub fn proc_getpgrp_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRP_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
@@ -1325,7 +1325,7 @@ pub fn proc_getpgrppids_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(
@@ -1352,7 +1352,7 @@ pub fn proc_get_tty_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GET_TTY_REQUEST, Port::new(process, 19), Port::new(reply, 21))?;
@@ -1375,7 +1375,7 @@ pub fn proc_getnports_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(
@@ -1402,7 +1402,7 @@ pub fn proc_set_init_task_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(
@@ -1428,7 +1428,7 @@ pub fn proc_mark_important_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_MARK_IMPORTANT_REQUEST,
@@ -1453,7 +1453,7 @@ pub fn proc_is_important_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_IS_IMPORTANT_REQUEST,
@@ -1480,7 +1480,7 @@ pub fn proc_set_code_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u64>(0x0000_0001_2000_400b, start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, end_code)?;
     let size_ = encoder_
@@ -1507,7 +1507,7 @@ pub fn proc_get_code_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<4>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(
             id::PROC_GET_CODE_REQUEST,
@@ -1534,7 +1534,7 @@ pub fn proc_make_task_namespace_request<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(
@@ -2322,12 +2322,25 @@ pub trait ProcessRequestServer {
     }
 }
 #[inline(never)]
-fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprivports_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2337,12 +2350,25 @@ fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getallpids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2352,12 +2378,25 @@ fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setexecdata_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: false,
             complex: None,
@@ -2369,12 +2408,25 @@ fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getexecdata_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2384,12 +2436,25 @@ fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_execdata_notify_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -2400,12 +2465,25 @@ fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_uname_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2415,12 +2493,24 @@ fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_register_version_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_register_version_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_register_version_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 3144,
             fixed: true,
             complex: Some(true),
@@ -2435,12 +2525,25 @@ fn serve_proc_register_version_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reauthenticate_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -2451,12 +2554,25 @@ fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_child_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_child_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2467,12 +2583,25 @@ fn serve_proc_child_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setmsgport_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2483,12 +2612,25 @@ fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_reassign_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2499,12 +2641,25 @@ fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setowner_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2516,12 +2671,25 @@ fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2531,12 +2699,24 @@ fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_set_arg_locations_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_set_arg_locations_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2548,12 +2728,24 @@ fn serve_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_get_arg_locations_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_get_arg_locations_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2563,12 +2755,25 @@ fn serve_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getmsgport_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2579,12 +2784,25 @@ fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_wait_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2596,12 +2814,25 @@ fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_dostop_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2612,12 +2843,24 @@ fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_handle_exceptions_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_handle_exceptions_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 88,
             fixed: false,
             complex: Some(true),
@@ -2632,12 +2875,25 @@ fn serve_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_stop_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2649,12 +2905,25 @@ fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_cont_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2664,12 +2933,25 @@ fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_exit_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2681,12 +2963,25 @@ fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_exec_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2696,12 +2991,25 @@ fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_traced_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2711,12 +3019,25 @@ fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mod_stopchild_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2727,12 +3048,25 @@ fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2task_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2743,12 +3077,25 @@ fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2pid_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2759,12 +3106,25 @@ fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_task2proc_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -2775,12 +3135,25 @@ fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_proc2task_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2790,12 +3163,25 @@ fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_pid2proc_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2806,12 +3192,25 @@ fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocinfo_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -2823,12 +3222,25 @@ fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocargs_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2839,12 +3251,25 @@ fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getprocenv_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2855,12 +3280,25 @@ fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_make_login_coll_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2870,12 +3308,25 @@ fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginid_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2886,12 +3337,25 @@ fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getloginpids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2902,12 +3366,25 @@ fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setlogin_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -2918,12 +3395,25 @@ fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getlogin_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2933,12 +3423,25 @@ fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setsid_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -2948,12 +3451,25 @@ fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsid_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2964,12 +3480,25 @@ fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpgids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2980,12 +3509,25 @@ fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsessionpids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2996,12 +3538,25 @@ fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getsidport_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -3011,12 +3566,25 @@ fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_setpgrp_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3028,12 +3596,25 @@ fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrp_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -3044,12 +3625,25 @@ fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getpgrppids_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -3060,12 +3654,25 @@ fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_tty_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -3076,12 +3683,25 @@ fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_getnports_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -3092,12 +3712,25 @@ fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_init_task_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -3108,12 +3741,25 @@ fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_mark_important_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -3123,12 +3769,25 @@ fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_is_important_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -3138,12 +3797,25 @@ fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_set_code_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -3155,12 +3827,25 @@ fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized>(
+fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_proc_get_code_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
@@ -3170,12 +3855,24 @@ fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_make_task_namespace_request<S: ProcessRequestServer + ?Sized>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn serve_proc_make_task_namespace_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_make_task_namespace_request::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_proc_make_task_namespace_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
@@ -3186,12 +3883,16 @@ fn serve_proc_make_task_namespace_request<S: ProcessRequestServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: ProcessRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessRequestServer + ?Sized>(
@@ -3199,7 +3900,10 @@ pub fn dispatch_raw<S: ProcessRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: ProcessRequestServer + ?Sized>(
@@ -3208,341 +3912,191 @@ pub fn dispatch_as<S: ProcessRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: ProcessRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::PROC_GETPRIVPORTS_REQUEST => {
-            match serve_proc_getprivports_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprivports_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETALLPIDS_REQUEST => {
-            match serve_proc_getallpids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getallpids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETEXECDATA_REQUEST => {
-            match serve_proc_setexecdata_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setexecdata_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETEXECDATA_REQUEST => {
-            match serve_proc_getexecdata_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getexecdata_request::<S, RAW>(server, request, reply)
         }
         id::PROC_EXECDATA_NOTIFY_REQUEST => {
-            match serve_proc_execdata_notify_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_execdata_notify_request::<S, RAW>(server, request, reply)
         }
         id::PROC_UNAME_REQUEST => {
-            match serve_proc_uname_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_uname_request::<S, RAW>(server, request, reply)
         }
         id::PROC_REGISTER_VERSION_REQUEST => {
-            match serve_proc_register_version_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_register_version_request::<S, RAW>(server, request, reply)
         }
         id::PROC_REAUTHENTICATE_REQUEST => {
-            match serve_proc_reauthenticate_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_reauthenticate_request::<S, RAW>(server, request, reply)
         }
         id::PROC_CHILD_REQUEST => {
-            match serve_proc_child_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_child_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETMSGPORT_REQUEST => {
-            match serve_proc_setmsgport_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setmsgport_request::<S, RAW>(server, request, reply)
         }
         id::PROC_REASSIGN_REQUEST => {
-            match serve_proc_reassign_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_reassign_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETOWNER_REQUEST => {
-            match serve_proc_setowner_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setowner_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPIDS_REQUEST => {
-            match serve_proc_getpids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getpids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SET_ARG_LOCATIONS_REQUEST => {
-            match serve_proc_set_arg_locations_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_set_arg_locations_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_ARG_LOCATIONS_REQUEST => {
-            match serve_proc_get_arg_locations_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_get_arg_locations_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETMSGPORT_REQUEST => {
-            match serve_proc_getmsgport_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getmsgport_request::<S, RAW>(server, request, reply)
         }
         id::PROC_WAIT_REQUEST => {
-            match serve_proc_wait_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_wait_request::<S, RAW>(server, request, reply)
         }
         id::PROC_DOSTOP_REQUEST => {
-            match serve_proc_dostop_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_dostop_request::<S, RAW>(server, request, reply)
         }
         id::PROC_HANDLE_EXCEPTIONS_REQUEST => {
-            match serve_proc_handle_exceptions_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_handle_exceptions_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_STOP_REQUEST => {
-            match serve_proc_mark_stop_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_stop_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_CONT_REQUEST => {
-            match serve_proc_mark_cont_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_cont_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_EXIT_REQUEST => {
-            match serve_proc_mark_exit_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_exit_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_EXEC_REQUEST => {
-            match serve_proc_mark_exec_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_exec_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_TRACED_REQUEST => {
-            match serve_proc_mark_traced_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_traced_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MOD_STOPCHILD_REQUEST => {
-            match serve_proc_mod_stopchild_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mod_stopchild_request::<S, RAW>(server, request, reply)
         }
         id::PROC_PID2TASK_REQUEST => {
-            match serve_proc_pid2task_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_pid2task_request::<S, RAW>(server, request, reply)
         }
         id::PROC_TASK2PID_REQUEST => {
-            match serve_proc_task2pid_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_task2pid_request::<S, RAW>(server, request, reply)
         }
         id::PROC_TASK2PROC_REQUEST => {
-            match serve_proc_task2proc_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_task2proc_request::<S, RAW>(server, request, reply)
         }
         id::PROC_PROC2TASK_REQUEST => {
-            match serve_proc_proc2task_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_proc2task_request::<S, RAW>(server, request, reply)
         }
         id::PROC_PID2PROC_REQUEST => {
-            match serve_proc_pid2proc_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_pid2proc_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCINFO_REQUEST => {
-            match serve_proc_getprocinfo_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocinfo_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCARGS_REQUEST => {
-            match serve_proc_getprocargs_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocargs_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPROCENV_REQUEST => {
-            match serve_proc_getprocenv_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getprocenv_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MAKE_LOGIN_COLL_REQUEST => {
-            match serve_proc_make_login_coll_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_make_login_coll_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGINID_REQUEST => {
-            match serve_proc_getloginid_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getloginid_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGINPIDS_REQUEST => {
-            match serve_proc_getloginpids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getloginpids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETLOGIN_REQUEST => {
-            match serve_proc_setlogin_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setlogin_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETLOGIN_REQUEST => {
-            match serve_proc_getlogin_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getlogin_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETSID_REQUEST => {
-            match serve_proc_setsid_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setsid_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSID_REQUEST => {
-            match serve_proc_getsid_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsid_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSESSIONPGIDS_REQUEST => {
-            match serve_proc_getsessionpgids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsessionpgids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSESSIONPIDS_REQUEST => {
-            match serve_proc_getsessionpids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsessionpids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETSIDPORT_REQUEST => {
-            match serve_proc_getsidport_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getsidport_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SETPGRP_REQUEST => {
-            match serve_proc_setpgrp_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_setpgrp_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPGRP_REQUEST => {
-            match serve_proc_getpgrp_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getpgrp_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETPGRPPIDS_REQUEST => {
-            match serve_proc_getpgrppids_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getpgrppids_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_TTY_REQUEST => {
-            match serve_proc_get_tty_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_get_tty_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GETNPORTS_REQUEST => {
-            match serve_proc_getnports_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_getnports_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SET_INIT_TASK_REQUEST => {
-            match serve_proc_set_init_task_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_set_init_task_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MARK_IMPORTANT_REQUEST => {
-            match serve_proc_mark_important_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_mark_important_request::<S, RAW>(server, request, reply)
         }
         id::PROC_IS_IMPORTANT_REQUEST => {
-            match serve_proc_is_important_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_is_important_request::<S, RAW>(server, request, reply)
         }
         id::PROC_SET_CODE_REQUEST => {
-            match serve_proc_set_code_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_set_code_request::<S, RAW>(server, request, reply)
         }
         id::PROC_GET_CODE_REQUEST => {
-            match serve_proc_get_code_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_get_code_request::<S, RAW>(server, request, reply)
         }
         id::PROC_MAKE_TASK_NAMESPACE_REQUEST => {
-            match serve_proc_make_task_namespace_request(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_proc_make_task_namespace_request::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

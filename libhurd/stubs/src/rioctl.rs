@@ -36,7 +36,7 @@ pub fn rioctl_siocaddrt<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002, route)?;
     let size_ = encoder_
@@ -74,7 +74,7 @@ pub fn rioctl_siocdelrt<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, *ifnam)?;
     encoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002, route)?;
     let size_ = encoder_
@@ -136,13 +136,26 @@ pub trait RioctlServer {
     }
 }
 #[inline(never)]
-fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized>(
+fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_rioctl_siocaddrt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(false),
@@ -151,17 +164,30 @@ fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized>(
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
     server_.rioctl_siocaddrt(this_, ifnam, route)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized>(
+fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_rioctl_siocdelrt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(false),
@@ -170,16 +196,20 @@ fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized>(
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
     server_.rioctl_siocdelrt(this_, ifnam, route)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: RioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: RioctlServer + ?Sized>(
@@ -187,7 +217,10 @@ pub fn dispatch_raw<S: RioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: RioctlServer + ?Sized>(
@@ -196,26 +229,32 @@ pub fn dispatch_as<S: RioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: RioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: RioctlServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::RIOCTL_SIOCADDRT => {
-            let result = serve_rioctl_siocaddrt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::RIOCTL_SIOCDELRT => {
-            let result = serve_rioctl_siocdelrt(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::RIOCTL_SIOCADDRT => serve_rioctl_siocaddrt::<S, RAW>(server, request, reply),
+        id::RIOCTL_SIOCDELRT => serve_rioctl_siocdelrt::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -135,7 +135,7 @@ pub fn socket_create<T: Transport + ?Sized>(
 ) -> Result<SocketCreateReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sock_type)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, protocol)?;
     let size_ = encoder_
@@ -173,7 +173,7 @@ pub fn socket_listen<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, queue_limit)?;
     let size_ = encoder_
         .finish(id::SOCKET_LISTEN, Port::new(sock, 19), Port::default())?;
@@ -208,7 +208,7 @@ pub fn socket_accept<T: Transport + ?Sized>(
 ) -> Result<SocketAcceptReply, RpcError> {
     let mut buffer_ = Buffer::<10>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::SOCKET_ACCEPT, Port::new(sock, 19), Port::default())?;
     let size_ = transport
@@ -248,7 +248,7 @@ pub fn socket_connect<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, addr)?;
     let size_ = encoder_
         .finish(id::SOCKET_CONNECT, Port::new(sock, 19), Port::default())?;
@@ -284,7 +284,7 @@ pub fn socket_bind<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, addr)?;
     let size_ = encoder_.finish(id::SOCKET_BIND, Port::new(sock, 19), Port::default())?;
     let size_ = transport
@@ -318,7 +318,7 @@ pub fn socket_name<T: Transport + ?Sized>(
 ) -> Result<SocketNameReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::SOCKET_NAME, Port::new(sock, 19), Port::default())?;
     let size_ = transport
         .call(message_, size_, donation)
@@ -352,7 +352,7 @@ pub fn socket_peername<T: Transport + ?Sized>(
 ) -> Result<SocketPeernameReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::SOCKET_PEERNAME, Port::new(sock, 19), Port::default())?;
     let size_ = transport
@@ -388,7 +388,7 @@ pub fn socket_connect2<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, sock2)?;
     let size_ = encoder_
         .finish(id::SOCKET_CONNECT2, Port::new(sock1, 19), Port::default())?;
@@ -426,7 +426,7 @@ pub fn socket_create_address<T: Transport + ?Sized>(
 ) -> Result<SocketCreateAddressReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sockaddr_type)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, sockaddr)?;
     let size_ = encoder_
@@ -464,7 +464,7 @@ pub fn socket_fabricate_address<T: Transport + ?Sized>(
 ) -> Result<SocketFabricateAddressReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, sockaddr_type)?;
     let size_ = encoder_
         .finish(id::SOCKET_FABRICATE_ADDRESS, Port::new(server, 19), Port::default())?;
@@ -503,7 +503,7 @@ pub fn socket_whatis_address<T: Transport + ?Sized>(
 ) -> Result<SocketWhatisAddressReply, RpcError> {
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::SOCKET_WHATIS_ADDRESS, Port::new(addr, 19), Port::default())?;
     let size_ = transport
@@ -520,11 +520,11 @@ pub fn socket_whatis_address<T: Transport + ?Sized>(
         },
     )?;
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let sockaddr = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let sockaddr = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     Ok(SocketWhatisAddressReply {
         sockaddr_type,
-        sockaddr,
+        sockaddr: OutData::of(&sockaddr),
     })
 }
 /// Ends receiving 0, sending 1, or both 2.
@@ -543,7 +543,7 @@ pub fn socket_shutdown<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, direction)?;
     let size_ = encoder_
         .finish(id::SOCKET_SHUTDOWN, Port::new(sock, 19), Port::default())?;
@@ -581,7 +581,7 @@ pub fn socket_getopt<T: Transport + ?Sized>(
 ) -> Result<SocketGetoptReply, RpcError> {
     let mut buffer_ = Buffer::<263>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, level)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, option)?;
     let size_ = encoder_
@@ -599,9 +599,11 @@ pub fn socket_getopt<T: Transport + ?Sized>(
             complex: None,
         },
     )?;
-    let optval = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let optval = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
-    Ok(SocketGetoptReply { optval })
+    Ok(SocketGetoptReply {
+        optval: OutData::of(&optval),
+    })
 }
 /// Sets an option.
 ///
@@ -622,7 +624,7 @@ pub fn socket_setopt<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<265>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, level)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, option)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, optval)?;
@@ -667,7 +669,7 @@ pub fn socket_send<T: Transport + ?Sized>(
 ) -> Result<SocketSendReply, RpcError> {
     let mut buffer_ = Buffer::<779>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, addr)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, data)?;
@@ -711,7 +713,7 @@ pub fn socket_recv<T: Transport + ?Sized>(
 ) -> Result<SocketRecvReply, RpcError> {
     let mut buffer_ = Buffer::<781>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_.finish(id::SOCKET_RECV, Port::new(sock, 19), Port::default())?;
@@ -729,16 +731,16 @@ pub fn socket_recv<T: Transport + ?Sized>(
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
-    let data = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
-    let ports = decoder_.out_data::<PortName, 256>(0x0000_0000_c000_4011)?;
-    let control = decoder_.out_data::<u8, 2048>(0x0000_0000_c000_0808)?;
+    let data = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
+    let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
+    let control = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     let outflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     Ok(SocketRecvReply {
         addr,
-        data,
-        ports,
-        control,
+        data: OutData::of(&data),
+        ports: OutData::of(&ports),
+        control: OutData::of(&control),
         outflags,
     })
 }
@@ -989,13 +991,26 @@ pub trait SocketServer {
     }
 }
 #[inline(never)]
-fn serve_socket_create<S: SocketServer + ?Sized>(
+fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_create::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1003,19 +1018,36 @@ fn serve_socket_create<S: SocketServer + ?Sized>(
     let sock_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let protocol = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.socket_create(this_, sock_type, protocol)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_create(this_, sock_type, protocol);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.sock)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_listen<S: SocketServer + ?Sized>(
+fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_listen::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1023,36 +1055,66 @@ fn serve_socket_listen<S: SocketServer + ?Sized>(
     let queue_limit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.socket_listen(this_, queue_limit)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_accept<S: SocketServer + ?Sized>(
+fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_accept::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.socket_accept(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_accept(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.conn_sock)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.peer_addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_connect<S: SocketServer + ?Sized>(
+fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_connect::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -1060,17 +1122,30 @@ fn serve_socket_connect<S: SocketServer + ?Sized>(
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.socket_connect(this_, addr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_bind<S: SocketServer + ?Sized>(
+fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_bind::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -1078,53 +1153,100 @@ fn serve_socket_bind<S: SocketServer + ?Sized>(
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.socket_bind(this_, addr)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_name<S: SocketServer + ?Sized>(
+fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_name::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.socket_name(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_name(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_peername<S: SocketServer + ?Sized>(
+fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_peername::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.socket_peername(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_peername(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_connect2<S: SocketServer + ?Sized>(
+fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_connect2::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -1132,17 +1254,30 @@ fn serve_socket_connect2<S: SocketServer + ?Sized>(
     let sock2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.socket_connect2(this_, sock2)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_create_address<S: SocketServer + ?Sized>(
+fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_create_address::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 56,
             fixed: false,
             complex: None,
@@ -1150,57 +1285,108 @@ fn serve_socket_create_address<S: SocketServer + ?Sized>(
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sockaddr = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let out_ = server_.socket_create_address(this_, sockaddr_type, sockaddr)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_create_address(this_, sockaddr_type, sockaddr);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_fabricate_address<S: SocketServer + ?Sized>(
+fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_fabricate_address::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.socket_fabricate_address(this_, sockaddr_type)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_fabricate_address(this_, sockaddr_type);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_whatis_address<S: SocketServer + ?Sized>(
+fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_whatis_address::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.socket_whatis_address(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_whatis_address(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sockaddr_type)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.sockaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_shutdown<S: SocketServer + ?Sized>(
+fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_shutdown::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1208,17 +1394,30 @@ fn serve_socket_shutdown<S: SocketServer + ?Sized>(
     let direction = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.socket_shutdown(this_, direction)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_getopt<S: SocketServer + ?Sized>(
+fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_getopt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1226,19 +1425,36 @@ fn serve_socket_getopt<S: SocketServer + ?Sized>(
     let level = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let option = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.socket_getopt(this_, level, option)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_getopt(this_, level, option);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.optval)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_setopt<S: SocketServer + ?Sized>(
+fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_setopt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 72,
             fixed: false,
             complex: None,
@@ -1248,17 +1464,30 @@ fn serve_socket_setopt<S: SocketServer + ?Sized>(
     let optval = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     server_.socket_setopt(this_, level, option, optval)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_send<S: SocketServer + ?Sized>(
+fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_send::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 88,
             fixed: false,
             complex: Some(true),
@@ -1269,19 +1498,36 @@ fn serve_socket_send<S: SocketServer + ?Sized>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let control = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let out_ = server_.socket_send(this_, addr, flags, data, ports, control)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_send(this_, addr, flags, data, ports, control);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_socket_recv<S: SocketServer + ?Sized>(
+fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_socket_recv::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -1289,22 +1535,30 @@ fn serve_socket_recv<S: SocketServer + ?Sized>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let out_ = server_.socket_recv(this_, flags, amount)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.socket_recv(this_, flags, amount);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.control)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.outflags)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: SocketServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: SocketServer + ?Sized>(
@@ -1312,7 +1566,10 @@ pub fn dispatch_raw<S: SocketServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: SocketServer + ?Sized>(
@@ -1321,82 +1578,52 @@ pub fn dispatch_as<S: SocketServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: SocketServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: SocketServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::SOCKET_CREATE => {
-            let result = serve_socket_create(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_LISTEN => {
-            let result = serve_socket_listen(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_ACCEPT => {
-            let result = serve_socket_accept(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_CONNECT => {
-            let result = serve_socket_connect(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_BIND => {
-            let result = serve_socket_bind(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_NAME => {
-            let result = serve_socket_name(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_PEERNAME => {
-            let result = serve_socket_peername(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_CONNECT2 => {
-            let result = serve_socket_connect2(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::SOCKET_CREATE => serve_socket_create::<S, RAW>(server, request, reply),
+        id::SOCKET_LISTEN => serve_socket_listen::<S, RAW>(server, request, reply),
+        id::SOCKET_ACCEPT => serve_socket_accept::<S, RAW>(server, request, reply),
+        id::SOCKET_CONNECT => serve_socket_connect::<S, RAW>(server, request, reply),
+        id::SOCKET_BIND => serve_socket_bind::<S, RAW>(server, request, reply),
+        id::SOCKET_NAME => serve_socket_name::<S, RAW>(server, request, reply),
+        id::SOCKET_PEERNAME => serve_socket_peername::<S, RAW>(server, request, reply),
+        id::SOCKET_CONNECT2 => serve_socket_connect2::<S, RAW>(server, request, reply),
         id::SOCKET_CREATE_ADDRESS => {
-            let result = serve_socket_create_address(server, request, reply);
-            request.outcome(result, reply)
+            serve_socket_create_address::<S, RAW>(server, request, reply)
         }
         id::SOCKET_FABRICATE_ADDRESS => {
-            let result = serve_socket_fabricate_address(server, request, reply);
-            request.outcome(result, reply)
+            serve_socket_fabricate_address::<S, RAW>(server, request, reply)
         }
         id::SOCKET_WHATIS_ADDRESS => {
-            let result = serve_socket_whatis_address(server, request, reply);
-            request.outcome(result, reply)
+            serve_socket_whatis_address::<S, RAW>(server, request, reply)
         }
-        id::SOCKET_SHUTDOWN => {
-            let result = serve_socket_shutdown(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_GETOPT => {
-            let result = serve_socket_getopt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_SETOPT => {
-            let result = serve_socket_setopt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_SEND => {
-            let result = serve_socket_send(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::SOCKET_RECV => {
-            let result = serve_socket_recv(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::SOCKET_SHUTDOWN => serve_socket_shutdown::<S, RAW>(server, request, reply),
+        id::SOCKET_GETOPT => serve_socket_getopt::<S, RAW>(server, request, reply),
+        id::SOCKET_SETOPT => serve_socket_setopt::<S, RAW>(server, request, reply),
+        id::SOCKET_SEND => serve_socket_send::<S, RAW>(server, request, reply),
+        id::SOCKET_RECV => serve_socket_recv::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

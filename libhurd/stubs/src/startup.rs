@@ -61,7 +61,7 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<139>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, task)?;
     encoder_.port(0x0000_0001_2000_4010, excpt)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
@@ -102,7 +102,7 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, notify_port)?;
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
@@ -144,7 +144,7 @@ pub fn startup_reboot<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, refport)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, reboot_code)?;
     let size_ = encoder_
@@ -181,7 +181,7 @@ pub fn startup_procinit<T: Transport + ?Sized>(
 ) -> Result<StartupProcinitReply, RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, startup_proc)?;
     let size_ = encoder_
         .finish(id::STARTUP_PROCINIT, Port::new(server, 19), Port::default())?;
@@ -226,7 +226,7 @@ pub fn startup_authinit<T: Transport + ?Sized>(
 ) -> Result<StartupAuthinitReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.poly(0x0000_0001_2000_40ff, auth)?;
     let size_ = encoder_
         .finish(id::STARTUP_AUTHINIT, Port::new(server, 19), Port::default())?;
@@ -338,13 +338,26 @@ pub trait StartupServer {
     }
 }
 #[inline(never)]
-fn serve_startup_essential_task<S: StartupServer + ?Sized>(
+fn serve_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_essential_task::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1112,
             fixed: true,
             complex: Some(true),
@@ -363,17 +376,30 @@ fn serve_startup_essential_task<S: StartupServer + ?Sized>(
             name,
             credential,
         )?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_startup_request_notification<S: StartupServer + ?Sized>(
+fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_request_notification::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1080,
             fixed: true,
             complex: None,
@@ -382,17 +408,30 @@ fn serve_startup_request_notification<S: StartupServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.startup_request_notification(this_, notify_port, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_startup_reboot<S: StartupServer + ?Sized>(
+fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_reboot::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(true),
@@ -401,57 +440,95 @@ fn serve_startup_reboot<S: StartupServer + ?Sized>(
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.startup_reboot(this_, refport, reboot_code)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_startup_procinit<S: StartupServer + ?Sized>(
+fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_procinit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
         })?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     encoder_.port(0x0000_0001_2000_4013, out_.startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, out_.auth)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_startup_authinit<S: StartupServer + ?Sized>(
+fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_authinit::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: None,
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let out_ = server_.startup_authinit(this_, this_.reply_port(), auth)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: StartupServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: StartupServer + ?Sized>(
@@ -459,7 +536,10 @@ pub fn dispatch_raw<S: StartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: StartupServer + ?Sized>(
@@ -468,38 +548,39 @@ pub fn dispatch_as<S: StartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: StartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: StartupServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::STARTUP_ESSENTIAL_TASK => {
-            let result = serve_startup_essential_task(server, request, reply);
-            request.outcome(result, reply)
+            serve_startup_essential_task::<S, RAW>(server, request, reply)
         }
         id::STARTUP_REQUEST_NOTIFICATION => {
-            let result = serve_startup_request_notification(server, request, reply);
-            request.outcome(result, reply)
+            serve_startup_request_notification::<S, RAW>(server, request, reply)
         }
-        id::STARTUP_REBOOT => {
-            let result = serve_startup_reboot(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::STARTUP_PROCINIT => {
-            let result = serve_startup_procinit(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::STARTUP_AUTHINIT => {
-            let result = serve_startup_authinit(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::STARTUP_REBOOT => serve_startup_reboot::<S, RAW>(server, request, reply),
+        id::STARTUP_PROCINIT => serve_startup_procinit::<S, RAW>(server, request, reply),
+        id::STARTUP_AUTHINIT => serve_startup_authinit::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -31,7 +31,7 @@ pub fn startup_dosync<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::STARTUP_DOSYNC, Port::new(notify_port, 19), Port::default())?;
     let size_ = transport
@@ -77,29 +77,46 @@ pub trait StartupNotifyServer {
     }
 }
 #[inline(never)]
-fn serve_startup_dosync<S: StartupNotifyServer + ?Sized>(
+fn serve_startup_dosync<S: StartupNotifyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_dosync::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_dosync<S: StartupNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.startup_dosync(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: StartupNotifyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: StartupNotifyServer + ?Sized>(
@@ -107,7 +124,10 @@ pub fn dispatch_raw<S: StartupNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: StartupNotifyServer + ?Sized>(
@@ -116,22 +136,31 @@ pub fn dispatch_as<S: StartupNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: StartupNotifyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: StartupNotifyServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::STARTUP_DOSYNC => {
-            let result = serve_startup_dosync(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::STARTUP_DOSYNC => serve_startup_dosync::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -36,7 +36,7 @@ pub fn startup_essential_task_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     let size_ = encoder_
         .finish(
@@ -67,7 +67,7 @@ pub fn startup_procinit_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<14>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.port(0x0000_0001_2000_4013, startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, auth)?;
@@ -94,7 +94,7 @@ pub fn startup_authinit_reply<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, return_code)?;
     encoder_.poly(0x0000_0001_2000_40ff, proc)?;
     let size_ = encoder_
@@ -160,12 +160,25 @@ pub trait StartupReplyServer {
     }
 }
 #[inline(never)]
-fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized>(
+fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_essential_task_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -176,12 +189,25 @@ fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized>(
+fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_procinit_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 112,
             fixed: true,
             complex: Some(true),
@@ -204,12 +230,25 @@ fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized>(
     Ok(())
 }
 #[inline(never)]
-fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized>(
+fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_startup_authinit_reply::<S, RAW>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: None,
@@ -221,12 +260,16 @@ fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized>(
     Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: StartupReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: StartupReplyServer + ?Sized>(
@@ -234,7 +277,10 @@ pub fn dispatch_raw<S: StartupReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: StartupReplyServer + ?Sized>(
@@ -243,35 +289,38 @@ pub fn dispatch_as<S: StartupReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: StartupReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header.id {
         id::STARTUP_ESSENTIAL_TASK_REPLY => {
-            match serve_startup_essential_task_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_startup_essential_task_reply::<S, RAW>(server, request, reply)
         }
         id::STARTUP_PROCINIT_REPLY => {
-            match serve_startup_procinit_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_startup_procinit_reply::<S, RAW>(server, request, reply)
         }
         id::STARTUP_AUTHINIT_REPLY => {
-            match serve_startup_authinit_reply(server, request) {
-                Ok(()) => Outcome::NoReply,
-                Err(code) => request.error(code, reply),
-            }
+            serve_startup_authinit_reply::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

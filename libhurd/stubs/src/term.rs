@@ -93,7 +93,7 @@ pub fn term_getctty<T: Transport + ?Sized>(
 ) -> Result<TermGetcttyReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TERM_GETCTTY, Port::new(terminal, 19), Port::default())?;
     let size_ = transport
@@ -131,7 +131,7 @@ pub fn term_open_ctty<T: Transport + ?Sized>(
 ) -> Result<TermOpenCttyReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
@@ -170,7 +170,7 @@ pub fn term_set_nodename<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<133>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::TERM_SET_NODENAME, Port::new(terminal, 19), Port::default())?;
@@ -206,7 +206,7 @@ pub fn term_get_nodename<T: Transport + ?Sized>(
 ) -> Result<TermGetNodenameReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TERM_GET_NODENAME, Port::new(terminal, 19), Port::default())?;
     let size_ = transport
@@ -222,9 +222,11 @@ pub fn term_get_nodename<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let name = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let name = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    Ok(TermGetNodenameReply { name })
+    Ok(TermGetNodenameReply {
+        name: FixedStr::of_field(name),
+    })
 }
 /// Puts the terminal on that node instead of the one it is on.
 ///
@@ -242,7 +244,7 @@ pub fn term_set_filenode<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, filenode)?;
     let size_ = encoder_
         .finish(id::TERM_SET_FILENODE, Port::new(terminal, 19), Port::default())?;
@@ -277,7 +279,7 @@ pub fn term_get_bottom_type<T: Transport + ?Sized>(
 ) -> Result<TermGetBottomTypeReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TERM_GET_BOTTOM_TYPE, Port::new(terminal, 19), Port::default())?;
     let size_ = transport
@@ -313,7 +315,7 @@ pub fn term_on_machdev<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, machdev)?;
     let size_ = encoder_
         .finish(id::TERM_ON_MACHDEV, Port::new(terminal, 19), Port::default())?;
@@ -349,7 +351,7 @@ pub fn term_on_hurddev<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.port(0x0000_0001_2000_4013, hurddev)?;
     let size_ = encoder_
         .finish(id::TERM_ON_HURDDEV, Port::new(terminal, 19), Port::default())?;
@@ -384,7 +386,7 @@ pub fn term_on_pty<T: Transport + ?Sized>(
 ) -> Result<TermOnPtyReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TERM_ON_PTY, Port::new(terminal, 19), Port::default())?;
     let size_ = transport
@@ -420,7 +422,7 @@ pub fn termctty_open_terminal<T: Transport + ?Sized>(
 ) -> Result<TermcttyOpenTerminalReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::TERMCTTY_OPEN_TERMINAL, Port::new(ctty, 19), Port::default())?;
@@ -459,7 +461,7 @@ pub fn term_get_peername<T: Transport + ?Sized>(
 ) -> Result<TermGetPeernameReply, RpcError> {
     let mut buffer_ = Buffer::<135>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TERM_GET_PEERNAME, Port::new(terminal, 19), Port::default())?;
     let size_ = transport
@@ -475,9 +477,11 @@ pub fn term_get_peername<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let name = decoder_.string_value::<1024>(0x0000_0400_2000_080c)?;
+    let name = decoder_.string_field::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    Ok(TermGetPeernameReply { name })
+    Ok(TermGetPeernameReply {
+        name: FixedStr::of_field(name),
+    })
 }
 /// What a server of `term` does.
 ///
@@ -643,31 +647,61 @@ pub trait TermServer {
     }
 }
 #[inline(never)]
-fn serve_term_getctty<S: TermServer + ?Sized>(
+fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_getctty::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.term_getctty(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_getctty(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_open_ctty<S: TermServer + ?Sized>(
+fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_open_ctty::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 64,
             fixed: true,
             complex: Some(false),
@@ -675,19 +709,36 @@ fn serve_term_open_ctty<S: TermServer + ?Sized>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.term_open_ctty(this_, pid, pgrp)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_open_ctty(this_, pid, pgrp);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_set_nodename<S: TermServer + ?Sized>(
+fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_set_nodename::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 1064,
             fixed: true,
             complex: Some(false),
@@ -695,35 +746,65 @@ fn serve_term_set_nodename<S: TermServer + ?Sized>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     server_.term_set_nodename(this_, name)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_get_nodename<S: TermServer + ?Sized>(
+fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_get_nodename::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.term_get_nodename(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_get_nodename(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_set_filenode<S: TermServer + ?Sized>(
+fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_set_filenode::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -731,35 +812,65 @@ fn serve_term_set_filenode<S: TermServer + ?Sized>(
     let filenode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.term_set_filenode(this_, filenode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_get_bottom_type<S: TermServer + ?Sized>(
+fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_get_bottom_type::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.term_get_bottom_type(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_get_bottom_type(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_on_machdev<S: TermServer + ?Sized>(
+fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_on_machdev::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -767,17 +878,30 @@ fn serve_term_on_machdev<S: TermServer + ?Sized>(
     let machdev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.term_on_machdev(this_, machdev)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_on_hurddev<S: TermServer + ?Sized>(
+fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_on_hurddev::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(true),
@@ -785,71 +909,126 @@ fn serve_term_on_hurddev<S: TermServer + ?Sized>(
     let hurddev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.term_on_hurddev(this_, hurddev)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_on_pty<S: TermServer + ?Sized>(
+fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_on_pty::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.term_on_pty(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_on_pty(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_termctty_open_terminal<S: TermServer + ?Sized>(
+fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_termctty_open_terminal::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let out_ = server_.termctty_open_terminal(this_, flags)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.termctty_open_terminal(this_, flags);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.terminal)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_term_get_peername<S: TermServer + ?Sized>(
+fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_term_get_peername::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.term_get_peername(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.term_get_peername(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: TermServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: TermServer + ?Sized>(
@@ -857,7 +1036,10 @@ pub fn dispatch_raw<S: TermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: TermServer + ?Sized>(
@@ -866,61 +1048,52 @@ pub fn dispatch_as<S: TermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: TermServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: TermServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::TERM_GETCTTY => {
-            let result = serve_term_getctty(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TERM_OPEN_CTTY => {
-            let result = serve_term_open_ctty(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TERM_GETCTTY => serve_term_getctty::<S, RAW>(server, request, reply),
+        id::TERM_OPEN_CTTY => serve_term_open_ctty::<S, RAW>(server, request, reply),
         id::TERM_SET_NODENAME => {
-            let result = serve_term_set_nodename(server, request, reply);
-            request.outcome(result, reply)
+            serve_term_set_nodename::<S, RAW>(server, request, reply)
         }
         id::TERM_GET_NODENAME => {
-            let result = serve_term_get_nodename(server, request, reply);
-            request.outcome(result, reply)
+            serve_term_get_nodename::<S, RAW>(server, request, reply)
         }
         id::TERM_SET_FILENODE => {
-            let result = serve_term_set_filenode(server, request, reply);
-            request.outcome(result, reply)
+            serve_term_set_filenode::<S, RAW>(server, request, reply)
         }
         id::TERM_GET_BOTTOM_TYPE => {
-            let result = serve_term_get_bottom_type(server, request, reply);
-            request.outcome(result, reply)
+            serve_term_get_bottom_type::<S, RAW>(server, request, reply)
         }
-        id::TERM_ON_MACHDEV => {
-            let result = serve_term_on_machdev(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TERM_ON_HURDDEV => {
-            let result = serve_term_on_hurddev(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TERM_ON_PTY => {
-            let result = serve_term_on_pty(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TERM_ON_MACHDEV => serve_term_on_machdev::<S, RAW>(server, request, reply),
+        id::TERM_ON_HURDDEV => serve_term_on_hurddev::<S, RAW>(server, request, reply),
+        id::TERM_ON_PTY => serve_term_on_pty::<S, RAW>(server, request, reply),
         id::TERMCTTY_OPEN_TERMINAL => {
-            let result = serve_termctty_open_terminal(server, request, reply);
-            request.outcome(result, reply)
+            serve_termctty_open_terminal::<S, RAW>(server, request, reply)
         }
         id::TERM_GET_PEERNAME => {
-            let result = serve_term_get_peername(server, request, reply);
-            request.outcome(result, reply)
+            serve_term_get_peername::<S, RAW>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

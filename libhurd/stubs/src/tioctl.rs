@@ -141,7 +141,7 @@ pub fn tioctl_tiocmodg<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocmodgReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMODG, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -177,7 +177,7 @@ pub fn tioctl_tiocmods<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, state)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMODS, Port::new(reqport, 19), Port::default())?;
@@ -212,7 +212,7 @@ pub fn tioctl_tiocexcl<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCEXCL, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -246,7 +246,7 @@ pub fn tioctl_tiocnxcl<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCNXCL, Port::new(reqport, 19), Port::default())?;
     let size_ = transport
@@ -281,7 +281,7 @@ pub fn tioctl_tiocflush<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, queue_selector)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCFLUSH, Port::new(reqport, 19), Port::default())?;
@@ -317,7 +317,7 @@ pub fn tioctl_tiocgeta<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocgetaReply, RpcError> {
     let mut buffer_ = Buffer::<15>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCGETA, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -361,7 +361,7 @@ pub fn tioctl_tiocseta<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, *modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, *ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, *speeds)?;
@@ -401,7 +401,7 @@ pub fn tioctl_tiocsetaw<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, *modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, *ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, *speeds)?;
@@ -441,7 +441,7 @@ pub fn tioctl_tiocsetaf<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<13>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, *modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, *ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, *speeds)?;
@@ -478,7 +478,7 @@ pub fn tioctl_tiocgetd<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocgetdReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCGETD, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -514,7 +514,7 @@ pub fn tioctl_tiocsetd<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, discipline)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSETD, Port::new(port, 19), Port::default())?;
@@ -549,7 +549,7 @@ pub fn tioctl_tiocdrain<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCDRAIN, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -584,7 +584,7 @@ pub fn tioctl_tiocsig<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, signal)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSIG, Port::new(port, 19), Port::default())?;
@@ -620,7 +620,7 @@ pub fn tioctl_tiocext<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCEXT, Port::new(port, 19), Port::default())?;
@@ -656,7 +656,7 @@ pub fn tioctl_tiocucntl<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, set_or_clear)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCUCNTL, Port::new(port, 19), Port::default())?;
@@ -692,7 +692,7 @@ pub fn tioctl_tiocswinsz<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, sizes)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSWINSZ, Port::new(port, 19), Port::default())?;
@@ -727,7 +727,7 @@ pub fn tioctl_tiocgwinsz<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocgwinszReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCGWINSZ, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -763,7 +763,7 @@ pub fn tioctl_tiocremote<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, on_or_off)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCREMOTE, Port::new(port, 19), Port::default())?;
@@ -799,7 +799,7 @@ pub fn tioctl_tiocmget<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocmgetReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMGET, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -835,7 +835,7 @@ pub fn tioctl_tiocmbic<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMBIC, Port::new(port, 19), Port::default())?;
@@ -871,7 +871,7 @@ pub fn tioctl_tiocmbis<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMBIS, Port::new(port, 19), Port::default())?;
@@ -907,7 +907,7 @@ pub fn tioctl_tiocmset<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCMSET, Port::new(port, 19), Port::default())?;
@@ -942,7 +942,7 @@ pub fn tioctl_tiocstart<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSTART, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -976,7 +976,7 @@ pub fn tioctl_tiocstop<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSTOP, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1011,7 +1011,7 @@ pub fn tioctl_tiocpkt<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, on_or_off)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCPKT, Port::new(port, 19), Port::default())?;
@@ -1047,7 +1047,7 @@ pub fn tioctl_tiocsti<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<u8>(0x0000_0001_2000_0808, datum)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSTI, Port::new(port, 19), Port::default())?;
@@ -1082,7 +1082,7 @@ pub fn tioctl_tiocoutq<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocoutqReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCOUTQ, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1118,7 +1118,7 @@ pub fn tioctl_tiocspgrp<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let mut encoder_ = Encoder::new(message_);
+    let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSPGRP, Port::new(port, 19), Port::default())?;
@@ -1153,7 +1153,7 @@ pub fn tioctl_tiocgpgrp<T: Transport + ?Sized>(
 ) -> Result<TioctlTiocgpgrpReply, RpcError> {
     let mut buffer_ = Buffer::<8>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCGPGRP, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1188,7 +1188,7 @@ pub fn tioctl_tioccdtr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCCDTR, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1222,7 +1222,7 @@ pub fn tioctl_tiocsdtr<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSDTR, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1256,7 +1256,7 @@ pub fn tioctl_tioccbrk<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCCBRK, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1290,7 +1290,7 @@ pub fn tioctl_tiocsbrk<T: Transport + ?Sized>(
 ) -> Result<(), RpcError> {
     let mut buffer_ = Buffer::<6>::new();
     let message_ = buffer_.bytes();
-    let encoder_ = Encoder::new(message_);
+    let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::TIOCTL_TIOCSBRK, Port::new(port, 19), Port::default())?;
     let size_ = transport
@@ -1745,31 +1745,61 @@ pub trait TioctlServer {
     }
 }
 #[inline(never)]
-fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmodg::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocmodg(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocmodg(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmods::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1777,51 +1807,90 @@ fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized>(
     let state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocmods(this_, state)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocexcl::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocexcl(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocnxcl::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocnxcl(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocflush::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1829,37 +1898,67 @@ fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized>(
     let queue_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocflush(this_, queue_selector)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocgeta::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocgeta(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocgeta(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(120))?;
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, out_.modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, out_.ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocseta::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(false),
@@ -1869,17 +1968,30 @@ fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsetaw::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(false),
@@ -1889,17 +2001,30 @@ fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsetaf::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 104,
             fixed: true,
             complex: Some(false),
@@ -1909,35 +2034,65 @@ fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocgetd::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocgetd(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocgetd(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsetd::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1945,34 +2100,60 @@ fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized>(
     let discipline = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocsetd(this_, discipline)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocdrain::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocdrain(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsig::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1980,17 +2161,30 @@ fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized>(
     let signal = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocsig(this_, signal)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocext<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocext::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -1998,17 +2192,30 @@ fn serve_tioctl_tiocext<S: TioctlServer + ?Sized>(
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocext(this_, mode)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocucntl::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2016,17 +2223,30 @@ fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized>(
     let set_or_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocucntl(this_, set_or_clear)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocswinsz::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2034,35 +2254,65 @@ fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized>(
     let sizes = decoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001)?;
     decoder_.end()?;
     server_.tioctl_tiocswinsz(this_, sizes)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocgwinsz::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocgwinsz(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocgwinsz(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocremote::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2070,35 +2320,65 @@ fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized>(
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocremote(this_, on_or_off)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmget::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocmget(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocmget(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmbic::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2106,17 +2386,30 @@ fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocmbic(this_, bits)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmbis::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2124,17 +2417,30 @@ fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocmbis(this_, bits)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocmset::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2142,51 +2448,90 @@ fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocmset(this_, bits)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocstart::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocstart(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocstop::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocstop(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocpkt::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2194,17 +2539,30 @@ fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized>(
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocpkt(this_, on_or_off)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsti::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2212,35 +2570,65 @@ fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized>(
     let datum = decoder_.value::<u8>(0x0000_0001_2000_0808)?;
     decoder_.end()?;
     server_.tioctl_tiocsti(this_, datum)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocoutq::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocoutq(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocoutq(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocspgrp::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let mut decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 48,
             fixed: true,
             complex: Some(false),
@@ -2248,102 +2636,175 @@ fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.tioctl_tiocspgrp(this_, pgrp)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocgpgrp::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let out_ = server_.tioctl_tiocgpgrp(this_)?;
-    let mut encoder_ = this_.reply(buffer_)?;
+    let result_ = server_.tioctl_tiocgpgrp(this_);
+    let out_ = match &result_ {
+        Ok(out_) => out_,
+        Err(code) => return Err(*code),
+    };
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tioccdtr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tioccdtr(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsdtr::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocsdtr(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tioccbrk::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tioccbrk(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 #[inline(never)]
-fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized>(
+fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    buffer_: &mut [u8],
+) -> Outcome {
+    match try_tioctl_tiocsbrk::<S, RAW>(server_, this_, buffer_) {
+        Ok(size) => Outcome::Reply(size),
+        Err(code) => this_.error(code, buffer_),
+    }
+}
+#[inline(always)]
+fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Result<usize, i32> {
     let decoder_ = this_
-        .body(Shape {
+        .body::<
+            RAW,
+        >(Shape {
             min: 32,
             fixed: true,
             complex: Some(false),
         })?;
     decoder_.end()?;
     server_.tioctl_tiocsbrk(this_)?;
-    let encoder_ = this_.reply(buffer_)?;
-    Ok(this_.finish(encoder_)?)
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
+    Ok(this_.finish::<RAW>(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
+#[inline]
 pub fn dispatch<S: TioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Received, request, reply)
+    match Request::new(Mode::Received, request) {
+        Some(request) => dispatch_::<S, false>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: TioctlServer + ?Sized>(
@@ -2351,7 +2812,10 @@ pub fn dispatch_raw<S: TioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_as(server, Mode::Raw, request, reply)
+    match Request::new(Mode::Raw, request) {
+        Some(request) => dispatch_::<S, true>(server, &request, reply),
+        None => Outcome::NotMine,
+    }
 }
 /// As [`dispatch`], in the given mode.
 pub fn dispatch_as<S: TioctlServer + ?Sized>(
@@ -2360,150 +2824,69 @@ pub fn dispatch_as<S: TioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(mode, request) {
-        Some(request) => dispatch_request(server, &request, reply),
-        None => Outcome::NotMine,
+    match mode {
+        Mode::Received => dispatch(server, request, reply),
+        Mode::Raw => dispatch_raw(server, request, reply),
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
+#[inline]
 pub fn dispatch_request<S: TioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
+    match request.mode {
+        Mode::Received => dispatch_::<S, false>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    }
+}
+#[inline(always)]
+fn dispatch_<S: TioctlServer + ?Sized, const RAW: bool>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
     match request.header.id {
-        id::TIOCTL_TIOCMODG => {
-            let result = serve_tioctl_tiocmodg(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCMODS => {
-            let result = serve_tioctl_tiocmods(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCEXCL => {
-            let result = serve_tioctl_tiocexcl(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCNXCL => {
-            let result = serve_tioctl_tiocnxcl(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCFLUSH => {
-            let result = serve_tioctl_tiocflush(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCGETA => {
-            let result = serve_tioctl_tiocgeta(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSETA => {
-            let result = serve_tioctl_tiocseta(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSETAW => {
-            let result = serve_tioctl_tiocsetaw(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSETAF => {
-            let result = serve_tioctl_tiocsetaf(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCGETD => {
-            let result = serve_tioctl_tiocgetd(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSETD => {
-            let result = serve_tioctl_tiocsetd(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCDRAIN => {
-            let result = serve_tioctl_tiocdrain(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSIG => {
-            let result = serve_tioctl_tiocsig(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCEXT => {
-            let result = serve_tioctl_tiocext(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCUCNTL => {
-            let result = serve_tioctl_tiocucntl(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TIOCTL_TIOCMODG => serve_tioctl_tiocmodg::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCMODS => serve_tioctl_tiocmods::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCEXCL => serve_tioctl_tiocexcl::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCNXCL => serve_tioctl_tiocnxcl::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCFLUSH => serve_tioctl_tiocflush::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCGETA => serve_tioctl_tiocgeta::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSETA => serve_tioctl_tiocseta::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSETAW => serve_tioctl_tiocsetaw::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSETAF => serve_tioctl_tiocsetaf::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCGETD => serve_tioctl_tiocgetd::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSETD => serve_tioctl_tiocsetd::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCDRAIN => serve_tioctl_tiocdrain::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSIG => serve_tioctl_tiocsig::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCEXT => serve_tioctl_tiocext::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCUCNTL => serve_tioctl_tiocucntl::<S, RAW>(server, request, reply),
         id::TIOCTL_TIOCSWINSZ => {
-            let result = serve_tioctl_tiocswinsz(server, request, reply);
-            request.outcome(result, reply)
+            serve_tioctl_tiocswinsz::<S, RAW>(server, request, reply)
         }
         id::TIOCTL_TIOCGWINSZ => {
-            let result = serve_tioctl_tiocgwinsz(server, request, reply);
-            request.outcome(result, reply)
+            serve_tioctl_tiocgwinsz::<S, RAW>(server, request, reply)
         }
         id::TIOCTL_TIOCREMOTE => {
-            let result = serve_tioctl_tiocremote(server, request, reply);
-            request.outcome(result, reply)
+            serve_tioctl_tiocremote::<S, RAW>(server, request, reply)
         }
-        id::TIOCTL_TIOCMGET => {
-            let result = serve_tioctl_tiocmget(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCMBIC => {
-            let result = serve_tioctl_tiocmbic(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCMBIS => {
-            let result = serve_tioctl_tiocmbis(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCMSET => {
-            let result = serve_tioctl_tiocmset(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSTART => {
-            let result = serve_tioctl_tiocstart(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSTOP => {
-            let result = serve_tioctl_tiocstop(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCPKT => {
-            let result = serve_tioctl_tiocpkt(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSTI => {
-            let result = serve_tioctl_tiocsti(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCOUTQ => {
-            let result = serve_tioctl_tiocoutq(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSPGRP => {
-            let result = serve_tioctl_tiocspgrp(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCGPGRP => {
-            let result = serve_tioctl_tiocgpgrp(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCCDTR => {
-            let result = serve_tioctl_tioccdtr(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSDTR => {
-            let result = serve_tioctl_tiocsdtr(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCCBRK => {
-            let result = serve_tioctl_tioccbrk(server, request, reply);
-            request.outcome(result, reply)
-        }
-        id::TIOCTL_TIOCSBRK => {
-            let result = serve_tioctl_tiocsbrk(server, request, reply);
-            request.outcome(result, reply)
-        }
+        id::TIOCTL_TIOCMGET => serve_tioctl_tiocmget::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCMBIC => serve_tioctl_tiocmbic::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCMBIS => serve_tioctl_tiocmbis::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCMSET => serve_tioctl_tiocmset::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSTART => serve_tioctl_tiocstart::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSTOP => serve_tioctl_tiocstop::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCPKT => serve_tioctl_tiocpkt::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSTI => serve_tioctl_tiocsti::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCOUTQ => serve_tioctl_tiocoutq::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSPGRP => serve_tioctl_tiocspgrp::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCGPGRP => serve_tioctl_tiocgpgrp::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCCDTR => serve_tioctl_tioccdtr::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSDTR => serve_tioctl_tiocsdtr::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCCBRK => serve_tioctl_tioccbrk::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCSBRK => serve_tioctl_tiocsbrk::<S, RAW>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

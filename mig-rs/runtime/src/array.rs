@@ -223,6 +223,15 @@ impl<T: Value, const N: usize> Bounded<T, N> {
         Some(out)
     }
 
+    /// What arrived in a reply, at most `N` values of it.
+    #[must_use]
+    pub fn of(array: &Array<'_, T>) -> Self {
+        let mut out = Self::new().with_disposition(array.disposition());
+        let n = array.copy_to(out.storage());
+        out.set_len(n);
+        out
+    }
+
     /// Appends one value; false if there is no room.
     pub fn push(&mut self, value: T) -> bool {
         match self.items.get_mut(self.len) {
@@ -306,6 +315,14 @@ impl<T: Value, const N: usize> OutData<T, N> {
     pub const fn empty() -> Self {
         Self::Inline(Bounded::new())
     }
+    /// What arrived in a reply.
+    #[must_use]
+    pub fn of(data: &Data<'_, T>) -> Self {
+        match data {
+            Data::Inline(array) => Self::Inline(Bounded::of(array)),
+            Data::Ool(ool) => Self::Ool(*ool),
+        }
+    }
     /// A copy of `values`; `None` if they must go out of line.
     #[must_use]
     pub fn from_slice(values: &[T]) -> Option<Self> {
@@ -355,18 +372,23 @@ impl<T: Value, const N: usize> From<Bounded<T, N>> for OutData<T, N> {
     }
 }
 
-/// A C string in a field of `N` bytes: at most `N - 1` bytes and a NUL, the rest zeros.
+/// A C string in a field of `N` bytes: at most `N - 1` bytes and a NUL.
 #[derive(Clone, Copy)]
-pub struct FixedStr<const N: usize>([u8; N]);
+pub struct FixedStr<const N: usize> {
+    /// Below `N`.
+    len: usize,
+    /// What is behind the text means nothing.
+    field: [u8; N],
+}
 
 impl<const N: usize> FixedStr<N> {
     /// The empty string.
-    pub const EMPTY: Self = Self([0; N]);
+    pub const EMPTY: Self = Self { len: 0, field: [0; N] };
 
     /// A copy of `text`; `None` if it is longer than `N - 1` bytes or holds a NUL.
     #[must_use]
     pub fn new(text: &[u8]) -> Option<Self> {
-        if text.len() >= N || text.contains(&0) {
+        if text.len() >= N || has_nul(text) {
             return None;
         }
         Some(Self::truncated(text))
@@ -376,17 +398,26 @@ impl<const N: usize> FixedStr<N> {
     #[must_use]
     pub fn truncated(text: &[u8]) -> Self {
         let mut out = Self::EMPTY;
-        let end = text.iter().position(|&b| b == 0).unwrap_or(text.len()).min(N.saturating_sub(1));
-        for (slot, &byte) in out.0.iter_mut().zip(text.iter().take(end)) {
-            *slot = byte;
+        let len = find_nul(text).min(N.saturating_sub(1));
+        if let (Some(place), Some(text)) = (out.field.get_mut(..len), text.get(..len)) {
+            place.copy_from_slice(text);
+            out.len = len;
         }
         out
     }
 
+    /// The text in a whole field, of which the last byte counts as its NUL.
+    #[must_use]
+    #[inline(always)]
+    pub fn of_field(field: &[u8; N]) -> Self {
+        Self { len: find_nul(field).min(N.saturating_sub(1)), field: *field }
+    }
+
     /// The text before the NUL.
     #[must_use]
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        until_nul(&self.0)
+        self.field.get(..self.len).unwrap_or(&[])
     }
 }
 
@@ -409,10 +440,30 @@ impl<const N: usize> PartialEq for FixedStr<N> {
 }
 
 /// The bytes before the first NUL; the last byte counts as one.
+#[inline]
 pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     let text = field.split_last().map_or(field, |(_, front)| front);
-    match text.iter().position(|&b| b == 0) {
-        Some(end) => text.get(..end).unwrap_or(text),
-        None => text,
+    text.get(..find_nul(text)).unwrap_or(text)
+}
+
+/// Where the first NUL is; the length if there is none. Eight bytes at a time.
+#[inline]
+fn find_nul(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit set belongs to the first byte that is 0.
+        let zeros = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        if zeros != 0 {
+            return i * 8 + zeros.trailing_zeros() as usize / 8;
+        }
     }
+    let before = text.len() - rest.len();
+    before + rest.iter().position(|&b| b == 0).unwrap_or(rest.len())
+}
+
+/// There is a NUL.
+#[inline]
+pub(crate) fn has_nul(text: &[u8]) -> bool {
+    find_nul(text) != text.len()
 }

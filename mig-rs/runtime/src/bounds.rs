@@ -98,25 +98,6 @@ impl Bounds {
         offer
     }
 
-    /// The offer as a stub makes it: "all that remains" becomes what the interface allows.
-    #[must_use]
-    #[inline]
-    pub const fn attenuate(&self, offer: &Donation) -> Donation {
-        const fn of(offered: u64, most: u64) -> u64 {
-            if offered == u64::MAX { most } else { offered }
-        }
-        Donation {
-            cpu_ns: of(offer.cpu_ns, self.most.cpu_ns),
-            frames: of(offer.frames, self.most.frames),
-            io: of(offer.io, self.most.io),
-            deadline_ns: offer.deadline_ns,
-            depth: of(offer.depth, self.most.depth),
-            accept: of(offer.accept, self.most.accept),
-            retain: of(offer.retain, self.most.retain),
-            reserved: offer.reserved,
-        }
-    }
-
     /// Whether a server must know the offer to judge it. What may be retained is capped, not judged.
     #[must_use]
     #[inline]
@@ -152,9 +133,18 @@ impl Bounds {
     ///
     /// # Errors
     /// `DROVER_OFFER_REFUSED`: the offer is known and out of bounds.
-    #[inline]
-    pub fn admit(&self, offer: Offer) -> Result<Retain, i32> {
-        let offered = match offer {
+    #[inline(always)]
+    pub fn admit(&self, offer: &Offer) -> Result<Retain, i32> {
+        if matches!(offer, Offer::Unknown) {
+            return Ok(Retain { frames: self.most.retain });
+        }
+        self.judge(offer)
+    }
+
+    /// [`Bounds::admit`] of an offer that may be known.
+    #[inline(never)]
+    fn judge(&self, offer: &Offer) -> Result<Retain, i32> {
+        let offered = match *offer {
             Offer::Known(offered) => Some(offered),
             Offer::Ask(ask) if self.judges() => ask(),
             _ => None,
@@ -247,7 +237,7 @@ mod tests {
             (offered(1_000_000, 20, u64::MAX), false),
         ] {
             assert_eq!(BOUNDS.admits(&offer), fine, "{offer:?}");
-            let known = BOUNDS.admit(Offer::Known(offer));
+            let known = BOUNDS.admit(&Offer::Known(offer));
             assert_eq!(known, if fine { Ok(Retain { frames: 4 }) } else { Err(DROVER_OFFER_REFUSED) });
         }
     }
@@ -262,16 +252,13 @@ mod tests {
         };
         assert!(!only_retain.judges());
         let ask = Offer::Ask(|| panic!("asked"));
-        assert_eq!(only_retain.admit(ask).map(|r| r.frames()), Ok(3));
-        assert_eq!(BOUNDS.admit(Offer::Ask(|| None)).map(|r| r.frames()), Ok(4));
-        assert!(BOUNDS.admit(Offer::Ask(|| Some(offered(1, 0, 0)))).is_err());
+        assert_eq!(only_retain.admit(&ask).map(|r| r.frames()), Ok(3));
+        assert_eq!(BOUNDS.admit(&Offer::Ask(|| None)).map(|r| r.frames()), Ok(4));
+        assert!(BOUNDS.admit(&Offer::Ask(|| Some(offered(1, 0, 0)))).is_err());
     }
 
     #[test]
-    fn stubs_turn_all_into_what_is_allowed() {
-        let offer = BOUNDS.attenuate(&Donation::ALL.frames(7));
-        assert_eq!((offer.cpu_ns, offer.frames, offer.retain), (2_000_000, 7, 4));
-        assert_eq!(BOUNDS.attenuate(&Donation::ALL.cpu(9_000_000)).cpu_ns, 9_000_000);
+    fn defaults_are_relative_to_now() {
         assert_eq!(BOUNDS.default_at(1000).deadline_ns, 1500);
         assert_eq!(BOUNDS.default_offer().deadline_ns, u64::MAX);
     }

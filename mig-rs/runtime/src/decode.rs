@@ -12,9 +12,7 @@ use zerocopy::FromBytes;
 
 use crate::array::until_nul;
 use crate::port::received;
-use crate::{
-    Array, Bounded, Data, ERROR_REPLY_SIZE, FixedStr, Ool, OutData, Port, PortName, RpcError, Value, round8,
-};
+use crate::{Array, Data, ERROR_REPLY_SIZE, Ool, Port, PortName, RpcError, Value, round8};
 
 /// The message is not what the interface says. A server answers `MIG_BAD_ARGUMENTS`, a client reports `MIG_TYPE_ERROR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +37,19 @@ pub struct Shape {
 }
 
 impl Shape {
+    #[inline(always)]
     fn admits(self, size: usize, complex: bool) -> bool {
         (if self.fixed { size == self.min } else { size >= self.min })
             && self.complex.is_none_or(|c| c == complex)
     }
+}
+
+/// The descriptor of a return code.
+pub(crate) const RETURN_CODE: u64 = 0x0000_0001_2000_2002;
+
+#[inline(always)]
+fn word_at(message: &[u8], at: usize) -> Option<u32> {
+    message.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 /// A word with a number; bits that say how a variable item travels.
@@ -59,12 +66,16 @@ pub struct Decoder<'m> {
 
 impl<'m> Decoder<'m> {
     /// The body of a request. `raw`: dispositions are as the sender wrote them.
+    #[inline(always)]
     pub(crate) fn request(message: &'m [u8], header: &Header, raw: bool, shape: Shape) -> Result<Self, Bad> {
-        let size = header.size as usize;
         let complex = header.bits & BITS_COMPLEX != 0;
+        let size = header.size as usize;
         if !shape.admits(size, complex) {
             return Err(Bad);
         }
+        // Of a message of fixed size everything that follows is at a constant place.
+        let size = if shape.fixed { shape.min } else { size };
+        let complex = shape.complex.unwrap_or(complex);
         let body = message.get(..size).ok_or(Bad)?;
         Ok(Self { body, at: HEADER_SIZE, complex, raw })
     }
@@ -73,55 +84,71 @@ impl<'m> Decoder<'m> {
     ///
     /// # Errors
     /// [`RpcError::ServerDied`] for the send-once notification; MIG's codes for a reply that is not one; the routine's code.
-    #[inline]
+    #[inline(always)]
     pub fn reply(message: &'m [u8], size: usize, id: i32, shape: Shape) -> Result<Self, RpcError> {
-        let message = message.get(..size).ok_or(Bad)?;
-        let (header, _) = Header::read_from_prefix(message).map_err(|_| Bad)?;
+        let (Some(bits), Some(length), Some(reply_id)) =
+            (word_at(message, 0), word_at(message, 4), word_at(message, 28))
+        else {
+            return Err(Bad.into());
+        };
+        let (length, complex) = (length as usize, bits & BITS_COMPLEX != 0);
+        let fits = length <= size && shape.admits(length, complex);
+        let code = message.get(HEADER_SIZE..ERROR_REPLY_SIZE).map(|b| (u64::load(b), i32::load(&b[8..])));
+        if reply_id != id.wrapping_add(100) as u32 || !fits || code != Some((RETURN_CODE, 0)) {
+            return Err(Self::failure(message, size, id, shape));
+        }
+        let length = if shape.fixed { shape.min } else { length };
+        let complex = shape.complex.unwrap_or(complex);
+        let body = message.get(..length).ok_or(Bad)?;
+        Ok(Self { body, at: ERROR_REPLY_SIZE, complex, raw: false })
+    }
+
+    /// What is wrong with a reply.
+    #[cold]
+    #[inline(never)]
+    fn failure(message: &[u8], size: usize, id: i32, shape: Shape) -> RpcError {
+        let Some(message) = message.get(..size) else { return Bad.into() };
+        let Ok((header, _)) = Header::read_from_prefix(message) else { return Bad.into() };
         if header.id != id.wrapping_add(100) {
-            return Err(if header.id == NOTIFY_SEND_ONCE {
+            return if header.id == NOTIFY_SEND_ONCE {
                 RpcError::ServerDied
             } else {
                 RpcError::Mig(MIG_REPLY_MISMATCH)
-            });
+            };
         }
         let size = header.size as usize;
-        let body = message.get(..size).ok_or(Bad)?;
+        let Some(body) = message.get(..size) else { return Bad.into() };
         let complex = header.bits & BITS_COMPLEX != 0;
-        let mut decoder = Self { body, at: HEADER_SIZE, complex, raw: false };
-        let code: i32 = decoder.value(0x0000_0001_2000_2002)?;
-        if code != 0 && size == ERROR_REPLY_SIZE && !complex {
-            return Err(RpcError::from_return(code));
+        let mut decoder = Decoder { body, at: HEADER_SIZE, complex, raw: false };
+        let Ok(code) = decoder.value::<i32>(RETURN_CODE) else { return Bad.into() };
+        let bare = size == ERROR_REPLY_SIZE && !complex;
+        if code != 0 && (bare || shape.admits(size, complex)) {
+            return RpcError::from_return(code);
         }
-        if !shape.admits(size, complex) {
-            return Err(Bad.into());
-        }
-        if code != 0 {
-            return Err(RpcError::from_return(code));
-        }
-        Ok(decoder)
+        Bad.into()
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self) -> Result<TypeWord, Bad> {
         Ok(TypeWord(u64::load(self.take(8)?)))
     }
 
     /// `size` bytes and their padding.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, size: usize) -> Result<&'m [u8], Bad> {
         let bytes = self.body.get(self.at..).ok_or(Bad)?.get(..size).ok_or(Bad)?;
-        self.at = self.at.saturating_add(round8(size));
+        self.at += round8(size);
         Ok(bytes)
     }
 
     /// The disposition to compare with the interface's: as received.
-    #[inline]
+    #[inline(always)]
     fn name(&self, word: TypeWord) -> u32 {
         if self.raw { received(word.name()) } else { word.name() }
     }
 
     /// Is `word` the expected one in the bits of `mask`, and is its name right (0xff expected: any)?
-    #[inline]
+    #[inline(always)]
     fn expect(&self, word: TypeWord, expected: u64, mask: u64) -> Result<(), Bad> {
         let want = (expected & NAME) as u32;
         let name_fits = want == msgt::POLYMORPHIC || self.name(word) == want;
@@ -134,7 +161,7 @@ impl<'m> Decoder<'m> {
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
-    #[inline]
+    #[inline(always)]
     pub fn value<T: Value>(&mut self, expected: u64) -> Result<T, Bad> {
         if self.word()?.0 != expected {
             return Err(Bad);
@@ -146,7 +173,7 @@ impl<'m> Decoder<'m> {
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
-    #[inline]
+    #[inline(always)]
     pub fn port(&mut self, expected: u64) -> Result<Port, Bad> {
         let word = self.word()?;
         self.expect(word, expected, u64::MAX)?;
@@ -157,7 +184,7 @@ impl<'m> Decoder<'m> {
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self, expected: u64, size: usize) -> Result<&'m [u8], Bad> {
         if self.word()?.0 != expected {
             return Err(Bad);
@@ -165,12 +192,16 @@ impl<'m> Decoder<'m> {
         Ok(until_nul(self.take(size)?))
     }
 
-    /// A C string held by value.
+    /// The whole field of a C string.
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
-    pub fn string_value<const N: usize>(&mut self, expected: u64) -> Result<FixedStr<N>, Bad> {
-        Ok(FixedStr::truncated(self.string(expected, N)?))
+    #[inline(always)]
+    pub fn string_field<const N: usize>(&mut self, expected: u64) -> Result<&'m [u8; N], Bad> {
+        if self.word()?.0 != expected {
+            return Err(Bad);
+        }
+        self.take(N)?.try_into().map_err(|_| Bad)
     }
 
     /// A C string of variable length, at most `max` bytes with its NUL.
@@ -179,14 +210,6 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it is not that.
     pub fn variable_string(&mut self, expected: u64, max: usize) -> Result<&'m [u8], Bad> {
         Ok(until_nul(self.array::<u8>(expected, max)?.as_bytes()))
-    }
-
-    /// A C string of variable length, held by value.
-    ///
-    /// # Errors
-    /// [`Bad`] if it is not that.
-    pub fn variable_string_value<const N: usize>(&mut self, expected: u64) -> Result<FixedStr<N>, Bad> {
-        Ok(FixedStr::truncated(self.variable_string(expected, N)?))
     }
 
     /// A variable array in the message, at most `max` elements.
@@ -261,30 +284,11 @@ impl<'m> Decoder<'m> {
         })
     }
 
-    /// A variable array in a reply, held by value.
-    ///
-    /// # Errors
-    /// [`Bad`] if it is not that.
-    pub fn bounded<T: Value, const N: usize>(&mut self, expected: u64) -> Result<Bounded<T, N>, Bad> {
-        Ok(bounded(&self.array(expected, N)?))
-    }
-
-    /// An array in a reply that the server put in the message or out of line.
-    ///
-    /// # Errors
-    /// [`Bad`] if it is not that.
-    pub fn out_data<T: Value, const N: usize>(&mut self, expected: u64) -> Result<OutData<T, N>, Bad> {
-        Ok(match self.data(expected, N)? {
-            Data::Inline(array) => OutData::Inline(bounded(&array)),
-            Data::Ool(ool) => OutData::Ool(ool),
-        })
-    }
-
     /// The message must end here.
     ///
     /// # Errors
     /// [`Bad`] if it does not.
-    #[inline]
+    #[inline(always)]
     pub fn end(&self) -> Result<(), Bad> {
         if self.at == self.body.len() { Ok(()) } else { Err(Bad) }
     }
@@ -294,21 +298,14 @@ impl<'m> Decoder<'m> {
 const UNUSED: u64 = 0x1f00_0000;
 
 /// The size field of a port descriptor when the rights are out of line.
-#[inline]
+#[inline(always)]
 pub(crate) const fn ool_size(word: u64) -> u64 {
     (word & !0xff_ff00) | (32 << 8)
 }
 
 /// How many units of the descriptor make one element, and the bytes from one element to the next.
-#[inline]
+#[inline(always)]
 pub(crate) fn unit_and_stride<T: Value>(word: TypeWord) -> (usize, usize) {
     let unit_bytes = (word.size_bits() / 8).max(1) as usize;
     ((T::SIZE / unit_bytes).max(1), T::SIZE.max(unit_bytes))
-}
-
-fn bounded<T: Value, const N: usize>(array: &Array<'_, T>) -> Bounded<T, N> {
-    let mut out = Bounded::new().with_disposition(array.disposition());
-    let n = array.copy_to(out.storage());
-    out.set_len(n);
-    out
 }

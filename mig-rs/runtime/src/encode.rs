@@ -1,11 +1,13 @@
 //! Writing messages.
 //!
-//! Every byte from the header to the end is written, padding included, so nothing of the buffer's old contents leaves.
+//! Every byte from the header to the end is written, padding included, so nothing of the buffer's old contents leaves; unless
+//! whoever lends the buffer says that it is clean.
 
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
 use drover_abi::returns::MIG_ARRAY_TOO_LARGE;
 use zerocopy::IntoBytes;
 
+use crate::array::has_nul;
 use crate::decode::{ool_size, unit_and_stride};
 use crate::port::received;
 use crate::{Bounded, FixedStr, Flat, Ool, OutData, Port, PortName, Ports, Value, round8};
@@ -27,38 +29,50 @@ pub struct Encoder<'m> {
     at: usize,
     complex: bool,
     as_received: bool,
+    /// The buffer holds nothing that must not leave.
+    clean: bool,
 }
 
 impl<'m> Encoder<'m> {
     /// A message in `message`, from its front.
-    #[inline]
+    #[inline(always)]
     pub fn new(message: &'m mut [u8]) -> Self {
-        Self { message, at: HEADER_SIZE, complex: false, as_received: false }
+        Self { message, at: HEADER_SIZE, complex: false, as_received: false, clean: false }
+    }
+
+    /// As [`Encoder::new`], into a buffer that holds nothing that its receiver may not see: then padding and the rest of
+    /// strings' fields are left as they are.
+    #[inline(always)]
+    pub fn clean(message: &'m mut [u8]) -> Self {
+        Self { clean: true, ..Self::new(message) }
     }
 
     /// As [`Encoder::new`]; rights and memory are marked as their receiver must see them, because no kernel comes between.
+    #[inline(always)]
     pub(crate) fn received(message: &'m mut [u8]) -> Self {
         Self { as_received: true, ..Self::new(message) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, size: usize) -> Result<&mut [u8], Overflow> {
         let padded = round8(size);
         let place = self.message.get_mut(self.at..).ok_or(Overflow)?.get_mut(..padded).ok_or(Overflow)?;
-        self.at = self.at.saturating_add(padded);
+        self.at += padded;
         let (data, padding) = place.split_at_mut_checked(size).ok_or(Overflow)?;
-        padding.fill(0);
+        if !self.clean {
+            padding.fill(0);
+        }
         Ok(data)
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: u64) -> Result<(), Overflow> {
         word.store(self.take(8)?);
         Ok(())
     }
 
     /// Puts the name into a word, and notes what makes the message complex.
-    #[inline]
+    #[inline(always)]
     fn named(&mut self, word: u64, name: u32) -> u64 {
         let name = if self.as_received { received(name) } else { name } & 0xff;
         self.complex |= msgt::is_port(name);
@@ -69,7 +83,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    #[inline]
+    #[inline(always)]
     pub fn value<T: Value>(&mut self, word: u64, value: T) -> Result<(), Overflow> {
         self.word(word)?;
         value.store(self.take(T::SIZE)?);
@@ -80,7 +94,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    #[inline]
+    #[inline(always)]
     pub fn port(&mut self, word: u64, name: PortName) -> Result<(), Overflow> {
         self.poly(word, Port { name, disposition: (word & 0xff) as u32 })
     }
@@ -89,7 +103,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    #[inline]
+    #[inline(always)]
     pub fn poly(&mut self, word: u64, port: Port) -> Result<(), Overflow> {
         let word = self.named(word, port.disposition);
         self.word(word)?;
@@ -101,15 +115,26 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if `text` with its NUL is longer, or holds a NUL.
-    #[inline]
+    #[inline(always)]
     pub fn string(&mut self, word: u64, size: usize, text: &[u8]) -> Result<(), Overflow> {
-        if text.len() >= size || text.contains(&0) {
+        if text.len() >= size || has_nul(text) {
             return Err(Overflow);
         }
+        self.terminated(word, size, text)
+    }
+
+    /// Text without NUL, and a NUL behind it.
+    #[inline(always)]
+    fn terminated(&mut self, word: u64, size: usize, text: &[u8]) -> Result<(), Overflow> {
         self.word(word)?;
+        let clean = self.clean;
         let (front, rest) = self.take(size)?.split_at_mut_checked(text.len()).ok_or(Overflow)?;
         front.copy_from_slice(text);
-        rest.fill(0);
+        if !clean {
+            rest.fill(0);
+        } else if let Some(end) = rest.first_mut() {
+            *end = 0;
+        }
         Ok(())
     }
 
@@ -117,8 +142,9 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
+    #[inline(always)]
     pub fn string_value<const N: usize>(&mut self, word: u64, text: &FixedStr<N>) -> Result<(), Overflow> {
-        self.string(word, N, text.as_bytes())
+        self.terminated(word, N, text.as_bytes())
     }
 
     /// A C string of variable length, at most `max` bytes with its NUL.
@@ -276,7 +302,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if there is no room for a header.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self, id: i32, remote: Port, local: Port) -> Result<usize, Overflow> {
         let complex = if self.complex { BITS_COMPLEX } else { 0 };
         let header = Header {

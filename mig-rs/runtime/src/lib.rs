@@ -47,7 +47,8 @@ pub use drover_abi::message::{Header, option};
 /// Bytes of an error reply: header, descriptor and value of the return code.
 pub const ERROR_REPLY_SIZE: usize = 48;
 
-/// Rounds up to the alignment of items in a message.
+/// Rounds up to the alignment of items in a message. A slice is never so long that this overflows.
+#[inline(always)]
 pub(crate) const fn round8(n: usize) -> usize {
-    n.saturating_add(7) & !7
+    n.wrapping_add(7) & !7
 }

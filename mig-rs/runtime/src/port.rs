@@ -3,8 +3,21 @@
 use drover_abi::message::msgt;
 
 /// A name in the port name space of whoever holds the message (`mach_port_name_t`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
+)]
 #[repr(transparent)]
 pub struct PortName(pub u32);
 
@@ -16,6 +29,7 @@ impl PortName {
 
     /// Neither null nor dead.
     #[must_use]
+    #[inline]
     pub const fn is_valid(self) -> bool {
         self.0 != Self::NULL.0 && self.0 != Self::DEAD.0
     }
@@ -39,36 +53,43 @@ impl Port {
 
     /// A right with the given disposition.
     #[must_use]
+    #[inline]
     pub const fn new(name: PortName, disposition: u32) -> Self {
         Self { name, disposition }
     }
     /// The sender keeps its send right; the receiver gets one more.
     #[must_use]
+    #[inline]
     pub const fn copy_send(name: PortName) -> Self {
         Self::new(name, msgt::COPY_SEND)
     }
     /// The sender gives its send right away.
     #[must_use]
+    #[inline]
     pub const fn move_send(name: PortName) -> Self {
         Self::new(name, msgt::MOVE_SEND)
     }
     /// A send right made from the sender's receive right.
     #[must_use]
+    #[inline]
     pub const fn make_send(name: PortName) -> Self {
         Self::new(name, msgt::MAKE_SEND)
     }
     /// The sender gives its send-once right away.
     #[must_use]
+    #[inline]
     pub const fn move_send_once(name: PortName) -> Self {
         Self::new(name, msgt::MOVE_SEND_ONCE)
     }
     /// A send-once right made from the sender's receive right.
     #[must_use]
+    #[inline]
     pub const fn make_send_once(name: PortName) -> Self {
         Self::new(name, msgt::MAKE_SEND_ONCE)
     }
     /// The sender gives its receive right away.
     #[must_use]
+    #[inline]
     pub const fn move_receive(name: PortName) -> Self {
         Self::new(name, msgt::MOVE_RECEIVE)
     }

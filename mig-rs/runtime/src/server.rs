@@ -4,6 +4,7 @@ use drover_abi::message::{BITS_COMPLEX, Header, local_disposition, msgt, remote_
 use drover_abi::returns::{MIG_BAD_ID, MIG_NO_REPLY};
 use zerocopy::FromBytes;
 
+use crate::decode::RETURN_CODE;
 use crate::port::received;
 use crate::{Bad, Bounds, Decoder, Encoder, Offer, Overflow, Port, PortName, Retain, Shape};
 
@@ -26,6 +27,8 @@ pub struct Request<'m> {
     pub mode: Mode,
     /// What was offered for it.
     pub offer: Offer,
+    /// The buffer for the reply holds nothing that the client may not see.
+    clean: bool,
     message: &'m [u8],
 }
 
@@ -43,15 +46,26 @@ pub enum Outcome {
 impl<'m> Request<'m> {
     /// The request in `message`; `None` if it is shorter than a header.
     #[must_use]
+    #[inline(always)]
     pub fn new(mode: Mode, message: &'m [u8]) -> Option<Self> {
         let (header, _) = Header::read_from_prefix(message).ok()?;
-        Some(Self { header, mode, offer: Offer::Unknown, message })
+        Some(Self { header, mode, offer: Offer::Unknown, clean: false, message })
     }
 
     /// The same request, of which it is known what was offered.
     #[must_use]
+    #[inline]
     pub const fn with_offer(mut self, offer: Offer) -> Self {
         self.offer = offer;
+        self
+    }
+
+    /// The same request, whose reply goes into a buffer that holds nothing that the client may not see, such as memory that is
+    /// fresh with every call: what a reply leaves unused of it is not cleared then.
+    #[must_use]
+    #[inline]
+    pub const fn with_clean_reply(mut self) -> Self {
+        self.clean = true;
         self
     }
 
@@ -61,11 +75,12 @@ impl<'m> Request<'m> {
     /// `DROVER_OFFER_REFUSED`: it is out of bounds.
     #[inline]
     pub fn admit(&self, bounds: &Bounds) -> Result<Retain, i32> {
-        bounds.admit(self.offer)
+        bounds.admit(&self.offer)
     }
 
     /// The protected payload or the name of the receive right in a received request; the destination's name in a raw one.
     #[must_use]
+    #[inline]
     pub const fn target(&self) -> u64 {
         match self.mode {
             Mode::Received => self.header.local,
@@ -75,6 +90,7 @@ impl<'m> Request<'m> {
 
     /// The protected payload, if the receiver had set one.
     #[must_use]
+    #[inline]
     pub const fn payload(&self) -> Option<u64> {
         match self.mode {
             Mode::Received if local_disposition(self.header.bits) == msgt::PROTECTED_PAYLOAD => {
@@ -86,6 +102,7 @@ impl<'m> Request<'m> {
 
     /// The port that the request came to, or, in a raw one, is sent to.
     #[must_use]
+    #[inline]
     pub const fn request_port(&self) -> Port {
         match self.mode {
             Mode::Received => {
@@ -97,6 +114,7 @@ impl<'m> Request<'m> {
 
     /// The reply port; null if the reply goes back another way, or none is wanted.
     #[must_use]
+    #[inline]
     pub const fn reply_port(&self) -> Port {
         match self.mode {
             Mode::Received => {
@@ -106,26 +124,35 @@ impl<'m> Request<'m> {
         }
     }
 
-    /// Starts to decode. For generated code.
+    /// Starts to decode. For generated code, which knows whether the request is raw.
     ///
     /// # Errors
     /// [`Bad`] if the message as a whole is not as the interface says.
-    #[inline]
-    pub fn body(&self, shape: Shape) -> Result<Decoder<'m>, Bad> {
-        Decoder::request(self.message, &self.header, self.mode == Mode::Raw, shape)
+    #[inline(always)]
+    pub fn body<const RAW: bool>(&self, shape: Shape) -> Result<Decoder<'m>, Bad> {
+        Decoder::request(self.message, &self.header, RAW, shape)
     }
 
-    /// Starts a reply that says success. For generated code.
+    /// Starts a reply that says success. `size`: what the reply takes, if that is fixed. For generated code.
     ///
     /// # Errors
     /// [`Overflow`] if it does not fit.
-    #[inline]
-    pub fn reply<'r>(&self, buffer: &'r mut [u8]) -> Result<Encoder<'r>, Overflow> {
-        let mut encoder = match self.mode {
-            Mode::Received => Encoder::new(buffer),
-            Mode::Raw => Encoder::received(buffer),
+    #[inline(always)]
+    pub fn reply<'r, const RAW: bool>(
+        &self,
+        buffer: &'r mut [u8],
+        size: Option<usize>,
+    ) -> Result<Encoder<'r>, Overflow> {
+        let buffer = match size {
+            Some(size) => buffer.get_mut(..size).ok_or(Overflow)?,
+            None => buffer,
         };
-        encoder.value(0x0000_0001_2000_2002, 0i32)?;
+        let mut encoder = match (RAW, self.clean) {
+            (true, _) => Encoder::received(buffer),
+            (false, true) => Encoder::clean(buffer),
+            (false, false) => Encoder::new(buffer),
+        };
+        encoder.value(RETURN_CODE, 0i64 as u64)?;
         Ok(encoder)
     }
 
@@ -133,20 +160,20 @@ impl<'m> Request<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if there is no room.
-    #[inline]
-    pub fn finish(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
+    #[inline(always)]
+    pub fn finish<const RAW: bool>(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
         let id = self.header.id.wrapping_add(100);
-        let port = self.reply_port();
-        match self.mode {
-            Mode::Received => encoder.finish(id, port, Port::default()),
-            Mode::Raw => {
-                encoder.finish(id, Port::default(), Port::new(port.name, received(port.disposition)))
-            }
+        if RAW {
+            let name = PortName(self.header.local as u32);
+            let disposition = received(local_disposition(self.header.bits));
+            return encoder.finish(id, Port::default(), Port::new(name, disposition));
         }
+        let name = PortName(self.header.remote as u32);
+        encoder.finish(id, Port::new(name, remote_disposition(self.header.bits)), Port::default())
     }
 
     /// Turns a routine's result into the outcome, with an error reply if need be. For generated code.
-    #[inline]
+    #[inline(always)]
     pub fn outcome(&self, result: Result<usize, i32>, buffer: &mut [u8]) -> Outcome {
         match result {
             Ok(size) => Outcome::Reply(size),
@@ -156,14 +183,18 @@ impl<'m> Request<'m> {
 
     /// An error reply: [`ERROR_REPLY_SIZE`](crate::ERROR_REPLY_SIZE) bytes; none for `MIG_NO_REPLY`.
     #[cold]
+    #[inline(never)]
     pub fn error(&self, code: i32, buffer: &mut [u8]) -> Outcome {
         if code == MIG_NO_REPLY {
             return Outcome::NoReply;
         }
         let written = (|| {
             let mut encoder = Encoder::new(buffer);
-            encoder.value(0x0000_0001_2000_2002, code)?;
-            self.finish(encoder)
+            encoder.value(RETURN_CODE, code)?;
+            match self.mode {
+                Mode::Received => self.finish::<false>(encoder),
+                Mode::Raw => self.finish::<true>(encoder),
+            }
         })();
         match written {
             Ok(size) => Outcome::Reply(size),
@@ -178,12 +209,14 @@ impl<'m> Request<'m> {
 
     /// The message carries rights or memory out of line, which somebody must release.
     #[must_use]
+    #[inline]
     pub const fn is_complex(&self) -> bool {
         self.header.bits & BITS_COMPLEX != 0
     }
 
     /// Somebody waits for a reply at a port.
     #[must_use]
+    #[inline]
     pub const fn wants_reply(&self) -> bool {
         let port = self.reply_port();
         port.name.is_valid() && msgt::is_port(port.disposition)

@@ -20,7 +20,7 @@ fn message(write: impl FnOnce(&mut Encoder<'_>) -> Result<(), Overflow>) -> Resu
 
 fn read<'m, T>(message: &'m [u8], read: impl FnOnce(&mut Decoder<'m>) -> Result<T, Bad>) -> Result<T, Bad> {
     let request = Request::new(Mode::Received, message).ok_or(Bad)?;
-    let mut decoder = request.body(ANY)?;
+    let mut decoder = request.body::<false>(ANY)?;
     let value = read(&mut decoder)?;
     decoder.end()?;
     Ok(value)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::items::{client_type, decode, encode_argument, hex};
+use super::items::{client_type, decode, encode_argument, hex, keep};
 use super::rust::{ident, shout};
 use super::{EmitOptions, items_of, reply_name, routine_doc, shape, words};
 use crate::layout::word;
@@ -66,7 +66,7 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
         max.div_ceil(8)
     );
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
-    let _ = writeln!(out, "let {mutable}encoder_ = Encoder::new(message_);");
+    let _ = writeln!(out, "let {mutable}encoder_ = Encoder::clean(message_);");
     for (item, index) in items_of(&routine.request) {
         let argument = &routine.arguments[index];
         let call = if item.is_count {
@@ -87,9 +87,7 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
         let _ = writeln!(out, "encoder_.{call}?;");
     }
     let _ = writeln!(out, "let size_ = encoder_.finish(id::{}, {remote}, {local})?;", shout(&routine.name));
-    if routine.donation.is_some() {
-        let _ = writeln!(out, "let donation = &{}.attenuate(donation);", super::donation::bounds(routine));
-    }
+    super::donation::attenuate(out, routine);
     let Some(reply) = &routine.reply else {
         // As in C, a one-way message that nobody waits for still has its time-out among the arguments.
         for argument in routine.arguments.iter().filter(|a| a.role == Role::WaitTime) {
@@ -129,7 +127,8 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
             value = format!("{own}::from({value})");
         }
         let _ = writeln!(out, "let {name} = {value};");
-        let _ = write!(fields, "{name}, ");
+        let kept = keep(&item.wire, &name);
+        let _ = if kept == name { write!(fields, "{name}, ") } else { write!(fields, "{name}: {kept}, ") };
     }
     out.push_str("decoder_.end()?;\n");
     if fields.is_empty() {

@@ -35,6 +35,27 @@ pub(super) fn offers(out: &mut String, subsystem: &Subsystem) {
     out.push_str("}\n");
 }
 
+/// The statements by which a client offers what the interface allows instead of "all that remains".
+pub(super) fn attenuate(out: &mut String, routine: &Routine) {
+    let Some(donation) = &routine.donation else { return };
+    let bounded = Resource::ALL
+        .iter()
+        .zip(&donation.0)
+        // An absolute deadline cannot be made from a relative one without a clock.
+        .filter(|(resource, ceiling)| **resource != Resource::Deadline && ceiling.most != u64::MAX);
+    let mut statements = String::new();
+    for (resource, _) in bounded {
+        let (bounds, field) = (bounds(routine), field(*resource));
+        let _ = write!(
+            statements,
+            "if donation_.{field} == u64::MAX {{ donation_.{field} = {bounds}.most.{field}; }}"
+        );
+    }
+    if !statements.is_empty() {
+        let _ = writeln!(out, "let mut donation_ = *donation;\n{statements}\nlet donation = &donation_;");
+    }
+}
+
 /// A `Donation` of one of the three columns, named fields where it is not what most are.
 fn record(donation: &Donation, column: impl Fn(&Ceiling) -> u64) -> String {
     let free = column(&Ceiling::FREE);

@@ -137,7 +137,18 @@ pub(super) fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> St
     }
 }
 
-/// The expression that reads an item; `by_value`: for a client, which keeps nothing of the buffer.
+/// The expression that makes a client's value of what [`decode`] has read: it keeps nothing of the buffer, and is copied once.
+pub(super) fn keep(wire: &Wire, name: &str) -> String {
+    match (&wire.shape, wire.placement) {
+        (_, Placement::OutOfLine) | (Shape::Fixed(_), _) => name.into(),
+        (Shape::Str { variable: false, .. }, _) => format!("FixedStr::of_field({name})"),
+        (Shape::Str { .. }, _) => format!("FixedStr::truncated({name})"),
+        (Shape::Variable(..), Placement::Inline) => format!("Bounded::of(&{name})"),
+        (Shape::Variable(..), Placement::Chosen) => format!("OutData::of(&{name})"),
+    }
+}
+
+/// The expression that reads an item; `by_value`: for a client, which [keeps](keep) what it gets.
 pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String {
     let w = hex(received_word(wire));
     let (max, elem) = (max(wire), elem_of(wire, types));
@@ -147,9 +158,8 @@ pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String
             format!("ool::<{elem}>({w})")
         }
         (Shape::Str { variable: false, .. }, _, false) => format!("string({w}, {max})"),
-        (Shape::Str { .. }, _, false) => format!("variable_string({w}, {max})"),
-        (Shape::Str { variable: false, .. }, _, true) => format!("string_value::<{max}>({w})"),
-        (Shape::Str { .. }, _, true) => format!("variable_string_value::<{max}>({w})"),
+        (Shape::Str { variable: true, .. }, ..) => format!("variable_string({w}, {max})"),
+        (Shape::Str { variable: false, .. }, _, true) => format!("string_field::<{max}>({w})"),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _, by_value) => {
             if by_value && !polymorphic(wire) {
                 return format!("decoder_.port({w})?.name");
@@ -157,10 +167,8 @@ pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String
             format!("port({w})")
         }
         (Shape::Fixed(_), _, _) => format!("value::<{elem}>({w})"),
-        (Shape::Variable(..), Placement::Inline, false) => format!("array::<{elem}>({w}, {max})"),
-        (Shape::Variable(..), Placement::Inline, true) => format!("bounded::<{elem}, {max}>({w})"),
-        (Shape::Variable(..), Placement::Chosen, false) => format!("data::<{elem}>({w}, {max})"),
-        (Shape::Variable(..), Placement::Chosen, true) => format!("out_data::<{elem}, {max}>({w})"),
+        (Shape::Variable(..), Placement::Inline, _) => format!("array::<{elem}>({w}, {max})"),
+        (Shape::Variable(..), Placement::Chosen, _) => format!("data::<{elem}>({w}, {max})"),
     };
     format!("decoder_.{call}?")
 }

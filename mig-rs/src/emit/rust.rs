@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::{Elem, Prim};
 
 /// Words that a Rust identifier cannot be, and names that generated functions use themselves.
-const RESERVED: [&str; 69] = [
+const RESERVED: [&str; 73] = [
     "as",
     "async",
     "await",
@@ -64,6 +64,10 @@ const RESERVED: [&str; 69] = [
     "id",
     "dispatch",
     "dispatch_raw",
+    "dispatch_",
+    "RAW",
+    "result_",
+    "donation_",
     "retain",
     "offer",
     "retain_",

@@ -94,32 +94,27 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
     let _ = writeln!(
         out,
         "/// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.\n\
+         #[inline]\n\
          pub fn dispatch<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         dispatch_as(server, Mode::Received, request, reply)\n}}\n\
+         match Request::new(Mode::Received, request) {{ Some(request) => dispatch_::<S, false>(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
          /// As [`dispatch`], for the kernel, which reads its caller's own words.\n\
          pub fn dispatch_raw<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         dispatch_as(server, Mode::Raw, request, reply)\n}}\n\
+         match Request::new(Mode::Raw, request) {{ Some(request) => dispatch_::<S, true>(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
          /// As [`dispatch`], in the given mode.\n\
          pub fn dispatch_as<S: {name} + ?Sized>(server: &mut S, mode: Mode, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         match Request::new(mode, request) {{ Some(request) => dispatch_request(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
+         match mode {{ Mode::Received => dispatch(server, request, reply), Mode::Raw => dispatch_raw(server, request, reply) }}\n}}\n\
          /// As [`dispatch`], of a request of which its receiver may know what was offered.\n\
+         #[inline]\n\
          pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
+         match request.mode {{ Mode::Received => dispatch_::<S, false>(server, request, reply), Mode::Raw => dispatch_::<S, true>(server, request, reply) }}\n}}\n\
+         #[inline(always)]\n\
+         fn dispatch_<S: {name} + ?Sized, const RAW: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
          match request.header.id {{"
     );
     for routine in &subsystem.routines {
         let function = format!("serve_{}", plain(&routine.name));
         let constant = shout(&routine.name);
-        if routine.reply.is_some() {
-            let _ = writeln!(
-                out,
-                "id::{constant} => {{ let result = {function}(server, request, reply); request.outcome(result, reply) }}"
-            );
-        } else {
-            let _ = writeln!(
-                out,
-                "id::{constant} => match {function}(server, request) {{ Ok(()) => Outcome::NoReply, Err(code) => request.error(code, reply) }},"
-            );
-        }
+        let _ = writeln!(out, "id::{constant} => {function}::<S, RAW>(server, request, reply),");
     }
     out.push_str("_ => Outcome::NotMine,\n}\n}\n");
     let max =
@@ -143,16 +138,30 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
 pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
     let types = options.types_path.as_deref();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
-    let result = if routine.reply.is_some() { "usize" } else { "()" };
     // One frame per routine: otherwise the dispatcher's frame would hold the replies of all of them.
     out.push_str("#[inline(never)]\n");
+    let name = plain(&routine.name);
+    let head = format!(
+        "<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8])"
+    );
+    let outcome = if routine.reply.is_some() {
+        "Ok(size) => Outcome::Reply(size)"
+    } else {
+        "Ok(()) => Outcome::NoReply"
+    };
+    let argument = if routine.reply.is_some() { ", buffer_" } else { "" };
     let _ = writeln!(
         out,
-        "fn serve_{}<S: {server} + ?Sized>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{",
-        plain(&routine.name)
+        "fn serve_{name}{head} -> Outcome {{\n\
+         match try_{name}::<S, RAW>(server_, this_{argument}) {{ {outcome}, Err(code) => this_.error(code, buffer_) }}\n}}\n#[inline(always)]"
+    );
+    let result = if routine.reply.is_some() { "usize" } else { "()" };
+    let _ = writeln!(
+        out,
+        "fn try_{name}<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{"
     );
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
-    let _ = writeln!(out, "let {mutable}decoder_ = this_.body({})?;", shape(&routine.request));
+    let _ = writeln!(out, "let {mutable}decoder_ = this_.body::<RAW>({})?;", shape(&routine.request));
     for (item, index) in items_of(&routine.request) {
         let argument = &routine.arguments[index];
         if item.is_count {
@@ -202,15 +211,26 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
         let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
         return;
     };
+    let size = if reply.is_variable() { "None".into() } else { format!("Some({})", reply.max) };
     if reply.items.len() > 1 {
-        let _ = writeln!(out, "let out_ = {call}?;");
+        // A reply may be large: it is read where the method has put it, unless it must be taken apart.
+        let taken = super::outs(routine)
+            .any(|a| outgoing(a, options).is_some() || words::server_type(a, options).is_some());
+        let _ = if taken {
+            writeln!(out, "let out_ = {call}?;")
+        } else {
+            writeln!(
+                out,
+                "let result_ = {call};\nlet out_ = match &result_ {{ Ok(out_) => out_, Err(code) => return Err(*code) }};"
+            )
+        };
         for argument in super::outs(routine) {
             if let Some(function) = outgoing(argument, options).and_then(|t| t.outtran.as_deref()) {
                 let name = ident(&argument.name);
                 let _ = writeln!(out, "let {name} = server_.{}(out_.{name})?;", ident(function));
             }
         }
-        out.push_str("let mut encoder_ = this_.reply(buffer_)?;\n");
+        let _ = writeln!(out, "let mut encoder_ = this_.reply::<RAW>(buffer_, {size})?;");
         for (item, index) in items_of(reply) {
             let argument = &routine.arguments[index];
             let name = ident(&argument.name);
@@ -223,9 +243,11 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
             };
             let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
         }
-        out.push_str("Ok(this_.finish(encoder_)?)\n}\n");
+        out.push_str("Ok(this_.finish::<RAW>(encoder_)?)\n}\n");
     } else {
-        let _ =
-            writeln!(out, "{call}?;\nlet encoder_ = this_.reply(buffer_)?;\nOk(this_.finish(encoder_)?)\n}}");
+        let _ = writeln!(
+            out,
+            "{call}?;\nlet encoder_ = this_.reply::<RAW>(buffer_, {size})?;\nOk(this_.finish::<RAW>(encoder_)?)\n}}"
+        );
     }
 }
