@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::{Argument, Complex, Item, Message, Routine, StructDef, Subsystem};
+pub(crate) use donation::{payer_words, words as offer_words};
 use items::reply_type;
 pub(crate) use rust::camel;
 use rust::{doc, elem_type, ident, shout, struct_name};

@@ -115,7 +115,7 @@ pub(crate) fn received_word(wire: &Wire) -> u64 {
 }
 
 /// The descriptor as the tables spell it.
-fn descriptor(wire: &Wire, sends: bool, from_kernel: bool) -> String {
+pub(crate) fn descriptor(wire: &Wire, sends: bool, from_kernel: bool) -> String {
     // Receivers compare whole words only of fixed inline items with a known name; elsewhere the tables show the sender's.
     let compared =
         !wire.is_variable() && wire.placement == Placement::Inline && wire.receive != msgt::POLYMORPHIC;
@@ -195,43 +195,4 @@ pub fn id_rows(subsystem: &Subsystem) -> Vec<String> {
         format!("{}\t{reply}\t{kind}\t{}\t{}", routine.id, routine.name, arguments.join("; "))
     };
     subsystem.routines.iter().map(line).collect()
-}
-
-/// A drawing of a routine's messages.
-#[must_use]
-pub fn explain(routine: &Routine) -> String {
-    let mut text = format!("{} (id {})\n", routine.name, routine.id);
-    let mut part = |title: &str, message: &Message, id: i32| {
-        let size = if message.is_variable() {
-            format!("{} to {} bytes", message.min, message.max)
-        } else {
-            format!("{} bytes", message.max)
-        };
-        let complex = match message.complex {
-            Complex::Never => "plain",
-            Complex::Always => "complex",
-            Complex::Maybe => "complex if rights or memory travel",
-        };
-        let _ = writeln!(text, "\n{title}, id {id}, {size}, {complex}");
-        let _ = writeln!(text, "  {:>6}  header: bits, size, remote, local, seqno, id", 0);
-        for item in &message.items {
-            let _ = writeln!(
-                text,
-                "  {:>6}  type  {}  ({} -> {})\n  {:>6}  data  {} bytes: {}{}",
-                item.type_offset,
-                format_args!("{:#018x}", word(&item.wire, item.wire.send)),
-                descriptor(&item.wire, true, false),
-                descriptor(&item.wire, false, false),
-                item.data_offset(),
-                item.wire.data_length(),
-                item.name,
-                if item.wire.is_variable() { " (variable; what follows moves up)" } else { "" },
-            );
-        }
-    };
-    part("request", &routine.request, routine.id);
-    if let Some(reply) = &routine.reply {
-        part("reply", reply, routine.id.wrapping_add(100));
-    }
-    text
 }

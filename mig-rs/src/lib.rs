@@ -12,6 +12,7 @@
 pub mod ast;
 mod builder;
 mod emit;
+mod explain;
 mod json;
 mod layout;
 mod lex;
@@ -26,8 +27,9 @@ use std::path::PathBuf;
 
 pub use builder::Builder;
 pub use emit::{EmitOptions, emit, emit_types};
+pub use explain::explain;
 pub use json::{json_ids, json_layout};
-pub use layout::{Side, explain, id_rows, layout_rows, word};
+pub use layout::{Side, id_rows, layout_rows, word};
 pub use pp::Options;
 pub use workspace::{Codegen, codegen_workspace};
 

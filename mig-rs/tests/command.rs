@@ -68,6 +68,63 @@ fn preprocessor_options() {
 }
 
 #[test]
+fn help_and_json_and_standard_input() {
+    for command in ["gen", "check", "layout", "ids", "explain", "workspace"] {
+        let out = run(&["help", command]);
+        assert!(out.status.success() && text(&out.stdout).starts_with(&format!("mig-rs {command}")));
+        assert_eq!(text(&run(&[command, "--help"]).stdout), text(&out.stdout));
+    }
+    assert!(text(&run(&["--help"]).stdout).contains("usage: mig-rs COMMAND"));
+    let file = path("fixtures/kinds/in.defs");
+    let json = text(&run(&["layout", "--json", &file]).stdout);
+    assert!(json.starts_with("[{\"routine\": \"kinds_scalars\"") && json.ends_with("}]\n"), "{json}");
+    assert!(json.contains("{\"name\": \"flag\", \"type_offset\": 32, \"data_offset\": 40, \"length\": 4"));
+    assert!(
+        text(&run(&["ids", "--json", &path("fixtures/null/in.defs")]).stdout).contains("\"reply_id\": null")
+    );
+    // What another preprocessor leaves: line markers, and nothing to expand.
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mig-rs"))
+        .args(["ids", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("mig-rs runs");
+    let input = "# 1 \"a.defs\"\n# 1 \"<built-in>\" 1\nsubsystem a 10;\n# 7 \"a.defs\" 2\ntype p = MACH_MSG_TYPE_COPY_SEND;\nroutine r (s : p);\n";
+    std::io::Write::write_all(&mut child.stdin.take().expect("input"), input.as_bytes()).expect("write");
+    let out = child.wait_with_output().expect("output");
+    assert_eq!(text(&out.stdout), "10\t110\troutine\tr\ts:p\n");
+}
+
+#[test]
+fn kernel_sides_have_pointers_for_rights() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("k.defs").display().to_string();
+    std::fs::write(
+        &file,
+        "subsystem\n#if KERNEL_USER\nKernelUser\n#endif\n#if KERNEL_SERVER\nKernelServer\n#endif\nk 10;\n\
+         type p = MACH_MSG_TYPE_COPY_SEND;\ntype ps = ^array[] of p;\nroutine r (s : p; a : ps; out b : p);\n",
+    )
+    .expect("write");
+    let rows = |arguments: &[&str]| {
+        let all: Vec<&str> =
+            ["layout", "--side", "server"].iter().chain(arguments).copied().chain([file.as_str()]).collect();
+        text(&run(&all).stdout)
+    };
+    let plain = rows(&[]);
+    assert!(
+        plain.contains("a@32/40/8/19:32:0:OOL:long") && plain.contains("b@48/56/8/19:64:1:in"),
+        "{plain}"
+    );
+    let server = rows(&["--kernel-server"]);
+    assert!(
+        server.contains("a@32/40/8/19:64:0:OOL:long") && server.contains("b@48/56/8/17:64:1:in"),
+        "{server}"
+    );
+    let user = rows(&["--kernel-user"]);
+    assert!(user.contains("a@32/40/8/19:64:0:OOL:long") && user.contains("b@48/56/8/19:64:1:in"), "{user}");
+}
+
+#[test]
 fn mistakes_of_the_user_are_explained() {
     for arguments in [
         &[][..],

@@ -640,7 +640,6 @@ pub trait AccountServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -682,7 +681,6 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -712,7 +710,6 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -779,7 +776,6 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -814,7 +810,6 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -847,7 +842,6 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -878,7 +872,6 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -915,7 +908,6 @@ fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -951,7 +943,6 @@ fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

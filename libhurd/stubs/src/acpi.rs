@@ -138,7 +138,6 @@ pub trait AcpiServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -169,7 +168,6 @@ fn try_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -375,7 +375,6 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -417,7 +416,6 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

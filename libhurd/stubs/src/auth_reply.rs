@@ -123,7 +123,6 @@ pub trait AuthReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -153,7 +152,6 @@ fn try_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool
     let _ = server_.auth_user_authenticate_reply(this_, return_code, newhandle);
     Ok(())
 }
-#[inline(never)]
 fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -107,7 +107,6 @@ pub trait AuthRequestServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -136,7 +135,6 @@ fn try_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: 
     let _ = server_.auth_user_authenticate_request(this_, rendezvous);
     Ok(())
 }
-#[inline(never)]
 fn serve_auth_server_authenticate_request<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,

@@ -102,7 +102,6 @@ pub trait CrashServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

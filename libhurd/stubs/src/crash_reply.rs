@@ -58,7 +58,6 @@ pub trait CrashReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_crash_dump_task_reply<S: CrashReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

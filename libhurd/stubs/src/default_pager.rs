@@ -494,7 +494,6 @@ pub trait DefaultPagerServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -530,7 +529,6 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -640,7 +638,6 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -708,7 +705,6 @@ fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: boo
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_paging_storage_new<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,

@@ -58,7 +58,6 @@ pub trait DefaultPagerReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_default_pager_object_set_size_reply<
     S: DefaultPagerReplyServer + ?Sized,
     const RAW: bool,

@@ -770,7 +770,6 @@ pub trait DeviceServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -807,7 +806,6 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -837,7 +835,6 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -875,7 +872,6 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -914,7 +910,6 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -992,7 +987,6 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1031,7 +1025,6 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1100,7 +1093,6 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1133,7 +1125,6 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1166,7 +1157,6 @@ fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

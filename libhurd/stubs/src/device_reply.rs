@@ -239,7 +239,6 @@ pub trait DeviceReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -269,7 +268,6 @@ fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.device_open_reply(this_, return_code, device_port);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -299,7 +297,6 @@ fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.device_write_reply(this_, return_code, bytes_written);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -329,7 +326,6 @@ fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>
     let _ = server_.device_write_reply_inband(this_, return_code, bytes_written);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -359,7 +355,6 @@ fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.device_read_reply(this_, return_code, data);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -315,7 +315,6 @@ pub trait DeviceRequestServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -345,7 +344,6 @@ fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.device_open_request(this_, mode, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -376,7 +374,6 @@ fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.device_write_request(this_, mode, recnum, data);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -407,7 +404,6 @@ fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: b
     let _ = server_.device_write_request_inband(this_, mode, recnum, data);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -438,7 +434,6 @@ fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.device_read_request(this_, mode, recnum, bytes_wanted);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -469,7 +464,6 @@ fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bo
     let _ = server_.device_read_request_inband(this_, mode, recnum, bytes_wanted);
     Ok(())
 }
-#[inline(never)]
 fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -73,7 +73,6 @@ pub trait DroverAuthServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_auth_user_offer<S: DroverAuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -500,7 +500,6 @@ pub trait DroverHostServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -572,7 +571,6 @@ fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -680,7 +678,6 @@ fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -717,7 +714,6 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -748,7 +744,6 @@ fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

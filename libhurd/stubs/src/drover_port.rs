@@ -311,7 +311,6 @@ pub trait DroverPortServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -356,7 +355,6 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -394,7 +392,6 @@ fn try_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -433,7 +430,6 @@ fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

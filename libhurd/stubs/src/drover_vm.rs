@@ -84,7 +84,6 @@ pub trait DroverVmServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_vm_object_create<S: DroverVmServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -88,7 +88,6 @@ pub trait ExcServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_exception_raise<S: ExcServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -298,7 +298,6 @@ pub trait ExecServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -351,7 +350,6 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -383,7 +381,6 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -413,7 +410,6 @@ fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     let _ = server_.exec_setexecdata(this_, ports, ints);
     Ok(())
 }
-#[inline(never)]
 fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

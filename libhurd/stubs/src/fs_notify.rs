@@ -114,7 +114,6 @@ pub trait FsNotifyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -145,7 +144,6 @@ fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.dir_changed(this_, tickno, change, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

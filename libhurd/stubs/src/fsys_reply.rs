@@ -528,7 +528,6 @@ pub trait FsysReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -558,7 +557,6 @@ fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_startup_reply(this_, return_code, realnode);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -587,7 +585,6 @@ fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_goaway_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -619,7 +616,6 @@ fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_getroot_reply(this_, return_code, do_retry, retry_name, file);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -649,7 +645,6 @@ fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_getfile_reply(this_, return_code, file);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -678,7 +673,6 @@ fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_syncfs_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -707,7 +701,6 @@ fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_set_options_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -740,7 +733,6 @@ fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
         .fsys_getpriv_reply(this_, return_code, host_priv, device_master, fstask);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -769,7 +761,6 @@ fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_init_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -798,7 +789,6 @@ fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_forward_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -828,7 +818,6 @@ fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_get_options_reply(this_, return_code, options);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -858,7 +847,6 @@ fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.fsys_get_children_reply(this_, return_code, children);
     Ok(())
 }
-#[inline(never)]
 fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

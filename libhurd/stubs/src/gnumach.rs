@@ -973,7 +973,6 @@ pub trait GnumachServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1008,7 +1007,6 @@ fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1042,7 +1040,6 @@ fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
         .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
     Ok(())
 }
-#[inline(never)]
 fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1071,7 +1068,6 @@ fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let _ = server_.task_set_name(this_, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1102,7 +1098,6 @@ fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1137,7 +1132,6 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1168,7 +1162,6 @@ fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     let _ = server_.gsync_wake(this_, addr, val, flags);
     Ok(())
 }
-#[inline(never)]
 fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1200,7 +1193,6 @@ fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
     Ok(())
 }
-#[inline(never)]
 fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1232,7 +1224,6 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1275,7 +1266,6 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1308,7 +1298,6 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1350,7 +1339,6 @@ fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1417,7 +1405,6 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1446,7 +1433,6 @@ fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let _ = server_.thread_set_name(this_, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1481,7 +1467,6 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1514,7 +1499,6 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

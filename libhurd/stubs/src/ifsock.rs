@@ -77,7 +77,6 @@ pub trait IfsockServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_ifsock_getsockaddr<S: IfsockServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

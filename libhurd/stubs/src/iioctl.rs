@@ -1162,7 +1162,6 @@ pub trait IioctlServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1194,7 +1193,6 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1226,7 +1224,6 @@ fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1258,7 +1255,6 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1296,7 +1292,6 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1328,7 +1323,6 @@ fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1360,7 +1354,6 @@ fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1398,7 +1391,6 @@ fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1430,7 +1422,6 @@ fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1462,7 +1453,6 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1500,7 +1490,6 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1538,7 +1527,6 @@ fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1576,7 +1564,6 @@ fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1614,7 +1601,6 @@ fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1652,7 +1638,6 @@ fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1690,7 +1675,6 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1722,7 +1706,6 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1760,7 +1743,6 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -76,7 +76,6 @@ pub trait InterruptServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_interrupt_operation<S: InterruptServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -1863,7 +1863,6 @@ pub trait IoServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_io_write<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1937,7 +1936,6 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1974,7 +1972,6 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2009,7 +2006,6 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2040,7 +2036,6 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2075,7 +2070,6 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2106,7 +2100,6 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2137,7 +2130,6 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2173,7 +2165,6 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2204,7 +2195,6 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2239,7 +2229,6 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2274,7 +2263,6 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2345,7 +2333,6 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2375,7 +2362,6 @@ fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2413,7 +2399,6 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2487,7 +2472,6 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2523,7 +2507,6 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2558,7 +2541,6 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2588,7 +2570,6 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2618,7 +2599,6 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2648,7 +2628,6 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2680,7 +2659,6 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2712,7 +2690,6 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2742,7 +2719,6 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2772,7 +2748,6 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2802,7 +2777,6 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2838,7 +2812,6 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2875,7 +2848,6 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2905,7 +2877,6 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -1310,7 +1310,6 @@ pub trait IoReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1340,7 +1339,6 @@ fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_write_reply(this_, return_code, amount);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1370,7 +1368,6 @@ fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_read_reply(this_, return_code, data);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1400,7 +1397,6 @@ fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_seek_reply(this_, return_code, newp);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1430,7 +1426,6 @@ fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readable_reply(this_, return_code, amount);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1459,7 +1454,6 @@ fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_set_all_openmodes_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1489,7 +1483,6 @@ fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_openmodes_reply(this_, return_code, bits);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1518,7 +1511,6 @@ fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_set_some_openmodes_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1547,7 +1539,6 @@ fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
     let _ = server_.io_clear_some_openmodes_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1577,7 +1568,6 @@ fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_async_reply(this_, return_code, async_id_port);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1606,7 +1596,6 @@ fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_mod_owner_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1636,7 +1625,6 @@ fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_owner_reply(this_, return_code, owner);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1666,7 +1654,6 @@ fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_icky_async_id_reply(this_, return_code, id_port);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1696,7 +1683,6 @@ fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_select_reply(this_, return_code, select_result);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1726,7 +1712,6 @@ fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_stat_reply(this_, return_code, stat_info);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1756,7 +1741,6 @@ fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_restrict_auth_reply(this_, return_code, new_object);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1786,7 +1770,6 @@ fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_duplicate_reply(this_, return_code, newport);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1827,7 +1810,6 @@ fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1858,7 +1840,6 @@ fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_map_reply(this_, return_code, rdobject, wrobject);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1888,7 +1869,6 @@ fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_map_cntl_reply(this_, return_code, memobj);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1917,7 +1897,6 @@ fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_conch_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1946,7 +1925,6 @@ fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_release_conch_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1975,7 +1953,6 @@ fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_eofnotify_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2004,7 +1981,6 @@ fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_prenotify_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2033,7 +2009,6 @@ fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_postnotify_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2062,7 +2037,6 @@ fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readnotify_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2091,7 +2065,6 @@ fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readsleep_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2120,7 +2093,6 @@ fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_sigio_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2150,7 +2122,6 @@ fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_pathconf_reply(this_, return_code, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2182,7 +2153,6 @@ fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_identity_reply(this_, return_code, idport, fsidport, fileno);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2211,7 +2181,6 @@ fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.io_revoke_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

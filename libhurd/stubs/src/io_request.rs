@@ -1339,7 +1339,6 @@ pub trait IoRequestServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1370,7 +1369,6 @@ fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_write_request(this_, reply, data, offset);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1401,7 +1399,6 @@ fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_read_request(this_, reply, offset, amount);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1432,7 +1429,6 @@ fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_seek_request(this_, reply, offset, whence);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1461,7 +1457,6 @@ fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readable_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1491,7 +1486,6 @@ fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool
     let _ = server_.io_set_all_openmodes_request(this_, reply, newbits);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1520,7 +1514,6 @@ fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_openmodes_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1550,7 +1543,6 @@ fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: boo
     let _ = server_.io_set_some_openmodes_request(this_, reply, bits_to_set);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1580,7 +1572,6 @@ fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
     let _ = server_.io_clear_some_openmodes_request(this_, reply, bits_to_clear);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1610,7 +1601,6 @@ fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_async_request(this_, reply, notify_port);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1640,7 +1630,6 @@ fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_mod_owner_request(this_, reply, owner);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1669,7 +1658,6 @@ fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_owner_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1698,7 +1686,6 @@ fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool
     let _ = server_.io_get_icky_async_id_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1727,7 +1714,6 @@ fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_select_request(this_, select_type);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1756,7 +1742,6 @@ fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_stat_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1787,7 +1772,6 @@ fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_restrict_auth_request(this_, reply, uids, gids);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1816,7 +1800,6 @@ fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_duplicate_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1845,7 +1828,6 @@ fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_server_version_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1874,7 +1856,6 @@ fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_map_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1903,7 +1884,6 @@ fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_map_cntl_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1932,7 +1912,6 @@ fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_get_conch_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1961,7 +1940,6 @@ fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_release_conch_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1990,7 +1968,6 @@ fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_eofnotify_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2021,7 +1998,6 @@ fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_prenotify_request(this_, reply, write_start, write_end);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2052,7 +2028,6 @@ fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_postnotify_request(this_, reply, write_start, write_end);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2081,7 +2056,6 @@ fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readnotify_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2110,7 +2084,6 @@ fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_readsleep_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2139,7 +2112,6 @@ fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_sigio_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2169,7 +2141,6 @@ fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_pathconf_request(this_, reply, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2198,7 +2169,6 @@ fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_identity_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2227,7 +2197,6 @@ fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.io_revoke_request(this_, reply);
     Ok(())
 }
-#[inline(never)]
 fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -131,7 +131,6 @@ pub trait KdioctlServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -162,7 +161,6 @@ fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -87,7 +87,6 @@ pub trait KernelBootServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_kernel_boot_get_priv_ports<S: KernelBootServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

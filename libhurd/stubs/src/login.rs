@@ -310,7 +310,6 @@ pub trait LoginServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -376,7 +375,6 @@ fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.location)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -446,7 +444,6 @@ fn try_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.devices)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

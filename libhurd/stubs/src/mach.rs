@@ -2583,7 +2583,6 @@ pub trait MachServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_task_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2619,7 +2618,6 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2649,7 +2647,6 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2685,7 +2682,6 @@ fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2717,7 +2713,6 @@ fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2789,7 +2784,6 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2856,7 +2850,6 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2925,7 +2918,6 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2963,7 +2955,6 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2995,7 +2986,6 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3029,7 +3019,6 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3062,7 +3051,6 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3099,7 +3087,6 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3131,7 +3118,6 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3207,7 +3193,6 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3242,7 +3227,6 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3273,7 +3257,6 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3308,7 +3291,6 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3338,7 +3320,6 @@ fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     let _ = server_.memory_object_data_unavailable(this_, offset, size);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3375,7 +3356,6 @@ fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3411,7 +3391,6 @@ fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3454,7 +3433,6 @@ fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3484,7 +3462,6 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3514,7 +3491,6 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3550,7 +3526,6 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3582,7 +3557,6 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3617,7 +3591,6 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3647,7 +3620,6 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3677,7 +3649,6 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3707,7 +3678,6 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3743,7 +3713,6 @@ fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3775,7 +3744,6 @@ fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3807,7 +3775,6 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3840,7 +3807,6 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3898,7 +3864,6 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3929,7 +3894,6 @@ fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     let _ = server_.memory_object_data_error(this_, offset, size, error_value);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3958,7 +3922,6 @@ fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     let _ = server_.memory_object_destroy(this_, reason);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3992,7 +3955,6 @@ fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
         .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4022,7 +3984,6 @@ fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4054,7 +4015,6 @@ fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
         .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
     Ok(())
 }
-#[inline(never)]
 fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

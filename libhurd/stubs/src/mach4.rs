@@ -168,7 +168,6 @@ pub trait Mach4Server {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -209,7 +208,6 @@ fn try_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

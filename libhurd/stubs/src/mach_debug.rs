@@ -891,7 +891,6 @@ pub trait MachDebugServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -964,7 +963,6 @@ fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1041,7 +1039,6 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1116,7 +1113,6 @@ fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: 
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1299,7 +1295,6 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -412,7 +412,6 @@ pub trait DefaultPagerServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -448,7 +447,6 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -558,7 +556,6 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -591,7 +588,6 @@ fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,

@@ -2425,7 +2425,6 @@ pub trait MachHostServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2460,7 +2459,6 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2490,7 +2488,6 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2520,7 +2517,6 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2555,7 +2551,6 @@ fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2591,7 +2586,6 @@ fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2621,7 +2615,6 @@ fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2653,7 +2646,6 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2688,7 +2680,6 @@ fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2719,7 +2710,6 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2749,7 +2739,6 @@ fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2784,7 +2773,6 @@ fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2816,7 +2804,6 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2847,7 +2834,6 @@ fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2882,7 +2868,6 @@ fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2914,7 +2899,6 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2946,7 +2930,6 @@ fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2978,7 +2961,6 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3010,7 +2992,6 @@ fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3042,7 +3023,6 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3073,7 +3053,6 @@ fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3105,7 +3084,6 @@ fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3140,7 +3118,6 @@ fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3175,7 +3152,6 @@ fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3210,7 +3186,6 @@ fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3246,7 +3221,6 @@ fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3276,7 +3250,6 @@ fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3307,7 +3280,6 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3345,7 +3317,6 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3380,7 +3351,6 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3411,7 +3381,6 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3445,7 +3414,6 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3592,7 +3560,6 @@ fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3623,7 +3590,6 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3659,7 +3625,6 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3690,7 +3655,6 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3763,7 +3727,6 @@ fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3798,7 +3761,6 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

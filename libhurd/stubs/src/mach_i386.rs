@@ -450,7 +450,6 @@ pub trait MachI386Server {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -519,7 +518,6 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -556,7 +554,6 @@ fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -588,7 +585,6 @@ fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -625,7 +621,6 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -661,7 +656,6 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

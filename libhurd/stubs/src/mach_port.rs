@@ -1287,7 +1287,6 @@ pub trait MachPortServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1323,7 +1322,6 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1359,7 +1357,6 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1391,7 +1388,6 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1423,7 +1419,6 @@ fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1459,7 +1454,6 @@ fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1490,7 +1484,6 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1521,7 +1514,6 @@ fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1558,7 +1550,6 @@ fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1591,7 +1582,6 @@ fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1623,7 +1613,6 @@ fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1655,7 +1644,6 @@ fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1691,7 +1679,6 @@ fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1723,7 +1710,6 @@ fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1762,7 +1748,6 @@ fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: boo
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1794,7 +1779,6 @@ fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1831,7 +1815,6 @@ fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1867,7 +1850,6 @@ fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1899,7 +1881,6 @@ fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1931,7 +1912,6 @@ fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bo
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1962,7 +1942,6 @@ fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: 
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

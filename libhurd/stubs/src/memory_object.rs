@@ -463,7 +463,6 @@ pub trait MemoryObjectServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -500,7 +499,6 @@ fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -530,7 +528,6 @@ fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -569,7 +566,6 @@ fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -608,7 +604,6 @@ fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: boo
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -647,7 +642,6 @@ fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -678,7 +672,6 @@ fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: b
     let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -719,7 +712,6 @@ fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW:
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -760,7 +752,6 @@ fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

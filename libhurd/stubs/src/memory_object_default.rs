@@ -131,7 +131,6 @@ pub trait MemoryObjectDefaultServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -172,7 +171,6 @@ fn try_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bo
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_memory_object_data_initialize<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,

@@ -1414,7 +1414,6 @@ pub trait MsgServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1447,7 +1446,6 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1481,7 +1479,6 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1512,7 +1509,6 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1545,7 +1541,6 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1582,7 +1577,6 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1651,7 +1645,6 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1683,7 +1676,6 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1720,7 +1712,6 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1789,7 +1780,6 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1857,7 +1847,6 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1889,7 +1878,6 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1926,7 +1914,6 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1994,7 +1981,6 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2062,7 +2048,6 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2096,7 +2081,6 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

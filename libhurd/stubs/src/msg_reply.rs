@@ -103,7 +103,6 @@ pub trait MsgReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_msg_sig_post_reply<S: MsgReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -132,7 +131,6 @@ fn try_msg_sig_post_reply<S: MsgReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_sig_post_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_sig_post_untraced_reply<S: MsgReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

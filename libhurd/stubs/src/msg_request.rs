@@ -123,7 +123,6 @@ pub trait MsgRequestServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -155,7 +154,6 @@ fn try_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
         .msg_sig_post_request(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

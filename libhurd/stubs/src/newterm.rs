@@ -140,7 +140,6 @@ pub trait NewtermServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -175,7 +174,6 @@ fn try_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.terminal)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -251,7 +251,6 @@ pub trait NotifyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -280,7 +279,6 @@ fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.mach_notify_port_deleted(this_, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -309,7 +307,6 @@ fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.mach_notify_msg_accepted(this_, name);
     Ok(())
 }
-#[inline(never)]
 fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -338,7 +335,6 @@ fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.mach_notify_port_destroyed(this_, rights);
     Ok(())
 }
-#[inline(never)]
 fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -367,7 +363,6 @@ fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.mach_notify_no_senders(this_, mscount);
     Ok(())
 }
-#[inline(never)]
 fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -395,7 +390,6 @@ fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
     let _ = server_.mach_notify_send_once(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

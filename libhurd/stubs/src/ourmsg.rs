@@ -1037,7 +1037,6 @@ pub trait OurmsgServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1068,7 +1067,6 @@ fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1100,7 +1098,6 @@ fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1129,7 +1126,6 @@ fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_add_auth(this_, auth);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1160,7 +1156,6 @@ fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_del_auth(this_, task, uids, gids);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1191,7 +1186,6 @@ fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_init_port(this_, refport, which, port);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1222,7 +1216,6 @@ fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_init_port(this_, refport, which, port);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1252,7 +1245,6 @@ fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_init_ports(this_, refport, ports);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1282,7 +1274,6 @@ fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_init_ports(this_, refport, ports);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1313,7 +1304,6 @@ fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_init_int(this_, refport, which, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1344,7 +1334,6 @@ fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_init_int(this_, refport, which, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1374,7 +1363,6 @@ fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_init_ints(this_, refport, values);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1404,7 +1392,6 @@ fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_init_ints(this_, refport, values);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1434,7 +1421,6 @@ fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_dtable(this_, refport, dtable);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1464,7 +1450,6 @@ fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_dtable(this_, refport, dtable);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1495,7 +1480,6 @@ fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_fd(this_, refport, fd, port);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1526,7 +1510,6 @@ fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_fd(this_, refport, fd, port);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1555,7 +1538,6 @@ fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_environment(this_, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1585,7 +1567,6 @@ fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_environment(this_, refport, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1615,7 +1596,6 @@ fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_get_env_variable(this_, variable, value);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1647,7 +1627,6 @@ fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_set_env_variable(this_, refport, variable, value, replace);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1679,7 +1658,6 @@ fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
         .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1710,7 +1688,6 @@ fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     let _ = server_.msg_report_wait(this_, thread, wait_desc, wait_rpc);
     Ok(())
 }
-#[inline(never)]
 fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -148,7 +148,6 @@ pub trait PasswordServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -185,7 +184,6 @@ fn try_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

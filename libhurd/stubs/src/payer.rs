@@ -137,7 +137,6 @@ pub trait PayerServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -173,7 +172,6 @@ fn try_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

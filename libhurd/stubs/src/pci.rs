@@ -361,7 +361,6 @@ fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -398,7 +397,6 @@ fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

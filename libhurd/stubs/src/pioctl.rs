@@ -225,7 +225,6 @@ pub trait PioctlServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -255,7 +254,6 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -285,7 +283,6 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -320,7 +317,6 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -96,7 +96,6 @@ pub trait ProcExcServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

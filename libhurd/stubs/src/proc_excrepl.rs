@@ -57,7 +57,6 @@ pub trait ProcExcreplServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_proc_exception_raise_reply<S: ProcExcreplServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

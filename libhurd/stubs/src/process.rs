@@ -3637,7 +3637,6 @@ pub trait ProcessServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3708,7 +3707,6 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3776,7 +3774,6 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3842,7 +3839,6 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3876,7 +3872,6 @@ fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3905,7 +3900,6 @@ fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_reauthenticate(this_, rendezvous);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3937,7 +3931,6 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3973,7 +3966,6 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4004,7 +3996,6 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4036,7 +4027,6 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4073,7 +4063,6 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4105,7 +4094,6 @@ fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4141,7 +4129,6 @@ fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4217,7 +4204,6 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4248,7 +4234,6 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4282,7 +4267,6 @@ fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4314,7 +4298,6 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4344,7 +4327,6 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4376,7 +4358,6 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4406,7 +4387,6 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4436,7 +4416,6 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4467,7 +4446,6 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4503,7 +4481,6 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4540,7 +4517,6 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4577,7 +4553,6 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4612,7 +4587,6 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4759,7 +4733,6 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4789,7 +4762,6 @@ fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4861,7 +4833,6 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4927,7 +4898,6 @@ fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -4957,7 +4927,6 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5065,7 +5034,6 @@ fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5100,7 +5068,6 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5132,7 +5099,6 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5204,7 +5170,6 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5240,7 +5205,6 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5276,7 +5240,6 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5307,7 +5270,6 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5337,7 +5299,6 @@ fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5372,7 +5333,6 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5404,7 +5364,6 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5440,7 +5399,6 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5471,7 +5429,6 @@ fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5538,7 +5495,6 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5569,7 +5525,6 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5644,7 +5599,6 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -5674,7 +5628,6 @@ fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -1071,7 +1071,6 @@ pub trait ProcessReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1101,7 +1100,6 @@ fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_setmsgport_reply(this_, return_code, oldmsgport);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1131,7 +1129,6 @@ fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getmsgport_reply(this_, return_code, msgports);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1165,7 +1162,6 @@ fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
         .proc_wait_reply(this_, return_code, status, sigcode, rusage, pid_status);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1195,7 +1191,6 @@ fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_pid2task_reply(this_, return_code, task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1225,7 +1220,6 @@ fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_task2pid_reply(this_, return_code, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1255,7 +1249,6 @@ fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_task2proc_reply(this_, return_code, proc);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1285,7 +1278,6 @@ fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_proc2task_reply(this_, return_code, task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1315,7 +1307,6 @@ fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_pid2proc_reply(this_, return_code, proc);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1348,7 +1339,6 @@ fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
         .proc_getprocinfo_reply(this_, return_code, flags, procinfo, threadwaits);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1378,7 +1368,6 @@ fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getprocargs_reply(this_, return_code, procargs);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1408,7 +1397,6 @@ fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getprocenv_reply(this_, return_code, procenv);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1438,7 +1426,6 @@ fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getloginid_reply(this_, return_code, login_id);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1468,7 +1455,6 @@ fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getloginpids_reply(this_, return_code, pids);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1498,7 +1484,6 @@ fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getlogin_reply(this_, return_code, logname);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1528,7 +1513,6 @@ fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getsid_reply(this_, return_code, sid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1558,7 +1542,6 @@ fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: boo
     let _ = server_.proc_getsessionpgids_reply(this_, return_code, pgidset);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1588,7 +1571,6 @@ fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
     let _ = server_.proc_getsessionpids_reply(this_, return_code, pidset);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1618,7 +1600,6 @@ fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getsidport_reply(this_, return_code, sessport);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1648,7 +1629,6 @@ fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getpgrp_reply(this_, return_code, pgrp);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1678,7 +1658,6 @@ fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getpgrppids_reply(this_, return_code, pidset);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1708,7 +1687,6 @@ fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_get_tty_reply(this_, return_code, tty);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1738,7 +1716,6 @@ fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getnports_reply(this_, return_code, nports);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1768,7 +1745,6 @@ fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_is_important_reply(this_, return_code, essential);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -2321,7 +2321,6 @@ pub trait ProcessRequestServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2349,7 +2348,6 @@ fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     let _ = server_.proc_getprivports_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2377,7 +2375,6 @@ fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_getallpids_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2407,7 +2404,6 @@ fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_setexecdata_request(this_, ports, ints);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2435,7 +2431,6 @@ fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_getexecdata_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2464,7 +2459,6 @@ fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW:
     let _ = server_.proc_execdata_notify_request(this_, notify);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2492,7 +2486,6 @@ fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_uname_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_register_version_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
@@ -2524,7 +2517,6 @@ fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW
         .proc_register_version_request(this_, credential, name, release, version);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2553,7 +2545,6 @@ fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let _ = server_.proc_reauthenticate_request(this_, rendezvous);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2582,7 +2573,6 @@ fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_child_request(this_, child);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2611,7 +2601,6 @@ fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_setmsgport_request(this_, this_.reply_port(), newmsgport);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2640,7 +2629,6 @@ fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_reassign_request(this_, newtask);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2670,7 +2658,6 @@ fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_setowner_request(this_, owner, clear);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2698,7 +2685,6 @@ fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getpids_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_set_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
@@ -2727,7 +2713,6 @@ fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
     let _ = server_.proc_set_arg_locations_request(this_, argv, envp);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_get_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
@@ -2754,7 +2739,6 @@ fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
     let _ = server_.proc_get_arg_locations_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2783,7 +2767,6 @@ fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_getmsgport_request(this_, this_.reply_port(), pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2813,7 +2796,6 @@ fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_wait_request(this_, this_.reply_port(), pid, options);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2842,7 +2824,6 @@ fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_dostop_request(this_, contthread);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_handle_exceptions_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
@@ -2874,7 +2855,6 @@ fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RA
         .proc_handle_exceptions_request(this_, msgport, forwardport, flavor, new_state);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2904,7 +2884,6 @@ fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_mark_stop_request(this_, signo, sigcode);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2932,7 +2911,6 @@ fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_mark_cont_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2962,7 +2940,6 @@ fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_mark_exit_request(this_, status, sigcode);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2990,7 +2967,6 @@ fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_mark_exec_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3018,7 +2994,6 @@ fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_mark_traced_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3047,7 +3022,6 @@ fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let _ = server_.proc_mod_stopchild_request(this_, doit);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3076,7 +3050,6 @@ fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_pid2task_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3105,7 +3078,6 @@ fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_task2pid_request(this_, task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3134,7 +3106,6 @@ fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_task2proc_request(this_, task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3162,7 +3133,6 @@ fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_proc2task_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3191,7 +3161,6 @@ fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_pid2proc_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3221,7 +3190,6 @@ fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_getprocinfo_request(this_, which, flags);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3250,7 +3218,6 @@ fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_getprocargs_request(this_, which);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3279,7 +3246,6 @@ fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_getprocenv_request(this_, which);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3307,7 +3273,6 @@ fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW:
     let _ = server_.proc_make_login_coll_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3336,7 +3301,6 @@ fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_getloginid_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3365,7 +3329,6 @@ fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     let _ = server_.proc_getloginpids_request(this_, id_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3394,7 +3357,6 @@ fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_setlogin_request(this_, logname);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3422,7 +3384,6 @@ fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getlogin_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3450,7 +3411,6 @@ fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_setsid_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3479,7 +3439,6 @@ fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getsid_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3508,7 +3467,6 @@ fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW:
     let _ = server_.proc_getsessionpgids_request(this_, sid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3537,7 +3495,6 @@ fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let _ = server_.proc_getsessionpids_request(this_, sid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3565,7 +3522,6 @@ fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let _ = server_.proc_getsidport_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3595,7 +3551,6 @@ fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_setpgrp_request(this_, pid, pgrp);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3624,7 +3579,6 @@ fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_getpgrp_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3653,7 +3607,6 @@ fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let _ = server_.proc_getpgrppids_request(this_, pgrp);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3682,7 +3635,6 @@ fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_get_tty_request(this_, pid);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3711,7 +3663,6 @@ fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let _ = server_.proc_getnports_request(this_, which);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3740,7 +3691,6 @@ fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let _ = server_.proc_set_init_task_request(this_, task);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3768,7 +3718,6 @@ fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let _ = server_.proc_mark_important_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3796,7 +3745,6 @@ fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     let _ = server_.proc_is_important_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3826,7 +3774,6 @@ fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_set_code_request(this_, start_code, end_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -3854,7 +3801,6 @@ fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let _ = server_.proc_get_code_request(this_);
     Ok(())
 }
-#[inline(never)]
 fn serve_proc_make_task_namespace_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,

@@ -135,7 +135,6 @@ pub trait RioctlServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -167,7 +166,6 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -67,7 +67,6 @@ pub trait ShutdownServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_shutdown_shutdown<S: ShutdownServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

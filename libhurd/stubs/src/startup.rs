@@ -337,7 +337,6 @@ pub trait StartupServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -379,7 +378,6 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -411,7 +409,6 @@ fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -443,7 +440,6 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -482,7 +478,6 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

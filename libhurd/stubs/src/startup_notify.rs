@@ -76,7 +76,6 @@ pub trait StartupNotifyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_startup_dosync<S: StartupNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -159,7 +159,6 @@ pub trait StartupReplyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -188,7 +187,6 @@ fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: b
     let _ = server_.startup_essential_task_reply(this_, return_code);
     Ok(())
 }
-#[inline(never)]
 fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -229,7 +227,6 @@ fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
         );
     Ok(())
 }
-#[inline(never)]
 fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -62,7 +62,6 @@ pub trait TaskNotifyServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

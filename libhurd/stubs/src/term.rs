@@ -646,7 +646,6 @@ pub trait TermServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -681,7 +680,6 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -718,7 +716,6 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -784,7 +781,6 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -815,7 +811,6 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -850,7 +845,6 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -881,7 +875,6 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -912,7 +905,6 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -947,7 +939,6 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

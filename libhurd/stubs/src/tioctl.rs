@@ -1744,7 +1744,6 @@ pub trait TioctlServer {
         Err(-303)
     }
 }
-#[inline(never)]
 fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1779,7 +1778,6 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1810,7 +1808,6 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1840,7 +1837,6 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1870,7 +1866,6 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1901,7 +1896,6 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1938,7 +1932,6 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -1971,7 +1964,6 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2004,7 +1996,6 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2037,7 +2028,6 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2072,7 +2062,6 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2103,7 +2092,6 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2133,7 +2121,6 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2164,7 +2151,6 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2195,7 +2181,6 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2226,7 +2211,6 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2257,7 +2241,6 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2292,7 +2275,6 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2323,7 +2305,6 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2358,7 +2339,6 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2389,7 +2369,6 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2420,7 +2399,6 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2451,7 +2429,6 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2481,7 +2458,6 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2511,7 +2487,6 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2542,7 +2517,6 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2573,7 +2547,6 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2608,7 +2581,6 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2639,7 +2611,6 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2674,7 +2645,6 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2704,7 +2674,6 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2734,7 +2703,6 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
@@ -2764,7 +2732,6 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     Ok(this_.finish::<RAW>(encoder_)?)
 }
-#[inline(never)]
 fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::rust::shout;
 use crate::ast::Resource;
-use crate::model::{Ceiling, Donation, Routine, Subsystem};
+use crate::model::{Ceiling, Donation, Routine, Subsystem, Transfer};
 
 /// The name of the constant with a routine's bounds.
 pub(super) fn bounds(routine: &Routine) -> String {
@@ -112,7 +112,7 @@ fn spoken(resource: Resource, value: u64) -> String {
 }
 
 /// What an interface says of offers, in a sentence.
-pub(super) fn words(donation: &Donation) -> String {
+pub(crate) fn words(donation: &Donation) -> String {
     let mut parts = Vec::new();
     for (resource, ceiling) in Resource::ALL.iter().zip(&donation.0) {
         if *ceiling == Ceiling::FREE || *resource == Resource::Retain {
@@ -136,14 +136,27 @@ pub(super) fn words(donation: &Donation) -> String {
     parts.join("; ") + "."
 }
 
+/// Who pays for a call.
+pub(crate) fn payer_words(routine: &Routine) -> String {
+    let mut text = String::from("The caller's account pays, up to the offer.");
+    let of = |transfer: Transfer| -> Vec<&str> {
+        routine.arguments.iter().filter(|a| a.transfer == transfer).map(|a| a.name.as_str()).collect()
+    };
+    let (lent, given) = (of(Transfer::Loan), of(Transfer::Gift));
+    if !lent.is_empty() {
+        let _ = write!(text, " Lent until the reply: {}.", lent.join(", "));
+    }
+    if !given.is_empty() {
+        let _ = write!(text, " Given, with the charge for the memory: {}.", given.join(", "));
+    }
+    text
+}
+
 /// Who pays for a call, for its documentation.
 pub(super) fn payer(routine: &Routine) -> String {
+    let who = payer_words(routine);
     match &routine.donation {
-        Some(donation) => format!(
-            "The caller's account pays, up to the offer. Offers: {} See `{}`.",
-            words(donation),
-            bounds(routine)
-        ),
-        None => "The caller's account pays, up to the offer.".into(),
+        Some(donation) => format!("{who} Offers: {} See `{}`.", words(donation), bounds(routine)),
+        None => who,
     }
 }

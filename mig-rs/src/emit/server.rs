@@ -60,6 +60,9 @@ fn decode_argument(argument: &Argument, options: &EmitOptions) -> String {
     }
 }
 
+/// Replies up to that size may lie in the dispatcher's frame.
+const SMALL_REPLY: u64 = 128;
+
 /// The name of a routine's method.
 fn method(routine: &Routine, options: &EmitOptions) -> String {
     ident(&format!("{}{}", options.prefix, routine.server_name))
@@ -138,8 +141,10 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
 pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
     let types = options.types_path.as_deref();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
-    // One frame per routine: otherwise the dispatcher's frame would hold the replies of all of them.
-    out.push_str("#[inline(never)]\n");
+    // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them.
+    if routine.reply.as_ref().is_some_and(|r| r.max > SMALL_REPLY) {
+        out.push_str("#[inline(never)]\n");
+    }
     let name = plain(&routine.name);
     let head = format!(
         "<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8])"
