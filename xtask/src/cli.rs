@@ -72,8 +72,10 @@ enum Command {
         #[arg(last = true)]
         rest: Vec<String>,
     },
-    /// Count guest instructions per operation and frames per object.
+    /// Count guest instructions per operation and frames per object; measure mig-rs and its stubs beside GNU MIG.
     Bench {
+        /// Only these sections.
+        sections: Vec<bench::Section>,
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -204,7 +206,7 @@ fn dispatch(command: Command) -> Result<()> {
             }
         }
         Command::Dos(options) => dos::run(&ws, &options),
-        Command::Bench { json } => bench::run(&ws, json),
+        Command::Bench { sections, json } => bench::run(&ws, json, &sections),
         Command::Check { lanes } => check::run(&ws, &lanes),
         Command::Codegen { check } => codegen::run(&ws, check),
         Command::NewServer { name, defs } => new_server::run(&ws, &name, &defs),

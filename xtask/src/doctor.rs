@@ -4,6 +4,7 @@
 //! set-up (`dos`, `run`, `test`, `iso`), and then only as root or with `sudo` that needs no password.
 
 use crate::tools;
+use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -61,6 +62,13 @@ pub const NEEDS: &[Need] = &[
     program("e2fsck", "e2fsprogs", "checks it"),
     program("bzip2", "bzip2", "compresses the payload"),
     program("gzip", "gzip", "compresses the payload"),
+];
+
+/// What comparing mig-rs with GNU MIG needs besides; without it those tests are ignored.
+pub const TEST_NEEDS: &[Need] = &[
+    program("gcc", "gcc", "compiles GNU MIG's stubs (tests beside GNU MIG, bench)"),
+    program("dpkg", "dpkg", "unpacks GNU MIG of Debian trixie (the same)"),
+    program("valgrind", "valgrind", "counts the instructions of stubs (bench)"),
 ];
 
 /// The bare-metal target of the kernel and the servers.
@@ -157,12 +165,21 @@ pub fn ensure() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of what comparing with GNU MIG needs.
+///
+/// # Errors
+/// As for [`ensure`].
+pub fn ensure_for_tests() -> Result<()> {
+    let absent: Vec<&Need> = TEST_NEEDS.iter().filter(|n| !n.met()).collect();
+    if absent.is_empty() { Ok(()) } else { install(&packages(&absent)) }
+}
+
 /// Prints what is there and what is missing; with `fix`, installs it.
 ///
 /// # Errors
 /// When something is missing (and, with `fix`, could not be installed).
 pub fn report(fix: bool) -> Result<()> {
-    for need in NEEDS {
+    for need in NEEDS.iter().chain(TEST_NEEDS) {
         let mark = if need.met() { "ok     " } else { "MISSING" };
         println!("{mark} {:<22} {} (package {})", need.name, need.purpose, need.package);
     }
@@ -172,13 +189,24 @@ pub fn report(fix: bool) -> Result<()> {
         if target { "ok     " } else { "MISSING" },
         BARE_TARGET
     );
-    let absent = missing();
-    if absent.is_empty() && target {
+    let mut absent = missing();
+    absent.extend(TEST_NEEDS.iter().filter(|n| !n.met()));
+    let gnu = mig_wire::gnu::folder(&Workspace::locate()?.target);
+    let gnu_mig = mig_wire::gnu::find(&gnu).is_some();
+    let mark = if gnu_mig { "ok     " } else { "MISSING" };
+    println!(
+        "{mark} {:<22} what mig-rs is compared with (fetched into {})",
+        "GNU MIG of trixie",
+        gnu.display()
+    );
+    if absent.is_empty() && target && gnu_mig {
         println!("\nEverything is there.");
         return Ok(());
     }
     if fix {
         ensure()?;
+        ensure_for_tests()?;
+        mig_wire::gnu::ensure(&gnu)?;
         println!("\nEverything is there now.");
         return Ok(());
     }
@@ -188,6 +216,9 @@ pub fn report(fix: bool) -> Result<()> {
     }
     if !target {
         println!("    rustup target add {BARE_TARGET}");
+    }
+    if !gnu_mig {
+        println!("    cargo xtask doctor --fix");
     }
     println!();
     bail!("the host is not ready")

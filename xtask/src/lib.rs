@@ -5,7 +5,7 @@
 //! * [`image`] makes the root file system, [`iso`] the GRUB ISO, [`qemu`] the command line, [`vm`] the running machine;
 //! * [`serial`] and [`records`] read what the guest says, [`guest_tests`] turns it into test verdicts;
 //! * [`new_server`] writes a server's package, [`fuzz`] runs mig-rs under libFuzzer;
-//! * [`dos`] and [`mod@bench`] run the experiment and the figures; [`check`] is the lint lane.
+//! * [`dos`] and [`mod@bench`] run the experiment and the figures, [`mig`] those beside GNU MIG; [`check`] is the lint lane.
 //!
 //! Deliberately absent: any knowledge of how the guest does its work. The guest is reached by its boot line, and heard
 //! by its serial line and exit code only.
@@ -22,6 +22,7 @@ pub mod fuzz;
 pub mod guest_tests;
 pub mod image;
 pub mod iso;
+pub mod mig;
 pub mod new_server;
 pub mod programs;
 pub mod progress;

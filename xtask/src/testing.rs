@@ -3,7 +3,7 @@
 //! The in-guest tests are ordinary verdicts of the crate `drover-tests`, so one summary covers all.
 
 use crate::workspace::Workspace;
-use crate::{doctor, programs};
+use crate::{doctor, mig, programs};
 use anyhow::{Context, Result, bail};
 
 /// Sets up the host, then runs the workspace's tests; `filter` as for `cargo test`.
@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 /// When the set-up fails or a test fails.
 pub fn run(ws: &Workspace, filter: Option<&str>, rest: &[String]) -> Result<()> {
     doctor::ensure()?;
+    mig::packages_if_possible(ws);
     eprintln!("==> cargo test: host tests of every crate, then the in-guest tests (crate drover-tests)");
     let mut command = programs::cargo(ws);
     command.args(["test", "--workspace", "--no-fail-fast"]).arg("--target-dir").arg(&ws.target);
