@@ -114,7 +114,10 @@ pub struct Activation {
     pub receive_notify: u32,
     /// Options of the caller's receive half, for the reply.
     pub reply_option: u32,
-    pad: [u8; 84],
+    pad0: u32,
+    /// Frames that the call was offered, without its unwind reserve.
+    pub offered_frames: u64,
+    pad: [u8; 72],
     /// The slot by which the death of `port` is noticed.
     pub(crate) port_slot: RightSlot,
 }

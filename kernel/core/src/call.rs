@@ -3,7 +3,7 @@
 //! Decode and check everything, reserve, then commit: a refused call changes nothing. The crossing itself moves no charge: the payer stays, only the
 //! ceilings of the callee are armed (the minimum of the offer and what remains to the caller). See `docs/call-path.md`.
 
-use drover_abi::account::{CALLS, UNLIMITED};
+use drover_abi::account::{CALLS, FRAMES, UNLIMITED};
 use drover_abi::donation::Donation;
 use drover_abi::message::{HEADER_SIZE, Header, bits, msgt, option};
 use drover_abi::port::NOTIFY_SEND_ONCE;
@@ -22,7 +22,7 @@ use crate::kernel::{Kernel, Stop};
 use crate::machine::Machine;
 use crate::message::MachMsg;
 use crate::object::{Kind, Ref};
-use crate::port::Port;
+use crate::port::{MESSAGE, Port};
 use crate::task::{TASK_ALIVE, Task};
 use crate::thread::{RESUME_RECEIVE, RESUME_USER, Receive, Thread};
 
@@ -129,10 +129,14 @@ impl<M: Machine> Kernel<M> {
         };
         // Committed: nothing below can fail.
         let receive_deadline = self.timeout(args, option::RCV_TIMEOUT);
+        let caller_frames = self.get(caller).left.frames;
         let a = self.get_mut(act);
         a.reply_address = args.msg;
         a.reply_size = args.rcv_size;
         a.lower = caller;
+        // What the crossing took of the caller's.
+        a.left.frames = a.left.frames.min(caller_frames);
+        a.offered_frames = a.left.frames.saturating_add(u64::from(a.window_frames));
         if a.one_way != 0 && args.option & option::RCV_MSG != 0 {
             a.receive_option = args.option;
             a.receive_notify = args.notify;
@@ -317,6 +321,12 @@ impl<M: Machine> Kernel<M> {
                 code = self.get(act).exit_code;
             }
         } else if size != 0 && self.get(act).head.state == 0 {
+            // A call from inside the return would come back to it. To a message port, or not at all.
+            let header = self.header_in(a.task, address)?;
+            let port = self.port_of_send(a.task, header.remote as u32);
+            if !port.is_ok_and(|port| self.get(port).head.flags == MESSAGE) {
+                return Err(Stop::Error(MACH_SEND_INVALID_DEST));
+            }
             let args = MachMsg { msg: address, option: 1, send_size: size, ..MachMsg::default() };
             self.trap_mach_msg(&args, None)?;
             self.get_mut(act).head.state = 1;
@@ -334,9 +344,14 @@ impl<M: Machine> Kernel<M> {
         let act = self.get(thread).top;
         self.call_ports_kill(act)?;
         self.window_close(act)?;
+        self.fpu_free(act);
         let a = *self.get(act);
         let lower = a.lower;
+        let before = self.get(a.payer).resources[FRAMES].charged;
         self.activation_free(act);
+        let freed = before - self.get(a.payer).resources[FRAMES].charged;
+        // What the call charged and left behind, queued messages and the like, comes off the caller's ceiling; the activation's frame goes back to it.
+        let kept = a.offered_frames.saturating_sub(a.left.frames);
         let t = self.get_mut(thread);
         t.top = lower;
         t.depth -= 1;
@@ -346,6 +361,10 @@ impl<M: Machine> Kernel<M> {
         l.used_io = l.used_io.saturating_add(a.used_io);
         l.used_cpu += a.used_cpu;
         if l.payer_mode == 0 {
+            if l.payer == a.payer && l.lower.is_some() {
+                let most = l.offered_frames.saturating_sub(u64::from(l.window_frames));
+                l.left.frames = l.left.frames.saturating_add(freed).min(most).saturating_sub(kept);
+            }
             if l.left.cpu_ns != UNLIMITED {
                 l.left.cpu_ns = l.left.cpu_ns.saturating_sub(a.used_cpu);
             }

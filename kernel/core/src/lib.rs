@@ -69,6 +69,8 @@ mod bounds_tests;
 #[cfg(test)]
 mod call_tests;
 #[cfg(test)]
+mod ceiling_tests;
+#[cfg(test)]
 mod destroy_tests;
 #[cfg(test)]
 mod history_tests;

@@ -220,8 +220,25 @@ impl<M: Machine> Kernel<M> {
                 self.partial_remove(account, class, frame);
             }
             self.free_frame(frame);
+            self.refund_slab(account, r.raw());
         } else if was_full {
             self.partial_push(account, class, frame);
+        }
+    }
+
+    /// A slab frame is gone with the object `freed`: it goes back to the ceiling of the current call, if that pays and has used as much.
+    fn refund_slab(&mut self, account: Ref<crate::account::Account>, freed: u32) {
+        if self.current.is_none() {
+            return;
+        }
+        let act = self.here();
+        if act.raw() == freed || self.ceilings(act).is_none() || self.get(act).lower.is_none() {
+            return;
+        }
+        let a = self.get_mut(act);
+        let used = a.left.frames.saturating_add(u64::from(a.window_frames)) < a.offered_frames;
+        if a.payer == account && used {
+            a.left.frames += 1;
         }
     }
 
