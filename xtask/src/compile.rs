@@ -67,9 +67,10 @@ pub fn build(ws: &Workspace) -> Result<Built> {
 /// As for [`build`].
 pub fn build_alone(ws: &Workspace, folder: &Path, built: &mut Built) -> Result<()> {
     progress::step(&format!("building {}", folder.display()), || {
+        // From the root, whose configuration and toolchain hold.
         let mut command = programs::cargo(ws);
-        command.current_dir(folder);
         command.args(["build", "--release", "--target", BARE_TARGET]).arg("--target-dir").arg(&ws.target);
+        command.arg("--manifest-path").arg(folder.join("Cargo.toml"));
         let status = command.status().context("cannot run cargo")?;
         if !status.success() {
             bail!("the build failed; cargo's messages are above");

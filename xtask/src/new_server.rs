@@ -14,6 +14,7 @@
 
 use crate::workspace::{Workspace, make_dir};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use mig_rs::model::{Role, Routine, Subsystem};
 use mig_rs::{EmitOptions, Options};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -65,7 +66,7 @@ pub fn write(ws: &Workspace, name: &str, defs: &Path, place: &Place) -> Result<P
         defs.file_name().context("the interface has no file name")?.to_string_lossy().into_owned();
     let generated = mig_rs::emit(&compiled.subsystem, &file_name, &EmitOptions::default())
         .map_err(|text| anyhow!("{text}"))?;
-    let interface = Interface::read(&generated)?;
+    let interface = Interface::read(&generated, &time_outs(&compiled.subsystem))?;
 
     let folder = match place {
         Place::Workspace => ws.root.join("servers").join(name),
@@ -241,7 +242,7 @@ struct Interface {
 }
 
 impl Interface {
-    fn read(generated: &str) -> Result<Self> {
+    fn read(generated: &str, time_outs: &HashSet<(String, String)>) -> Result<Self> {
         let file = syn::parse_file(generated).context("mig-rs has not made Rust")?;
         let server = file.items.iter().find_map(|item| match item {
             Item::Trait(server) => Some(server),
@@ -259,10 +260,25 @@ impl Interface {
             });
             let client = client.with_context(|| format!("mig-rs has made no client function {name}"))?;
             write_method(&mut methods, generated, &name, &method.sig)?;
-            write_call(&mut calls, &name, client, &offers)?;
+            write_call(&mut calls, &name, client, &offers, time_outs)?;
         }
         Ok(Self { server: server.ident.to_string(), methods, calls })
     }
+}
+
+/// The arguments that are time-outs of their calls: routine and argument.
+fn time_outs(subsystem: &Subsystem) -> HashSet<(String, String)> {
+    let of = |routine: &Routine| {
+        let name = plain(&routine.name);
+        let waits = routine.arguments.iter().filter(|argument| argument.role == Role::WaitTime);
+        waits.map(|argument| (name.clone(), plain(&argument.name))).collect::<Vec<_>>()
+    };
+    subsystem.routines.iter().flat_map(of).collect()
+}
+
+/// A name without the underscore that Rust's own words get.
+fn plain(name: &str) -> String {
+    name.trim_end_matches('_').to_owned()
 }
 
 /// The routines of which the interface says what they may be offered.
@@ -342,7 +358,13 @@ fn write_method(out: &mut String, generated: &str, name: &str, signature: &syn::
     Ok(())
 }
 
-fn write_call(out: &mut String, name: &str, client: &ItemFn, offers: &HashSet<String>) -> Result<()> {
+fn write_call(
+    out: &mut String,
+    name: &str,
+    client: &ItemFn,
+    offers: &HashSet<String>,
+    time_outs: &HashSet<(String, String)>,
+) -> Result<()> {
     let mut list = String::from("&Mach");
     let mut port_seen = false;
     for (parameter, of) in parameters(&client.sig)?.into_iter().skip(1) {
@@ -357,8 +379,10 @@ fn write_call(out: &mut String, name: &str, client: &ItemFn, offers: &HashSet<St
                     "&offer".into()
                 }
             }
+            // In ms: long enough for an answer.
+            _ if time_outs.contains(&(plain(name), plain(&parameter))) => "1000".to_owned(),
             "PortName" => "PortName::NULL".to_owned(),
-            "Port" => "Port::default()".to_owned(),
+            "Port" => "Port::copy_send(PortName::NULL)".to_owned(),
             "Ports<'_>" => "Ports::EMPTY".to_owned(),
             "Ool" => "Ool::EMPTY".to_owned(),
             "bool" => "false".to_owned(),
@@ -391,9 +415,8 @@ mod tests {
     fn methods_and_calls_are_read_off_the_generated_code() {
         let text = "subsystem s 100;\ntype p = MACH_MSG_TYPE_COPY_SEND;\nroutine add(c : p; n : int; data : d = array[*:4] of char; out total : int);\nsimpleroutine poke(c : p; r : p);\n";
         let compiled = mig_rs::compile_text("s.defs", text, &Options::default()).unwrap();
-        let interface =
-            Interface::read(&mig_rs::emit(&compiled.subsystem, "s.defs", &EmitOptions::default()).unwrap())
-                .unwrap();
+        let interface = mig_rs::emit(&compiled.subsystem, "s.defs", &EmitOptions::default()).unwrap();
+        let interface = Interface::read(&interface, &time_outs(&compiled.subsystem)).unwrap();
         assert_eq!(interface.server, "SServer");
         assert!(interface.methods.contains("fn add(&mut self, request: &Request<'_>, _n: i32, _data: Array<'_, u8>) -> Result<AddReply, i32> {"), "{}", interface.methods);
         assert!(interface.methods.contains("Success is: Ok(AddReply { total })"), "{}", interface.methods);

@@ -5,6 +5,7 @@ pub(crate) mod exits;
 pub(crate) mod files;
 pub(crate) mod ipc;
 pub(crate) mod misuse;
+pub(crate) mod programs;
 pub(crate) mod raw;
 pub(crate) mod server;
 
@@ -31,6 +32,7 @@ pub(crate) const GROUPS: &[(&str, &[(&str, Test)])] = &[
     ("exits", exits::TESTS),
     ("files", files::TESTS),
     ("misuse", misuse::TESTS),
+    ("programs", programs::TESTS),
 ];
 
 /// This program's file.
