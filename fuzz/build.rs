@@ -105,6 +105,8 @@ fn relay(out: &mut String, routine: &str, method: &syn::Signature, client: &Item
             ("Port", None) if !port_seen => "Port::copy_send(TARGET)".into(),
             ("PortName", None) => format!("{request}.reply_port().name"),
             ("Port", None) => format!("{request}.reply_port()"),
+            // Time-outs and options do not travel.
+            ("u32" | "i32" | "u64", None) => "0".into(),
             ("PortName", Some("Port")) => format!("{name}.name"),
             ("Ports<'_>", Some(_)) => {
                 let _ = writeln!(

@@ -71,7 +71,7 @@ const AWKWARD: [&str; 29] = [
     "offer",
 ];
 
-const NUMBERS: [&str; 22] = [
+const NUMBERS: [&str; 19] = [
     "int",
     "char",
     "short",
@@ -86,13 +86,10 @@ const NUMBERS: [&str; 22] = [
     "MACH_MSG_TYPE_CHAR",
     "MACH_MSG_TYPE_BYTE",
     "MACH_MSG_TYPE_PORT_NAME",
-    "MACH_MSG_TYPE_BIT",
     "(MACH_MSG_TYPE_REAL, 32)",
     "(MACH_MSG_TYPE_REAL, 64)",
     "(MACH_MSG_TYPE_UNSTRUCTURED, 8)",
     "(MACH_MSG_TYPE_INTEGER_32, 8*4)",
-    "2",
-    "11",
     "(MACH_MSG_TYPE_STRING_C, 8*32)",
 ];
 
@@ -139,7 +136,7 @@ impl Maker<'_> {
     }
 
     fn number(&mut self, most: u32) -> Result<String> {
-        Ok(match self.bytes.int_in_range(0..=15)? {
+        Ok(match self.bytes.int_in_range(0..=63)? {
             0 => "0".into(),
             1 => u32::MAX.to_string(),
             2 => format!("{}", self.bytes.arbitrary::<u64>()?),
@@ -251,6 +248,23 @@ impl Maker<'_> {
         Ok(text)
     }
 
+    /// The name of a type that a field or an element can have.
+    fn element(&mut self) -> Result<String> {
+        if self.rarely(12)? {
+            return Ok(self.spec(1)?.0);
+        }
+        let plain: Vec<&String> = self
+            .types
+            .iter()
+            .filter(|(_, c)| matches!(c, Class::Number | Class::Struct))
+            .map(|(n, _)| n)
+            .collect();
+        if !plain.is_empty() && self.bytes.arbitrary()? {
+            return Ok((*self.bytes.choose(&plain)?).clone());
+        }
+        Ok(self.pick(&["int", "char", "short", "int64", "uintptr_t"])?.into())
+    }
+
     /// A type, and what it is good for.
     fn spec(&mut self, depth: usize) -> Result<(String, Class)> {
         if depth == 0 {
@@ -269,33 +283,37 @@ impl Maker<'_> {
                 (format!("c_string[{star}{n}]"), Class::Text)
             }
             9 => {
-                let (of, _) = self.spec(depth - 1)?;
+                let of = self.element()?;
                 let n = self.number(300)?;
                 (format!("array[{n}] of {of}"), Class::Sequence)
             }
             10 => {
-                let (of, _) = self.spec(depth - 1)?;
+                let of = self.element()?;
                 let n = self.number(300)?;
-                (format!("array[*:{n}] of {of}"), Class::Open)
+                (format!("array[*:{n}] of {of}"), Class::Sequence)
             }
             11 => {
-                let (of, _) = self.spec(depth - 1)?;
+                let of = self.element()?;
                 let bound = self.pick(&["", "", "*"])?;
                 (format!("array[{bound}] of {of}"), Class::Open)
             }
             12 => {
-                let (of, _) = self.spec(depth - 1)?;
+                let of = if self.bytes.arbitrary()? {
+                    self.spec(depth - 1)?.0
+                } else {
+                    format!("array[] of {}", self.element()?)
+                };
                 (format!("^ {of}"), Class::Open)
             }
             13 => {
-                let (of, _) = self.spec(depth - 1)?;
+                let of = self.element()?;
                 let n = self.number(40)?;
                 (format!("struct[{n}] of {of}"), Class::Sequence)
             }
             _ => {
                 let mut text = String::from("struct { ");
                 for _ in 0..self.bytes.int_in_range(1..=5)? {
-                    let (of, _) = self.spec(depth - 1)?;
+                    let of = self.element()?;
                     let name = self.name("f")?;
                     text.push_str(&format!("{of} {name}; "));
                 }
@@ -320,8 +338,8 @@ impl Maker<'_> {
         let port = self.pick(&[
             "p : mach_port_t",
             "requestport p : mach_port_t",
-            "p : MACH_MSG_TYPE_MAKE_SEND_ONCE",
-            "p : polymorphic",
+            "p : once_t = MACH_MSG_TYPE_MAKE_SEND_ONCE",
+            "p : poly_t = polymorphic",
             "port : mach_port_t",
         ])?;
         self.out.push_str(&format!("{word} {name} ({port}"));
@@ -335,15 +353,17 @@ impl Maker<'_> {
     /// What a routine, or all that follow, may spend.
     fn donation(&mut self, word: &str) -> Result<String> {
         let mut parts = Vec::new();
-        for _ in 0..self.bytes.int_in_range(0..=4)? {
-            let resource =
-                self.pick(&["cpu", "frames", "io", "depth", "deadline", "accept", "retain", "none"])?;
+        let least = u32::from(!self.rarely(20)?);
+        for _ in 0..self.bytes.int_in_range(least..=4)? {
+            let resource = self.pick(&["cpu", "frames", "io", "depth", "deadline", "accept", "retain"])?;
             let mut text = String::from(resource);
-            for bound in ["", " at least", " at most"] {
-                if self.bytes.arbitrary()? {
-                    let amount = if self.rarely(8)? { "all".into() } else { self.number(5000)? };
+            let chosen = self.bytes.int_in_range(1..=7u8)?;
+            for (bit, bound) in ["", " at least", " at most"].into_iter().enumerate() {
+                if chosen >> bit & 1 == 1 {
+                    let amount =
+                        if bound.is_empty() && self.rarely(8)? { "all".into() } else { self.number(5000)? };
                     let unit = match resource {
-                        "cpu" | "deadline" => self.pick(&[" ns", " us", " ms", " s", ""])?,
+                        "cpu" | "deadline" => self.pick(&[" ns", " us", " ms", " s"])?,
                         "frames" | "io" | "accept" | "retain" => {
                             self.pick(&["", "", " KiB", " MiB", " GiB"])?
                         }
@@ -360,22 +380,22 @@ impl Maker<'_> {
     fn argument(&mut self, one_way: bool) -> Result<()> {
         let name = self.name("a")?;
         let special = self.bytes.int_in_range(0..=23)?;
-        if special < 3 {
+        if special == 0 {
             let text = self.pick(&[
                 "msgseqno {} : int",
                 "waittime {} : int",
                 "msgoption {} : int",
-                "replyport {} : MACH_MSG_TYPE_MAKE_SEND_ONCE",
+                "replyport {} : {}_t = MACH_MSG_TYPE_MAKE_SEND_ONCE",
                 "sreplyport {} : mach_port_t",
-                "ureplyport {} : MACH_MSG_TYPE_MAKE_SEND_ONCE | polymorphic",
-                "replyport {} : polymorphic",
-                "replyport {} : mach_port_t = MACH_MSG_TYPE_MAKE_SEND_ONCE",
+                "ureplyport {} : {}_t = MACH_MSG_TYPE_MAKE_SEND_ONCE | polymorphic",
+                "replyport {} : {}_t = polymorphic",
+                "sreplyport {} : {}_t = polymorphic",
             ])?;
             self.out.push_str(";\n\t");
             self.out.push_str(&text.replace("{}", &name));
             return Ok(());
         }
-        let direction = if one_way && !self.rarely(10)? {
+        let direction = if one_way && !self.rarely(60)? {
             self.pick(&["", "in "])?
         } else {
             self.pick(&["", "in ", "out ", "out ", "inout ", "OUT "])?
@@ -411,7 +431,7 @@ impl Maker<'_> {
                 ", isnotlong",
                 ", notdealloc, servercopy",
             ])?,
-            _ if self.rarely(10)? => self.pick(&[
+            _ if self.rarely(60)? => self.pick(&[
                 ", islong",
                 ", isnotlong",
                 ", dealloc",
@@ -422,7 +442,8 @@ impl Maker<'_> {
             ])?,
             _ => "",
         };
-        let transfer = if self.rarely(6)? { self.pick(&[", copy", ", loan", ", gift"])? } else { "" };
+        let often = if class == Class::Open { 12 } else { 100 };
+        let transfer = if self.rarely(often)? { self.pick(&[", copy", ", loan", ", gift"])? } else { "" };
         self.out.push_str(&format!(";\n\t{direction}{name} : {spec}{flags}{transfer}"));
         Ok(())
     }
@@ -445,8 +466,7 @@ mod tests {
                 })
                 .collect();
             let text = definitions(&data);
-            accepted +=
-                usize::from(mig_rs::compile_text("t.defs", &text, &mig_rs::Options::default()).is_ok());
+            accepted += usize::from(mig_rs::compile_text("t.defs", &text, crate::text::options()).is_ok());
         }
         assert!((20..390).contains(&accepted), "{accepted} of 400");
     }

@@ -9,7 +9,7 @@ use mig_rs::{Compiled, EmitOptions, Options, Side, compile_text, emit, explain, 
 const MAX_TEXT: usize = 64 << 10;
 
 /// Includes are found among the interfaces of the workspace.
-fn options() -> &'static Options {
+pub(crate) fn options() -> &'static Options {
     static OPTIONS: OnceLock<Options> = OnceLock::new();
     OPTIONS.get_or_init(|| Options {
         include: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../libhurd/defs").into()],
