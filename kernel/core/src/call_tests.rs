@@ -408,6 +408,8 @@ fn destroying_an_account_returns_every_frame() {
     let admin = p.s.task(admin_account);
     let admin_thread = p.s.thread(admin);
     p.s.run_thread(admin_thread);
+    // Its local block is looked at when it waits.
+    assert_eq!(p.s.k.critical_depth(p.s.k.here()), 0);
     let free_before = p.s.k.free_frames;
     let victim_account = p.s.account(500, 1000);
     let before = p.s.k.free_frames;
@@ -579,4 +581,40 @@ fn who_aborts_itself_does_not_wait_first() {
     p.s.run();
     assert!(p.at_home());
     assert_eq!(p.s.received(), (ID + 100, KERN_ABORTED));
+}
+
+#[test]
+fn nobody_waits_for_somebody_unknown_while_holding_a_lock() {
+    let mut p = pair(true);
+    warm_up(&mut p);
+    let payer = Payer::account(p.client_account);
+    let [queue, reply] = [0; 2].map(|_| p.s.k.reply_port(p.client, payer).expect("a port"));
+    let port = p.s.k.port_of_receive(p.client, queue).expect("there");
+    let name = p.s.k.insert_send(p.client, port, payer).expect("a right");
+    let me = p.s.k.get(p.client).port;
+    let me = PortName(p.s.k.insert_send(p.client, me, payer).expect("a right"));
+    let block = p.s.k.regs.rsp & !0x1_ffff_ffff;
+    p.s.k.write_u32(p.client, block + 8, 1).expect("the local block");
+    // A message and its answer: a call.
+    let request = Capture::default();
+    let _ = hurd_stubs::mach::task_threads(&request, PortName(name), &Donation::ALL);
+    p.s.request(request.message(), reply, reply);
+    assert_eq!(p.s.result(), DROVER_LOCK_HELD);
+    assert_eq!(p.s.k.get(port).queued, 0, "nothing was sent");
+    // To wait for a message.
+    let rsp = p.s.k.regs.rsp;
+    p.s.k.copyout(p.client, rsp + 8, &[0; 8]).expect("a stack");
+    p.s.trap(trap::MACH_MSG, [MEMORY, 2, 0, 0x1000, u64::from(queue), 0]);
+    assert_eq!(p.s.result(), DROVER_LOCK_HELD);
+    // A wait without an owner.
+    let request = Capture::default();
+    let _ = hurd_stubs::gnumach::gsync_wait(&request, me, MEMORY + 0x800, 0, 0, 0, 0, &Donation::ALL);
+    p.s.request(request.message(), reply, reply);
+    assert_eq!(p.s.received().1, DROVER_LOCK_HELD);
+    // What does not wait is done: a message, a kernel RPC, a receive of what is there.
+    let request = Capture::default();
+    let _ = hurd_stubs::mach::task_threads(&request, me, &Donation::ALL);
+    p.s.request(request.message(), reply, reply);
+    assert_eq!((p.s.result(), p.s.received().1), (0, 0));
+    assert!(p.at_home());
 }

@@ -124,6 +124,7 @@ impl<M: Machine> Kernel<M> {
             frame = next;
         }
         if waits {
+            self.may_wait()?;
             let current = self.current;
             let next = core::mem::replace(&mut self.get_mut(account).destroyer, current);
             let t = self.get_mut(current);

@@ -28,6 +28,8 @@ const AT_SYSCALL: u64 = 8;
 fn history(dense: bool, length: usize, seed: u64, drift: u64) {
     let mut w = World::new(dense, drift);
     w.run();
+    // The supervisor's local block is looked at when it waits.
+    assert_eq!(w.s.k.critical_depth(w.admin_home()), 0);
     let free = w.s.k.free_frames;
     let root = *w.s.k.get(w.s.k.root);
     w.build();

@@ -50,6 +50,10 @@ impl<M: Machine> Kernel<M> {
                 RPC => return self.call_send(port, args, donation),
                 KERNEL => return self.kernel_send(port, args),
                 _ => {
+                    if args.option & option::RCV_MSG != 0 {
+                        // Sending and waiting for the answer is a call, whoever carries it out.
+                        self.may_wait()?;
+                    }
                     let code = self.message_send(task, args, &header, port)?;
                     if code != 0 {
                         return Ok(code);
@@ -149,6 +153,7 @@ impl<M: Machine> Kernel<M> {
             self.deadline(timed || notify, if timed { args.timeout } else { 0 })
         };
         if deadline > self.machine.now() {
+            self.may_wait()?;
             let current = self.current;
             let t = self.get_mut(current);
             t.restarting = 1;

@@ -78,6 +78,7 @@ impl<M: Machine> Kernel<M> {
         if receive.deadline <= self.machine.now() {
             return Err(Stop::Error(MACH_RCV_TIMED_OUT));
         }
+        self.may_wait()?;
         // A sender that was woken may have ended before it ran; the others must not wait for it.
         self.wake_senders(named);
         let current = self.current;

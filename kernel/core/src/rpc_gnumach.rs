@@ -66,6 +66,8 @@ impl<M: Machine> GnumachServer for Rpc<'_, M> {
         if self.end(low)? != val1 || self.end(high)? != val2 {
             return Err(KERN_INVALID_ARGUMENT);
         }
+        let may = self.k.may_wait();
+        self.end(may)?;
         let deadline =
             if flags & TIMED != 0 { self.k.machine.now() + u64::from(msec) * 1_000_000 } else { u64::MAX };
         let stop = self.k.park_on_word(word, deadline, RESUME_RESTART);

@@ -235,6 +235,8 @@ impl<M: Machine> DeviceServer for Rpc<'_, M> {
             if mode & D_NOWAIT != 0 || self.k.console_reader.is_some() {
                 return Err(D_WOULD_BLOCK);
             }
+            let may = self.k.may_wait();
+            self.end(may)?;
             let stop = self.k.block(ON_CONSOLE, 0, RESUME_RESTART, u64::MAX);
             self.k.console_reader = self.k.current;
             return self.end(Err(stop));

@@ -6,6 +6,7 @@ use drover_abi::trap;
 
 use super::{AT_SYSCALL, FRAMES};
 use crate::account::{Account, Payer};
+use crate::activation::Activation;
 use crate::kernel::Stop;
 use crate::object::Ref;
 use crate::sched::Next;
@@ -75,6 +76,10 @@ impl World {
             dense,
             ending: None,
         }
+    }
+
+    pub(super) fn admin_home(&self) -> Ref<Activation> {
+        self.s.k.get(self.admin).bottom
     }
 
     pub(super) fn build(&mut self) {

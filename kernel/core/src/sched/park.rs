@@ -1,6 +1,6 @@
 //! Parking and waking of threads, and the timers that wake them.
 
-use drover_abi::returns::{KERN_TIMEDOUT, MACH_SEND_TIMED_OUT};
+use drover_abi::returns::{DROVER_LOCK_HELD, KERN_TIMEDOUT, MACH_SEND_TIMED_OUT};
 
 use super::{EXPIRIES, SYSCALL_BYTES, interrupted_code, timeout_code};
 use crate::activation::{Activation, Exit, RUNNING};
@@ -30,6 +30,15 @@ impl<M: Machine> Kernel<M> {
             self.timers = self.tree_insert::<Timers, _>(self.timers, current);
         }
         Stop::Blocked
+    }
+
+    /// Whether the current thread may wait for something that nobody has promised by a time (law 7): not inside a critical section. `drover_wait`, which
+    /// knows owner and deadline, does not ask.
+    ///
+    /// # Errors
+    /// `DROVER_LOCK_HELD`.
+    pub(crate) fn may_wait(&mut self) -> Result<(), Stop> {
+        if self.critical_depth(self.here()) > 0 { Err(Stop::Error(DROVER_LOCK_HELD)) } else { Ok(()) }
     }
 
     /// A parked thread is to wait no longer than until `limit`, or its wait's own deadline.
