@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use drover_abi::returns::DROVER_CHANGED;
+use drover_abi::returns::{DROVER_CHANGED, DROVER_OWNER_DIED};
 use drover_abi::trap::WAIT_LEND;
 
 use crate::cleanup::{OnExit, on_exit};
@@ -71,6 +71,8 @@ impl Raw {
             }
             match syscall::drover_wait(&self.0, waited, owner, WAIT_LEND, deadline.ns()) {
                 Ok(()) | Err(DROVER_CHANGED) => {}
+                // It ended, but it had given the lock up before.
+                Err(DROVER_OWNER_DIED) if self.0.load(Ordering::Relaxed) != waited => {}
                 Err(code) => return Err(WaitError::from_code(code)),
             }
         }
@@ -79,7 +81,8 @@ impl Raw {
     /// Releases the lock and leaves the critical section, where a waiting exit takes effect.
     pub(crate) fn unlock(&self) {
         if self.0.swap(FREE, Ordering::Release) & WAITERS != 0 {
-            syscall::drover_wake(&self.0, 1);
+            // All of them: whoever does not get it has to wait for the new holder, not for this one.
+            syscall::drover_wake(&self.0, u32::MAX);
         }
         Local::current().critical_leave();
     }
