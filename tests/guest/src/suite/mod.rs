@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod exits;
 pub(crate) mod files;
 pub(crate) mod ipc;
+pub(crate) mod locks;
 pub(crate) mod misuse;
 pub(crate) mod programs;
 pub(crate) mod raw;
@@ -30,6 +31,7 @@ pub(crate) const GROUPS: &[(&str, &[(&str, Test)])] = &[
     ("ipc", ipc::TESTS),
     ("accounts", accounts::TESTS),
     ("exits", exits::TESTS),
+    ("locks", locks::TESTS),
     ("files", files::TESTS),
     ("misuse", misuse::TESTS),
     ("programs", programs::TESTS),
