@@ -115,7 +115,8 @@ pub(crate) fn camel(name: &str) -> String {
 
 /// `io_statbuf_t` is `IoStatbuf`.
 pub(super) fn struct_name(name: &str) -> String {
-    camel(name.strip_suffix("_t").unwrap_or(name))
+    let name = camel(name.strip_suffix("_t").unwrap_or(name));
+    if name == "Self" { "Self_".into() } else { name }
 }
 
 /// The Rust type of an element.
@@ -140,5 +141,24 @@ pub(super) fn doc(out: &mut String, text: &str) {
     for line in text.lines() {
         let line = if line.is_empty() { String::new() } else { format!(" {line}") };
         let _ = writeln!(out, "#[doc = {line:?}]");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_only_c_has_become_names_of_rust() {
+        for name in ["_", "__", "_1x", "a$b", "self", "Self", "self_t", "type", "crate", "$"] {
+            for made in [ident(name), shout(name), camel(name) + "Reply", struct_name(name)] {
+                assert!(syn::parse_str::<syn::Ident>(&made).is_ok(), "{name}: {made}");
+            }
+        }
+        assert_eq!(
+            (ident("_"), camel("_1x"), struct_name("self_t")),
+            ("__".into(), "N1x".into(), "Self_".into())
+        );
+        assert_eq!(struct_name("io_statbuf_t"), "IoStatbuf");
     }
 }
