@@ -647,7 +647,7 @@ fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -671,15 +671,15 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     let io = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let share = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -688,7 +688,7 @@ fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_destroy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -706,9 +706,9 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.account_destroy(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.account_destroy(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -717,7 +717,7 @@ fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_transfer::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -737,9 +737,9 @@ fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     let resource = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.account_transfer(this_, resource, amount)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.account_transfer(this_, resource, amount)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
@@ -749,7 +749,7 @@ fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -767,14 +767,14 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(304))?;
     let result_ = server_.account_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(304))?;
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -783,7 +783,7 @@ fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_children::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -801,14 +801,14 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -817,7 +817,7 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_set_cpu::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -838,9 +838,9 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     let cap_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let period_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -849,7 +849,7 @@ fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_set_name::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -868,9 +868,9 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
     decoder_.end()?;
-    server_.account_set_name(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.account_set_name(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -879,7 +879,7 @@ fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_task_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -899,14 +899,14 @@ fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     let parent_task = decoder_.port(0x0000_0001_2000_4011)?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_task_create(this_, parent_task, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -915,7 +915,7 @@ fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_thread_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -934,14 +934,14 @@ fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_thread_create(this_, task);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -950,7 +950,7 @@ fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_account_session_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -970,14 +970,14 @@ fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     let frames = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let objects = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_session_create(this_, frames, objects);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.session)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -145,7 +145,7 @@ fn serve_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_acpi_sleep::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -164,9 +164,9 @@ fn try_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool>(
         })?;
     let sleep_state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.acpi_sleep(this_, sleep_state)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.acpi_sleep(this_, sleep_state)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -175,7 +175,7 @@ fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_acpi_get_pci_irq::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -196,14 +196,14 @@ fn try_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool>(
     let dev = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let func = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.acpi_get_pci_irq(this_, bus, dev, func);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.irq)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

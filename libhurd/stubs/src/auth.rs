@@ -345,7 +345,7 @@ fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_auth_getids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -363,17 +363,17 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.auth_getids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -382,7 +382,7 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_auth_makeauth::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -406,15 +406,15 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -423,7 +423,7 @@ fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_auth_user_authenticate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -442,14 +442,14 @@ fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
@@ -459,7 +459,7 @@ fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_auth_server_authenticate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -479,18 +479,18 @@ fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_
         .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

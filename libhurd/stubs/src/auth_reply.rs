@@ -130,7 +130,7 @@ fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_auth_user_authenticate_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -159,7 +159,7 @@ fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_auth_server_authenticate_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -114,7 +114,7 @@ fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW
 ) -> Outcome {
     match try_auth_user_authenticate_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -141,7 +141,7 @@ fn serve_auth_server_authenticate_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_auth_server_authenticate_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -109,7 +109,7 @@ fn serve_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_crash_dump_task::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -136,6 +136,7 @@ fn try_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool>(
     let subcode = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let cttyid_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .crash_dump_task(
             this_,
@@ -150,8 +151,7 @@ fn try_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool>(
             subcode,
             cttyid_port,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -65,7 +65,7 @@ fn serve_crash_dump_task_reply<S: CrashReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_crash_dump_task_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

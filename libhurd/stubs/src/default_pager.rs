@@ -501,7 +501,7 @@ fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -520,14 +520,14 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -536,7 +536,7 @@ fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -554,14 +554,14 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -571,7 +571,7 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -591,15 +591,15 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -609,7 +609,7 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -629,14 +629,14 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -645,7 +645,7 @@ fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW
 ) -> Outcome {
     match try_default_pager_object_set_size::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -664,9 +664,9 @@ fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: 
         })?;
     let object_size_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.default_pager_object_set_size(this_, object_size_limit)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.default_pager_object_set_size(this_, object_size_limit)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -676,7 +676,7 @@ fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_default_pager_storage_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -694,16 +694,16 @@ fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: boo
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.size)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.free)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_paging_storage_new<
     S: DefaultPagerServer + ?Sized,
@@ -711,7 +711,7 @@ fn serve_default_pager_paging_storage_new<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_paging_storage_new::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -733,9 +733,9 @@ fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RA
     let name = decoder_.string(0x0000_0100_2000_080c, 256)?;
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -64,7 +64,7 @@ fn serve_default_pager_object_set_size_reply<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_object_set_size_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

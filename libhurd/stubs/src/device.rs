@@ -777,7 +777,7 @@ fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_open::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -797,14 +797,14 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_open(this_, this_.reply_port(), mode, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -813,7 +813,7 @@ fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_close::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -831,9 +831,9 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.device_close(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.device_close(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -842,7 +842,7 @@ fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_write::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -863,14 +863,14 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -879,7 +879,7 @@ fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_write_inband::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -900,15 +900,15 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .device_write_inband(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -917,7 +917,7 @@ fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_read::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -938,15 +938,15 @@ fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
@@ -956,7 +956,7 @@ fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_read_inband::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -977,15 +977,15 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_
         .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -994,7 +994,7 @@ fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_map::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1016,14 +1016,14 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let unmap = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_map(this_, prot, offset, size, unmap);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1032,7 +1032,7 @@ fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_set_status::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1052,9 +1052,9 @@ fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.device_set_status(this_, flavor, status)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.device_set_status(this_, flavor, status)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
@@ -1064,7 +1064,7 @@ fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_get_status::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1084,14 +1084,14 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.device_get_status(this_, flavor, status_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1100,7 +1100,7 @@ fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_set_filter::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1121,9 +1121,9 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
-    server_.device_set_filter(this_, receive_port, priority, filter)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.device_set_filter(this_, receive_port, priority, filter)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1132,7 +1132,7 @@ fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_intr_register::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1153,9 +1153,9 @@ fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.device_intr_register(this_, id_, flags, receive_port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.device_intr_register(this_, id_, flags, receive_port)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1164,7 +1164,7 @@ fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_intr_ack::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1183,9 +1183,9 @@ fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
         })?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.device_intr_ack(this_, receive_port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.device_intr_ack(this_, receive_port)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -246,7 +246,7 @@ fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_open_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -275,7 +275,7 @@ fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_write_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -304,7 +304,7 @@ fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_device_write_reply_inband::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -333,7 +333,7 @@ fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_read_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -362,7 +362,7 @@ fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_device_read_reply_inband::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

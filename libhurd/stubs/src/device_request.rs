@@ -322,7 +322,7 @@ fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_open_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -351,7 +351,7 @@ fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_write_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -381,7 +381,7 @@ fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_device_write_request_inband::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -411,7 +411,7 @@ fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_device_read_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -441,7 +441,7 @@ fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_device_read_request_inband::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -471,7 +471,7 @@ fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_device_open_new_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -80,7 +80,7 @@ fn serve_auth_user_offer<S: DroverAuthServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_auth_user_offer::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -99,9 +99,9 @@ fn try_auth_user_offer<S: DroverAuthServer + ?Sized, const RAW: bool>(
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.auth_user_offer(this_, rendezvous)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.auth_user_offer(this_, rendezvous)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -507,7 +507,7 @@ fn serve_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_account_snapshot::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -525,14 +525,14 @@ fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_account_snapshot(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -542,7 +542,7 @@ fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_check_conservation::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -560,16 +560,16 @@ fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     let result_ = server_.host_check_conservation(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.checks)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.violations)?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -578,7 +578,7 @@ fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_root_account::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -596,14 +596,14 @@ fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_root_account(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -613,7 +613,7 @@ fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_module::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -632,16 +632,16 @@ fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
         })?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     let result_ = server_.host_module(this_, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.name)?;
     encoder_.port(0x0000_0001_2000_4013, out_.object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -651,7 +651,7 @@ fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_boot_command_line::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -669,14 +669,14 @@ fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.host_boot_command_line(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -685,7 +685,7 @@ fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_frames::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -703,16 +703,16 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.host_frames(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.free)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -721,7 +721,7 @@ fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_set_checking::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -740,9 +740,9 @@ fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
         })?;
     let every = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_set_checking(this_, every)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_set_checking(this_, every)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -751,7 +751,7 @@ fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_shutdown::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -770,9 +770,9 @@ fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
         })?;
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_shutdown(this_, code)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_shutdown(this_, code)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

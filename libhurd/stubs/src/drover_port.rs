@@ -318,7 +318,7 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_port_set_rpc::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -342,6 +342,7 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     let unwind_frames = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .port_set_rpc(
             this_,
@@ -352,8 +353,7 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
             unwind_frames,
             payload,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -362,7 +362,7 @@ fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_port_get_rpc_status::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -381,16 +381,16 @@ fn try_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.port_get_rpc_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_in_flight)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -399,7 +399,7 @@ fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_port_exit_stats::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -417,18 +417,18 @@ fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     let result_ = server_.port_exit_stats(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.ceiling)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.deadline)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.client_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.server_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -437,7 +437,7 @@ fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_port_renew::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -459,9 +459,9 @@ fn try_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.port_renew(this_, name, notify, payload, sync)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.port_renew(this_, name, notify, payload, sync)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -95,7 +95,7 @@ fn serve_exception_raise<S: ExcServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exception_raise::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -118,9 +118,9 @@ fn try_exception_raise<S: ExcServer + ?Sized, const RAW: bool>(
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let subcode = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.exception_raise(this_, thread, task, exception, code, subcode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.exception_raise(this_, thread, task, exception, code, subcode)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

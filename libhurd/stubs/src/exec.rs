@@ -305,7 +305,7 @@ fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exec_exec::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -333,6 +333,7 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .exec_exec(
             this_,
@@ -347,8 +348,7 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -357,7 +357,7 @@ fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exec_init::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -377,9 +377,9 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.exec_init(this_, auth_handle, proc_server)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.exec_init(this_, auth_handle, proc_server)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -388,7 +388,7 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exec_setexecdata::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -417,7 +417,7 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exec_exec_paths::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -447,6 +447,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .exec_exec_paths(
             this_,
@@ -463,8 +464,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

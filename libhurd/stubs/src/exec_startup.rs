@@ -130,7 +130,7 @@ fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_exec_startup_get_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -148,12 +148,12 @@ fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.exec_startup_get_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.user_entry)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_data)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_size)?;
@@ -165,7 +165,7 @@ fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.portarray)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.intarray)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -2182,7 +2182,7 @@ fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_exec::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2210,6 +2210,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FILE_EXEC)?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .file_exec(
             this_,
@@ -2224,8 +2225,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
             destroynames,
             retain_,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2234,7 +2234,7 @@ fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_chown::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2254,9 +2254,9 @@ fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     let new_owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chown(this_, new_owner, new_group)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_chown(this_, new_owner, new_group)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2265,7 +2265,7 @@ fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_chauthor::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2284,9 +2284,9 @@ fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chauthor(this_, new_author)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_chauthor(this_, new_author)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2295,7 +2295,7 @@ fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_chmod::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2314,9 +2314,9 @@ fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chmod(this_, new_mode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_chmod(this_, new_mode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2325,7 +2325,7 @@ fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_chflags::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2344,9 +2344,9 @@ fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_chflags(this_, new_flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_chflags(this_, new_flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2355,7 +2355,7 @@ fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_utimes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2375,9 +2375,9 @@ fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     let new_atime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.file_utimes(this_, new_atime, new_mtime)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_utimes(this_, new_atime, new_mtime)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2386,7 +2386,7 @@ fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_set_size::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2405,9 +2405,9 @@ fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.file_set_size(this_, new_size)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_set_size(this_, new_size)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2416,7 +2416,7 @@ fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_lock::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2435,9 +2435,9 @@ fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_lock(this_, flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_lock(this_, flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2446,7 +2446,7 @@ fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_lock_stat::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2464,15 +2464,15 @@ fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.file_lock_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mystatus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2481,7 +2481,7 @@ fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_check_access::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2499,14 +2499,14 @@ fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_check_access(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2515,7 +2515,7 @@ fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_notice_changes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2534,9 +2534,9 @@ fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.file_notice_changes(this_, port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_notice_changes(this_, port)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2545,7 +2545,7 @@ fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_getcontrol::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2563,14 +2563,14 @@ fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_getcontrol(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
@@ -2580,7 +2580,7 @@ fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_statfs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2598,14 +2598,14 @@ fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(168))?;
     let result_ = server_.file_statfs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(168))?;
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2614,7 +2614,7 @@ fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_sync::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2634,9 +2634,9 @@ fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_sync(this_, wait, omit_metadata)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_sync(this_, wait, omit_metadata)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2645,7 +2645,7 @@ fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_syncfs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2665,9 +2665,9 @@ fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.file_syncfs(this_, wait, do_children)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_syncfs(this_, wait, do_children)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
@@ -2677,7 +2677,7 @@ fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_get_storage_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2695,17 +2695,17 @@ fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.offsets)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2714,7 +2714,7 @@ fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_getlinknode::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2732,14 +2732,14 @@ fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_getlinknode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
@@ -2749,7 +2749,7 @@ fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_getfh::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2767,14 +2767,14 @@ fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_getfh(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
@@ -2784,7 +2784,7 @@ fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_lookup::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2806,16 +2806,16 @@ fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     let result_ = server_.dir_lookup(this_, file_name, flags, mode, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
@@ -2825,7 +2825,7 @@ fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_readdir::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2846,15 +2846,15 @@ fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.dir_readdir(this_, entry, nentries, bufsiz);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2863,7 +2863,7 @@ fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_mkdir::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2883,9 +2883,9 @@ fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_mkdir(this_, name, mode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_mkdir(this_, name, mode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2894,7 +2894,7 @@ fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_rmdir::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2913,9 +2913,9 @@ fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.dir_rmdir(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_rmdir(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2924,7 +2924,7 @@ fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_unlink::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2943,9 +2943,9 @@ fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.dir_unlink(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_unlink(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2954,7 +2954,7 @@ fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_link::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2975,9 +2975,9 @@ fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_link(this_, file, name, excl)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_link(this_, file, name, excl)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2986,7 +2986,7 @@ fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_rename::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3008,9 +3008,9 @@ fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     let newname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3019,7 +3019,7 @@ fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_mkfile::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3039,14 +3039,14 @@ fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.dir_mkfile(this_, flags, mode);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3055,7 +3055,7 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_notice_changes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3074,9 +3074,9 @@ fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.dir_notice_changes(this_, port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.dir_notice_changes(this_, port)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3085,7 +3085,7 @@ fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_set_translator::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3108,6 +3108,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     let passive = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let active = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .file_set_translator(
             this_,
@@ -3117,8 +3118,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
             passive,
             active,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
@@ -3128,7 +3128,7 @@ fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_get_translator::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3146,14 +3146,14 @@ fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_translator(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3162,7 +3162,7 @@ fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_get_translator_cntl::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3180,14 +3180,14 @@ fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_get_translator_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
@@ -3197,7 +3197,7 @@ fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_get_fs_options::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3215,14 +3215,14 @@ fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_fs_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3231,7 +3231,7 @@ fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_reparent::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3250,14 +3250,14 @@ fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_reparent(this_, parent);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3266,7 +3266,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_exec_paths::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3296,6 +3296,7 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .file_exec_paths(
             this_,
@@ -3312,8 +3313,7 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
             destroynames,
             retain_,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3322,7 +3322,7 @@ fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_utimens::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3342,9 +3342,9 @@ fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     let new_atime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.file_utimens(this_, new_atime, new_mtime)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.file_utimens(this_, new_atime, new_mtime)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3353,7 +3353,7 @@ fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_record_lock::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3374,14 +3374,14 @@ fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.file_record_lock(this_, cmd, flock64, rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

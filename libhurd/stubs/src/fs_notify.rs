@@ -121,7 +121,7 @@ fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_dir_changed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -151,7 +151,7 @@ fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_file_changed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -780,7 +780,7 @@ fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_startup::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -800,14 +800,14 @@ fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.fsys_startup(this_, openflags, control_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -816,7 +816,7 @@ fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_goaway::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -835,9 +835,9 @@ fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_goaway(this_, flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.fsys_goaway(this_, flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
@@ -847,7 +847,7 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getroot::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -870,17 +870,17 @@ fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     let result_ = server_
         .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -889,7 +889,7 @@ fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getfile::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -910,14 +910,14 @@ fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -926,7 +926,7 @@ fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_syncfs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -946,9 +946,9 @@ fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_syncfs(this_, wait, do_children)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.fsys_syncfs(this_, wait, do_children)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -957,7 +957,7 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_set_options::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -977,9 +977,9 @@ fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.fsys_set_options(this_, options, do_children)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.fsys_set_options(this_, options, do_children)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -988,7 +988,7 @@ fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getpriv::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1006,16 +1006,16 @@ fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.fsys_getpriv(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1024,7 +1024,7 @@ fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_init::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1044,9 +1044,9 @@ fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1055,7 +1055,7 @@ fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_forward::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1075,9 +1075,9 @@ fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.fsys_forward(this_, requestor, argv)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.fsys_forward(this_, requestor, argv)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1087,7 +1087,7 @@ fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_options::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1105,14 +1105,14 @@ fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.fsys_get_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1122,7 +1122,7 @@ fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_children::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1140,15 +1140,15 @@ fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.fsys_get_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.names)?;
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1158,7 +1158,7 @@ fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_source::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1176,14 +1176,14 @@ fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.fsys_get_source(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.source)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

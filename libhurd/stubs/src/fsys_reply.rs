@@ -535,7 +535,7 @@ fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_startup_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -564,7 +564,7 @@ fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_goaway_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -592,7 +592,7 @@ fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getroot_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -623,7 +623,7 @@ fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getfile_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -652,7 +652,7 @@ fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_syncfs_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -680,7 +680,7 @@ fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_set_options_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -708,7 +708,7 @@ fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_getpriv_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -740,7 +740,7 @@ fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_init_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -768,7 +768,7 @@ fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_forward_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -796,7 +796,7 @@ fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_options_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -825,7 +825,7 @@ fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_children_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -854,7 +854,7 @@ fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_fsys_get_source_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -980,7 +980,7 @@ fn serve_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_cache_statistics::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -998,14 +998,14 @@ fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(104))?;
     let result_ = server_.vm_cache_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(104))?;
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1014,7 +1014,7 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_terminate_release::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1047,7 +1047,7 @@ fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_set_name::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1075,7 +1075,7 @@ fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_register_new_task_notification::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1094,9 +1094,9 @@ fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool
         })?;
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.register_new_task_notification(this_, notification)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.register_new_task_notification(this_, notification)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1105,7 +1105,7 @@ fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_gsync_wait::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1128,9 +1128,9 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     let msec = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1139,7 +1139,7 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_gsync_wake::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1169,7 +1169,7 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_gsync_requeue::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1200,7 +1200,7 @@ fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_wire_all::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1220,9 +1220,9 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_wire_all(this_, task, flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_wire_all(this_, task, flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1231,7 +1231,7 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_object_sync::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1254,6 +1254,7 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     let should_return = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let should_iosync = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .vm_object_sync(
             this_,
@@ -1263,8 +1264,7 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
             should_return,
             should_iosync,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1273,7 +1273,7 @@ fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_msync::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1294,9 +1294,9 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let sync_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_msync(this_, address, size, sync_flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_msync(this_, address, size, sync_flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1305,7 +1305,7 @@ fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_allocate_contiguous::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1328,16 +1328,16 @@ fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     let pmax = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let palign = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_
         .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1346,7 +1346,7 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_set_essential::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1375,7 +1375,7 @@ fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_pages_phys::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1396,14 +1396,14 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     let vaddr = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.vm_pages_phys(this_, target_task, vaddr, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1412,7 +1412,7 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_set_name::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1440,7 +1440,7 @@ fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_get_name::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1458,14 +1458,14 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_get_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1474,7 +1474,7 @@ fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_set_size_limit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1495,9 +1495,9 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     let current_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let max_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1506,7 +1506,7 @@ fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_get_size_limit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1524,15 +1524,15 @@ fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.vm_get_size_limit(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.max_limit)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -1169,7 +1169,7 @@ fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1189,9 +1189,9 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1200,7 +1200,7 @@ fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifdstaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1220,9 +1220,9 @@ fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1231,7 +1231,7 @@ fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifflags::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1251,9 +1251,9 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    server_.iioctl_siocsifflags(this_, ifnam, flags)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifflags(this_, ifnam, flags)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1262,7 +1262,7 @@ fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifflags::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1282,15 +1282,15 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifflags(this_, ifnam, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1299,7 +1299,7 @@ fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifbrdaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1319,9 +1319,9 @@ fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1330,7 +1330,7 @@ fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifnetmask::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1350,9 +1350,9 @@ fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1361,7 +1361,7 @@ fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifmetric::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1381,15 +1381,15 @@ fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifmetric(this_, ifnam, metric);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1398,7 +1398,7 @@ fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifmetric::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1418,9 +1418,9 @@ fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1429,7 +1429,7 @@ fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocdifaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1449,9 +1449,9 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1460,7 +1460,7 @@ fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1480,15 +1480,15 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifaddr(this_, ifnam, addr);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1497,7 +1497,7 @@ fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifdstaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1517,15 +1517,15 @@ fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifdstaddr(this_, ifnam, dstaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1534,7 +1534,7 @@ fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifbrdaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1554,15 +1554,15 @@ fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifbrdaddr(this_, ifnam, brdaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1571,7 +1571,7 @@ fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifnetmask::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1591,15 +1591,15 @@ fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifnetmask(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1608,7 +1608,7 @@ fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifhwaddr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1628,15 +1628,15 @@ fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifhwaddr(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1645,7 +1645,7 @@ fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifmtu::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1665,15 +1665,15 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifmtu(this_, ifnam, mtu);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1682,7 +1682,7 @@ fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocsifmtu::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1702,9 +1702,9 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1713,7 +1713,7 @@ fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifindex::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1733,15 +1733,15 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifindex(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1750,7 +1750,7 @@ fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_iioctl_siocgifname::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1770,15 +1770,15 @@ fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifname(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

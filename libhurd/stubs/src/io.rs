@@ -1870,7 +1870,7 @@ fn serve_io_write<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_write::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1890,14 +1890,14 @@ fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_write(this_, data, offset);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
@@ -1907,7 +1907,7 @@ fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_read::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1927,14 +1927,14 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.io_read(this_, offset, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1943,7 +1943,7 @@ fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_seek::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1963,14 +1963,14 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_seek(this_, offset, whence);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1979,7 +1979,7 @@ fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1997,14 +1997,14 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_readable(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2013,7 +2013,7 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_set_all_openmodes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2032,9 +2032,9 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_set_all_openmodes(this_, newbits)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_set_all_openmodes(this_, newbits)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2043,7 +2043,7 @@ fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_openmodes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2061,14 +2061,14 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_openmodes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2077,7 +2077,7 @@ fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_set_some_openmodes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2096,9 +2096,9 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_set_some_openmodes(this_, bits_to_set)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_set_some_openmodes(this_, bits_to_set)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2107,7 +2107,7 @@ fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_clear_some_openmodes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2126,9 +2126,9 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_clear_some_openmodes(this_, bits_to_clear)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_clear_some_openmodes(this_, bits_to_clear)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2137,7 +2137,7 @@ fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_async::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2156,14 +2156,14 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_async(this_, notify_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2172,7 +2172,7 @@ fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_mod_owner::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2191,9 +2191,9 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.io_mod_owner(this_, owner)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_mod_owner(this_, owner)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2202,7 +2202,7 @@ fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_owner::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2220,14 +2220,14 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_owner(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2236,7 +2236,7 @@ fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_icky_async_id::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2254,14 +2254,14 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_icky_async_id(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2270,7 +2270,7 @@ fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_select::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2289,14 +2289,14 @@ fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_select(this_, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
@@ -2306,7 +2306,7 @@ fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_stat::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2324,14 +2324,14 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(232))?;
     let result_ = server_.io_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(232))?;
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2340,7 +2340,7 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_reauthenticate::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2369,7 +2369,7 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_restrict_auth::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2390,14 +2390,14 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_restrict_auth(this_, uids, gids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2406,7 +2406,7 @@ fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_duplicate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2425,14 +2425,14 @@ fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_DUPLICATE)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_duplicate(this_, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
@@ -2442,7 +2442,7 @@ fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_server_version::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2460,17 +2460,17 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1128))?;
     let result_ = server_.io_server_version(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1128))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.server_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_major_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_minor_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2479,7 +2479,7 @@ fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2497,15 +2497,15 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.io_map(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjrd)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2514,7 +2514,7 @@ fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map_cntl::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2532,14 +2532,14 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_map_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2548,7 +2548,7 @@ fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_conch::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2566,9 +2566,9 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_get_conch(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_get_conch(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2577,7 +2577,7 @@ fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_release_conch::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2595,9 +2595,9 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_release_conch(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_release_conch(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2606,7 +2606,7 @@ fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_eofnotify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2624,9 +2624,9 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_eofnotify(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_eofnotify(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2635,7 +2635,7 @@ fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_prenotify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2655,9 +2655,9 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.io_prenotify(this_, write_start, write_end)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_prenotify(this_, write_start, write_end)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2666,7 +2666,7 @@ fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_postnotify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2686,9 +2686,9 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.io_postnotify(this_, write_start, write_end)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_postnotify(this_, write_start, write_end)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2697,7 +2697,7 @@ fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readnotify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2715,9 +2715,9 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_readnotify(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_readnotify(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2726,7 +2726,7 @@ fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readsleep::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2744,9 +2744,9 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_readsleep(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_readsleep(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2755,7 +2755,7 @@ fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_sigio::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2773,9 +2773,9 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_sigio(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_sigio(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2784,7 +2784,7 @@ fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_pathconf::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2803,14 +2803,14 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_pathconf(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2819,7 +2819,7 @@ fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_identity::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2837,16 +2837,16 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.io_identity(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fsidport)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2855,7 +2855,7 @@ fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_revoke::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2873,9 +2873,9 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.io_revoke(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.io_revoke(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2884,7 +2884,7 @@ fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_select_timeout::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2904,14 +2904,14 @@ fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_select_timeout(this_, timeout, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -1317,7 +1317,7 @@ fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_write_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1346,7 +1346,7 @@ fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_read_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1375,7 +1375,7 @@ fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_seek_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1404,7 +1404,7 @@ fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readable_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1433,7 +1433,7 @@ fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_set_all_openmodes_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1461,7 +1461,7 @@ fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_openmodes_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1490,7 +1490,7 @@ fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_io_set_some_openmodes_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1518,7 +1518,7 @@ fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_io_clear_some_openmodes_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1546,7 +1546,7 @@ fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_async_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1575,7 +1575,7 @@ fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_mod_owner_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1603,7 +1603,7 @@ fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_owner_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1632,7 +1632,7 @@ fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_icky_async_id_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1661,7 +1661,7 @@ fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_select_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1690,7 +1690,7 @@ fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_stat_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1719,7 +1719,7 @@ fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_restrict_auth_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1748,7 +1748,7 @@ fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_duplicate_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1777,7 +1777,7 @@ fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_server_version_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1817,7 +1817,7 @@ fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1847,7 +1847,7 @@ fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map_cntl_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1876,7 +1876,7 @@ fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_conch_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1904,7 +1904,7 @@ fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_release_conch_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1932,7 +1932,7 @@ fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_eofnotify_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1960,7 +1960,7 @@ fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_prenotify_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1988,7 +1988,7 @@ fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_postnotify_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2016,7 +2016,7 @@ fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readnotify_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2044,7 +2044,7 @@ fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readsleep_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2072,7 +2072,7 @@ fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_sigio_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2100,7 +2100,7 @@ fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_pathconf_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2129,7 +2129,7 @@ fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_identity_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2160,7 +2160,7 @@ fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_revoke_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2188,7 +2188,7 @@ fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_select_timeout_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -1346,7 +1346,7 @@ fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_write_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1376,7 +1376,7 @@ fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_read_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1406,7 +1406,7 @@ fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_seek_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1436,7 +1436,7 @@ fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readable_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1464,7 +1464,7 @@ fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_io_set_all_openmodes_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1493,7 +1493,7 @@ fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_openmodes_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1521,7 +1521,7 @@ fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_io_set_some_openmodes_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1550,7 +1550,7 @@ fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_io_clear_some_openmodes_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1579,7 +1579,7 @@ fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_async_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1608,7 +1608,7 @@ fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_mod_owner_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1637,7 +1637,7 @@ fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_owner_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1665,7 +1665,7 @@ fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_io_get_icky_async_id_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1693,7 +1693,7 @@ fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_select_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1721,7 +1721,7 @@ fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_stat_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1749,7 +1749,7 @@ fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_restrict_auth_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1779,7 +1779,7 @@ fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_duplicate_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1807,7 +1807,7 @@ fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_io_server_version_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1835,7 +1835,7 @@ fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1863,7 +1863,7 @@ fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_map_cntl_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1891,7 +1891,7 @@ fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_get_conch_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1919,7 +1919,7 @@ fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_release_conch_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1947,7 +1947,7 @@ fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_eofnotify_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1975,7 +1975,7 @@ fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_prenotify_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2005,7 +2005,7 @@ fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_postnotify_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2035,7 +2035,7 @@ fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readnotify_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2063,7 +2063,7 @@ fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_readsleep_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2091,7 +2091,7 @@ fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_sigio_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2119,7 +2119,7 @@ fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_pathconf_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2148,7 +2148,7 @@ fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_identity_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2176,7 +2176,7 @@ fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_io_revoke_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2204,7 +2204,7 @@ fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_io_select_timeout_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -138,7 +138,7 @@ fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_kdioctl_kdskbdmode::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -157,9 +157,9 @@ fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
         })?;
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.kdioctl_kdskbdmode(this_, mode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.kdioctl_kdskbdmode(this_, mode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -168,7 +168,7 @@ fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_kdioctl_kdgkbdmode::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -186,14 +186,14 @@ fn try_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.kdioctl_kdgkbdmode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mode)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

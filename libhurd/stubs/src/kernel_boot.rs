@@ -94,7 +94,7 @@ fn serve_kernel_boot_get_priv_ports<S: KernelBootServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_kernel_boot_get_priv_ports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -112,15 +112,15 @@ fn try_kernel_boot_get_priv_ports<S: KernelBootServer + ?Sized, const RAW: bool>
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.kernel_boot_get_priv_ports(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -317,7 +317,7 @@ fn serve_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_login_message_user::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -336,9 +336,9 @@ fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
         })?;
     let message = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.login_message_user(this_, message)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.login_message_user(this_, message)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
@@ -348,7 +348,7 @@ fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_login_get_location::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -366,14 +366,14 @@ fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.login_get_location(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.location)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -382,7 +382,7 @@ fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_login_get_idle_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -400,14 +400,14 @@ fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.login_get_idle_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.idletime)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
@@ -417,7 +417,7 @@ fn serve_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_login_get_input_devices::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -435,14 +435,14 @@ fn try_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.login_get_input_devices(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.devices)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -451,7 +451,7 @@ fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_login_get_login_collection::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -469,14 +469,14 @@ fn try_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.login_get_login_collection(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.id_)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

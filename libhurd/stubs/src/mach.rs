@@ -2590,7 +2590,7 @@ fn serve_task_create<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2609,14 +2609,14 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_create(this_, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2625,7 +2625,7 @@ fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_terminate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2643,9 +2643,9 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_terminate(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_terminate(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2654,7 +2654,7 @@ fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_get_emulation_vector::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2672,15 +2672,15 @@ fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.task_get_emulation_vector(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.vector_start)?;
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2689,7 +2689,7 @@ fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_set_emulation_vector::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2709,9 +2709,9 @@ fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     let vector_start = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let emulation_vector = decoder_.ool::<u64>(0x0000_0000_4000_400b)?;
     decoder_.end()?;
-    server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2720,7 +2720,7 @@ fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_threads::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2738,14 +2738,14 @@ fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
@@ -2755,7 +2755,7 @@ fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2775,14 +2775,14 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let task_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.task_info(this_, flavor, task_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2791,7 +2791,7 @@ fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_terminate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2809,9 +2809,9 @@ fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_terminate(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_terminate(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
@@ -2821,7 +2821,7 @@ fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_get_state::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2841,14 +2841,14 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let old_state_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_get_state(this_, flavor, old_state_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2857,7 +2857,7 @@ fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_set_state::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2877,9 +2877,9 @@ fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.thread_set_state(this_, flavor, new_state)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_set_state(this_, flavor, new_state)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
@@ -2889,7 +2889,7 @@ fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2909,14 +2909,14 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let thread_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_info(this_, flavor, thread_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2925,7 +2925,7 @@ fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_allocate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2946,14 +2946,14 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let anywhere = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_allocate(this_, address, size, anywhere);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2962,7 +2962,7 @@ fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_deallocate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2982,9 +2982,9 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_deallocate(this_, address, size)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_deallocate(this_, address, size)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2993,7 +2993,7 @@ fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_protect::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3015,9 +3015,9 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     let set_maximum = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let new_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3026,7 +3026,7 @@ fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_inherit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3047,9 +3047,9 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let new_inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_inherit(this_, address, size, new_inheritance)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_inherit(this_, address, size, new_inheritance)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3058,7 +3058,7 @@ fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_read::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3078,14 +3078,14 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_read(this_, address, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3094,7 +3094,7 @@ fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_write::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3114,9 +3114,9 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    server_.vm_write(this_, address, data)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_write(this_, address, data)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3125,7 +3125,7 @@ fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_copy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3146,9 +3146,9 @@ fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let dest_address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.vm_copy(this_, source_address, size, dest_address)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_copy(this_, source_address, size, dest_address)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
@@ -3158,7 +3158,7 @@ fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_region::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3177,12 +3177,12 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(176))?;
     let result_ = server_.vm_region(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(176))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.protection)?;
@@ -3191,7 +3191,7 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.is_shared)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3200,7 +3200,7 @@ fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_statistics::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3218,14 +3218,14 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     let result_ = server_.vm_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3234,7 +3234,7 @@ fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_ports_register::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3253,9 +3253,9 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let init_port_set = decoder_.ool::<PortName>(0x0000_0000_4000_2011)?;
     decoder_.end()?;
-    server_.mach_ports_register(this_, init_port_set)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_ports_register(this_, init_port_set)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3264,7 +3264,7 @@ fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_ports_lookup::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3282,14 +3282,14 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_ports_lookup(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3298,7 +3298,7 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_memory_object_data_unavailable::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3327,7 +3327,7 @@ fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_get_attributes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3345,16 +3345,16 @@ fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.memory_object_get_attributes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.object_ready)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3363,7 +3363,7 @@ fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_set_default_memory_manager::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3382,14 +3382,14 @@ fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let default_manager = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_set_default_memory_manager(this_, default_manager);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3398,7 +3398,7 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_lock_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3440,7 +3440,7 @@ fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_suspend::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3458,9 +3458,9 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_suspend(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_suspend(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3469,7 +3469,7 @@ fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_resume::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3487,9 +3487,9 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.task_resume(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_resume(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3498,7 +3498,7 @@ fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_get_special_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3517,14 +3517,14 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3533,7 +3533,7 @@ fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_set_special_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3553,9 +3553,9 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.task_set_special_port(this_, which_port, special_port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_set_special_port(this_, which_port, special_port)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3564,7 +3564,7 @@ fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3582,14 +3582,14 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3598,7 +3598,7 @@ fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_suspend::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3616,9 +3616,9 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_suspend(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_suspend(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3627,7 +3627,7 @@ fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_resume::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3645,9 +3645,9 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_resume(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_resume(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3656,7 +3656,7 @@ fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_abort::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3674,9 +3674,9 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_abort(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_abort(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3685,7 +3685,7 @@ fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_get_special_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3704,14 +3704,14 @@ fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3720,7 +3720,7 @@ fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_set_special_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3740,9 +3740,9 @@ fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.thread_set_special_port(this_, which_port, special_port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_set_special_port(this_, which_port, special_port)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3751,7 +3751,7 @@ fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_set_emulation::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3771,9 +3771,9 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     let routine_entry_pt = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let routine_number = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3782,7 +3782,7 @@ fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_ras_control::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3803,9 +3803,9 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     let boundspc = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.task_ras_control(this_, basepc, boundspc, flavor)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_ras_control(this_, basepc, boundspc, flavor)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3814,7 +3814,7 @@ fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_map::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3842,6 +3842,7 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .vm_map(
             this_,
@@ -3860,9 +3861,8 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3871,7 +3871,7 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_data_error::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3901,7 +3901,7 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_destroy::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3929,7 +3929,7 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_data_supply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3962,7 +3962,7 @@ fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_ready::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3991,7 +3991,7 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_memory_object_change_attributes::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4022,7 +4022,7 @@ fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_machine_attribute::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4044,14 +4044,14 @@ fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     let attribute = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_machine_attribute(this_, address, size, attribute, value);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

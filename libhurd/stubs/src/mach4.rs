@@ -175,7 +175,7 @@ fn serve_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_create_proxy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -198,15 +198,15 @@ fn try_memory_object_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     let start = decoder_.array::<u64>(0x0000_0000_2000_400b, 1024)?;
     let len = decoder_.array::<u64>(0x0000_0000_2000_400b, 1024)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .memory_object_create_proxy(this_, max_protection, object, offset, start, len);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -215,7 +215,7 @@ fn serve_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_region_create_proxy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -236,14 +236,14 @@ fn try_vm_region_create_proxy<S: Mach4Server + ?Sized, const RAW: bool>(
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let len = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_region_create_proxy(this_, address, max_protection, len);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

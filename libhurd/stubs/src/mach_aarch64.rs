@@ -98,7 +98,7 @@ fn serve_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_aarch64_get_hwcaps::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -117,16 +117,16 @@ fn try_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
         })?;
     let hwcaps_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(16);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.aarch64_get_hwcaps(this_, hwcaps_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_400b, &out_.hwcaps)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.midr_el1)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.revidr_el1)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

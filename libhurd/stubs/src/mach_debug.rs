@@ -898,7 +898,7 @@ fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_get_srights::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -917,14 +917,14 @@ fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_srights(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.srights)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -934,7 +934,7 @@ fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_ipc_marequest_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -953,15 +953,15 @@ fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_ipc_marequest_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.max_requests)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -970,7 +970,7 @@ fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_dnrequest_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -989,15 +989,15 @@ fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_dnrequest_info(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.used)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1007,7 +1007,7 @@ fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_stack_usage::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1025,19 +1025,19 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(144))?;
     let result_ = server_.host_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(144))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserved)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1046,7 +1046,7 @@ fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_processor_set_stack_usage::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1064,18 +1064,18 @@ fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     let result_ = server_.processor_set_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1085,7 +1085,7 @@ fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW
 ) -> Outcome {
     match try_host_virtual_physical_table_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1104,14 +1104,14 @@ fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: 
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_virtual_physical_table_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1120,7 +1120,7 @@ fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_kernel_object::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1139,15 +1139,15 @@ fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_kernel_object(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.object_type)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.object_addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1157,7 +1157,7 @@ fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_vm_region_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1176,15 +1176,15 @@ fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(136))?;
     let result_ = server_.mach_vm_region_info(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(136))?;
     encoder_.value::<crate::types::VmRegionInfo>(0x0000_0008_2000_400b, out_.region)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1194,7 +1194,7 @@ fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_vm_object_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1212,16 +1212,16 @@ fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(184))?;
     let result_ = server_.mach_vm_object_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(184))?;
     encoder_.value::<crate::types::VmObjectInfo>(0x0000_000c_2000_400b, out_.info)?;
     encoder_.port(0x0000_0001_2000_4011, out_.shadow)?;
     encoder_.port(0x0000_0001_2000_4011, out_.copy)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1231,7 +1231,7 @@ fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_vm_object_pages::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1250,14 +1250,14 @@ fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.mach_vm_object_pages(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1267,7 +1267,7 @@ fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_slab_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1286,14 +1286,14 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(17);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_slab_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1302,7 +1302,7 @@ fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_load_symbol_table::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1323,9 +1323,9 @@ fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
     let symtab = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    server_.host_load_symbol_table(this_, task, name, symtab)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_load_symbol_table(this_, task, name, symtab)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1335,7 +1335,7 @@ fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_mach_vm_object_pages_phys::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1354,14 +1354,14 @@ fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.mach_vm_object_pages_phys(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

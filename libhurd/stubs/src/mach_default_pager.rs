@@ -419,7 +419,7 @@ fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -438,14 +438,14 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -454,7 +454,7 @@ fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -472,14 +472,14 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -489,7 +489,7 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -509,15 +509,15 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -527,7 +527,7 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -547,14 +547,14 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -563,7 +563,7 @@ fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_default_pager_paging_file::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -584,9 +584,9 @@ fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool
     let filename = decoder_.string(0x0000_0001_6008_000c, 256)?;
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
@@ -594,7 +594,7 @@ fn serve_default_pager_register_fileserver<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_register_fileserver::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -612,9 +612,9 @@ fn try_default_pager_register_fileserver<
         })?;
     let fileserver_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.default_pager_register_fileserver(this_, fileserver_port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.default_pager_register_fileserver(this_, fileserver_port)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -2432,7 +2432,7 @@ fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_processors::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2450,14 +2450,14 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2466,7 +2466,7 @@ fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_start::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2484,9 +2484,9 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_start(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_start(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2495,7 +2495,7 @@ fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_exit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2513,9 +2513,9 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_exit(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_exit(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2524,7 +2524,7 @@ fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_default::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2542,14 +2542,14 @@ fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_default(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2558,7 +2558,7 @@ fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2576,15 +2576,15 @@ fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.processor_set_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_set)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2593,7 +2593,7 @@ fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_destroy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2611,9 +2611,9 @@ fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.processor_set_destroy(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_set_destroy(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2622,7 +2622,7 @@ fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_assign::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2642,9 +2642,9 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let wait = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_assign(this_, new_set, wait)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_assign(this_, new_set, wait)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2653,7 +2653,7 @@ fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_get_assignment::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2671,14 +2671,14 @@ fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2687,7 +2687,7 @@ fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_assign::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2706,9 +2706,9 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.thread_assign(this_, new_set)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_assign(this_, new_set)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2717,7 +2717,7 @@ fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_assign_default::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2735,9 +2735,9 @@ fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_assign_default(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_assign_default(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2746,7 +2746,7 @@ fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_get_assignment::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2764,14 +2764,14 @@ fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2780,7 +2780,7 @@ fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_assign::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2800,9 +2800,9 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_assign(this_, new_set, assign_threads)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_assign(this_, new_set, assign_threads)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2811,7 +2811,7 @@ fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_assign_default::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2830,9 +2830,9 @@ fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_assign_default(this_, assign_threads)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_assign_default(this_, assign_threads)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2841,7 +2841,7 @@ fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_get_assignment::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2859,14 +2859,14 @@ fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2875,7 +2875,7 @@ fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_priority::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2895,9 +2895,9 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let set_max = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.thread_priority(this_, priority, set_max)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_priority(this_, priority, set_max)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2906,7 +2906,7 @@ fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_max_priority::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2926,9 +2926,9 @@ fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let processor_set = decoder_.port(0x0000_0001_2000_4011)?;
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.thread_max_priority(this_, processor_set, max_priority)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_max_priority(this_, processor_set, max_priority)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2937,7 +2937,7 @@ fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_task_priority::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2957,9 +2957,9 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.task_priority(this_, priority, change_threads)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.task_priority(this_, priority, change_threads)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2968,7 +2968,7 @@ fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_processor_set_max_priority::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2988,9 +2988,9 @@ fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_set_max_priority(this_, max_priority, change_threads)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_set_max_priority(this_, max_priority, change_threads)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2999,7 +2999,7 @@ fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_policy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3019,9 +3019,9 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let data = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.thread_policy(this_, policy, data)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_policy(this_, policy, data)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3030,7 +3030,7 @@ fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_processor_set_policy_enable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3049,9 +3049,9 @@ fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.processor_set_policy_enable(this_, policy)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_set_policy_enable(this_, policy)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3060,7 +3060,7 @@ fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_processor_set_policy_disable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3080,9 +3080,9 @@ fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.processor_set_policy_disable(this_, policy, change_threads)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_set_policy_disable(this_, policy, change_threads)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3091,7 +3091,7 @@ fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_tasks::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3109,14 +3109,14 @@ fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_tasks(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3125,7 +3125,7 @@ fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_threads::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3143,14 +3143,14 @@ fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3159,7 +3159,7 @@ fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_processor_sets::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3177,14 +3177,14 @@ fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processor_sets(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3193,7 +3193,7 @@ fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_processor_set_priv::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3212,14 +3212,14 @@ fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let set_name = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processor_set_priv(this_, set_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3228,7 +3228,7 @@ fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_depress_abort::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3246,9 +3246,9 @@ fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.thread_depress_abort(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_depress_abort(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3257,7 +3257,7 @@ fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_set_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3276,9 +3276,9 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.host_set_time(this_, new_time)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_set_time(this_, new_time)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3287,7 +3287,7 @@ fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_adjust_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3307,15 +3307,15 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_adjust_time(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3324,7 +3324,7 @@ fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_get_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3342,14 +3342,14 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3358,7 +3358,7 @@ fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_reboot::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3377,9 +3377,9 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.host_reboot(this_, options)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_reboot(this_, options)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3388,7 +3388,7 @@ fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_vm_wire::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3410,9 +3410,9 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let access = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.vm_wire(this_, task, address, size, access)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.vm_wire(this_, task, address, size, access)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3421,7 +3421,7 @@ fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_thread_wire::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3441,9 +3441,9 @@ fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     let wired = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.thread_wire(this_, thread, wired)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.thread_wire(this_, thread, wired)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3453,7 +3453,7 @@ fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3473,14 +3473,14 @@ fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let host_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_info(this_, flavor, host_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3490,7 +3490,7 @@ fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3512,15 +3512,15 @@ fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
         .value::<u32>(0x0000_0001_2000_2002)?
         .min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.processor_info(this_, flavor, processor_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3530,7 +3530,7 @@ fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_info::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3550,15 +3550,15 @@ fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.processor_set_info(this_, flavor, info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3567,7 +3567,7 @@ fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_control::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3586,9 +3586,9 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let processor_cmd = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.processor_control(this_, processor_cmd)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.processor_control(this_, processor_cmd)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3597,7 +3597,7 @@ fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_get_time64::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3615,15 +3615,15 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_time64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3632,7 +3632,7 @@ fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_set_time64::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3651,9 +3651,9 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    server_.host_set_time64(this_, new_time)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.host_set_time64(this_, new_time)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3662,7 +3662,7 @@ fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_adjust_time64::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3682,15 +3682,15 @@ fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_adjust_time64(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3700,7 +3700,7 @@ fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_get_kernel_version::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3718,14 +3718,14 @@ fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(568))?;
     let result_ = server_.host_get_kernel_version(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(568))?;
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3734,7 +3734,7 @@ fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_host_get_uptime64::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3752,14 +3752,14 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_uptime64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3768,7 +3768,7 @@ fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_processor_set_processors::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3786,14 +3786,14 @@ fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

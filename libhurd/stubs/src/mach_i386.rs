@@ -457,7 +457,7 @@ fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_set_ldt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -477,9 +477,9 @@ fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let first_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let desc_list = decoder_.data::<[u32; 2]>(0x0000_0000_4000_2002, 256)?;
     decoder_.end()?;
-    server_.i386_set_ldt(this_, first_selector, desc_list)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.i386_set_ldt(this_, first_selector, desc_list)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
@@ -489,7 +489,7 @@ fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_get_ldt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -509,14 +509,14 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let first_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let selector_count = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.i386_get_ldt(this_, first_selector, selector_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -525,7 +525,7 @@ fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_io_perm_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -545,14 +545,14 @@ fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     let from = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     let to = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_io_perm_create(this_, from, to);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -561,7 +561,7 @@ fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_io_perm_modify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -581,9 +581,9 @@ fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     let io_perm = decoder_.port(0x0000_0001_2000_4011)?;
     let enable = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.i386_io_perm_modify(this_, io_perm, enable)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.i386_io_perm_modify(this_, io_perm, enable)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -592,7 +592,7 @@ fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_set_gdt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -612,14 +612,14 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let desc = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_set_gdt(this_, selector, desc);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -628,7 +628,7 @@ fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_get_gdt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -647,14 +647,14 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
         })?;
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_get_gdt(this_, selector);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -663,7 +663,7 @@ fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_i386_get_xstate_size::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -681,14 +681,14 @@ fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_get_xstate_size(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -1294,7 +1294,7 @@ fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_names::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1312,15 +1312,15 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_names(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.names)?;
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1329,7 +1329,7 @@ fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_type::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1348,14 +1348,14 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_type(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1364,7 +1364,7 @@ fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_rename::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1384,9 +1384,9 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     let old_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let new_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_rename(this_, old_name, new_name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_rename(this_, old_name, new_name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1395,7 +1395,7 @@ fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_allocate_name::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1415,9 +1415,9 @@ fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_allocate_name(this_, right, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_allocate_name(this_, right, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1426,7 +1426,7 @@ fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_allocate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1445,14 +1445,14 @@ fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_allocate(this_, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1461,7 +1461,7 @@ fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_destroy::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1480,9 +1480,9 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_destroy(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_destroy(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1491,7 +1491,7 @@ fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_deallocate::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1510,9 +1510,9 @@ fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_deallocate(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_deallocate(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1521,7 +1521,7 @@ fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_get_refs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1541,14 +1541,14 @@ fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_refs(this_, name, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1557,7 +1557,7 @@ fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_mod_refs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1578,9 +1578,9 @@ fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let delta = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_mod_refs(this_, name, right, delta)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_mod_refs(this_, name, right, delta)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1589,7 +1589,7 @@ fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_set_qlimit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1609,9 +1609,9 @@ fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let qlimit = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_qlimit(this_, name, qlimit)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_set_qlimit(this_, name, qlimit)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1620,7 +1620,7 @@ fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_set_mscount::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1640,9 +1640,9 @@ fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_mscount(this_, name, mscount)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_set_mscount(this_, name, mscount)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1651,7 +1651,7 @@ fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_get_set_status::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1670,14 +1670,14 @@ fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_set_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1686,7 +1686,7 @@ fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_move_member::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1706,9 +1706,9 @@ fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     let member = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let after = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_move_member(this_, member, after)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_move_member(this_, member, after)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1717,7 +1717,7 @@ fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_mach_port_request_notification::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1739,14 +1739,14 @@ fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: boo
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let notify = decoder_.port(0x0000_0001_2000_4012)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_request_notification(this_, name, id_, sync, notify);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1755,7 +1755,7 @@ fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_insert_right::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1775,9 +1775,9 @@ fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let poly = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
-    server_.mach_port_insert_right(this_, name, poly)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_insert_right(this_, name, poly)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1786,7 +1786,7 @@ fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_extract_right::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1806,14 +1806,14 @@ fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let msgt_name = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_extract_right(this_, name, msgt_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1822,7 +1822,7 @@ fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_mach_port_get_receive_status::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1841,14 +1841,14 @@ fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.mach_port_get_receive_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1857,7 +1857,7 @@ fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_set_seqno::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1877,9 +1877,9 @@ fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let seqno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_seqno(this_, name, seqno)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_set_seqno(this_, name, seqno)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1888,7 +1888,7 @@ fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_mach_port_set_protected_payload::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1908,9 +1908,9 @@ fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bo
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.mach_port_set_protected_payload(this_, name, payload)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_set_protected_payload(this_, name, payload)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1919,7 +1919,7 @@ fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW
 ) -> Outcome {
     match try_mach_port_clear_protected_payload::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1938,9 +1938,9 @@ fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: 
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    server_.mach_port_clear_protected_payload(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_clear_protected_payload(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1949,7 +1949,7 @@ fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_port_set_ktype::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1971,9 +1971,9 @@ fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let ktype = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

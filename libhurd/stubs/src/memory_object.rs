@@ -470,7 +470,7 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_init::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -506,7 +506,7 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_memory_object_terminate::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -535,7 +535,7 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_memory_object_copy::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -573,7 +573,7 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_memory_object_data_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -611,7 +611,7 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_memory_object_data_unlock::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -649,7 +649,7 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_memory_object_lock_completed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -679,7 +679,7 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RA
 ) -> Outcome {
     match try_memory_object_supply_completed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -719,7 +719,7 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_memory_object_data_return::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -759,7 +759,7 @@ fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RA
 ) -> Outcome {
     match try_memory_object_change_completed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -138,7 +138,7 @@ fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_memory_object_create::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -177,7 +177,7 @@ fn serve_memory_object_data_initialize<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_memory_object_data_initialize::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

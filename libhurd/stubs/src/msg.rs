@@ -1421,7 +1421,7 @@ fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1442,9 +1442,9 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1453,7 +1453,7 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_proc_newids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1475,9 +1475,9 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1486,7 +1486,7 @@ fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_add_auth::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1505,9 +1505,9 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_add_auth(this_, auth)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_add_auth(this_, auth)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1516,7 +1516,7 @@ fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_del_auth::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1537,9 +1537,9 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let uids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.msg_del_auth(this_, task, uids, gids)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_del_auth(this_, task, uids, gids)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1548,7 +1548,7 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1568,14 +1568,14 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_init_port(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1584,7 +1584,7 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_port::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1605,9 +1605,9 @@ fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_set_init_port(this_, refport, which, port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_init_port(this_, refport, which, port)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1617,7 +1617,7 @@ fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_ports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1636,14 +1636,14 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_init_ports(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1652,7 +1652,7 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_ports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1672,9 +1672,9 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    server_.msg_set_init_ports(this_, refport, ports)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_init_ports(this_, refport, ports)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1683,7 +1683,7 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_int::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1703,14 +1703,14 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_init_int(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1719,7 +1719,7 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_int::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1740,9 +1740,9 @@ fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.msg_set_init_int(this_, refport, which, value)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_init_int(this_, refport, which, value)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1752,7 +1752,7 @@ fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_ints::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1771,14 +1771,14 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_init_ints(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1787,7 +1787,7 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_ints::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1807,9 +1807,9 @@ fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.msg_set_init_ints(this_, refport, values)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_init_ints(this_, refport, values)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1819,7 +1819,7 @@ fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_dtable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1838,14 +1838,14 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_dtable(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1854,7 +1854,7 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_dtable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1874,9 +1874,9 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    server_.msg_set_dtable(this_, refport, dtable)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_dtable(this_, refport, dtable)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1885,7 +1885,7 @@ fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_fd::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1905,14 +1905,14 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_fd(this_, refport, fd);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1921,7 +1921,7 @@ fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_fd::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1942,9 +1942,9 @@ fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_set_fd(this_, refport, fd, port)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_fd(this_, refport, fd, port)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1954,7 +1954,7 @@ fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_environment::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1972,14 +1972,14 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_environment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1988,7 +1988,7 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_environment::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2008,9 +2008,9 @@ fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.msg_set_environment(this_, refport, value)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_environment(this_, refport, value)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2020,7 +2020,7 @@ fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_env_variable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2039,14 +2039,14 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_env_variable(this_, variable);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2055,7 +2055,7 @@ fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_env_variable::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2077,9 +2077,9 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2088,7 +2088,7 @@ fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post_untraced::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2109,9 +2109,9 @@ fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2121,7 +2121,7 @@ fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_report_wait::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2140,15 +2140,15 @@ fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1096))?;
     let result_ = server_.msg_report_wait(this_, thread);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1096))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.wait_desc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2158,7 +2158,7 @@ fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_describe_ports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2178,14 +2178,14 @@ fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let names = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_describe_ports(this_, refport, names);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

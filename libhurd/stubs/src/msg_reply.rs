@@ -110,7 +110,7 @@ fn serve_msg_sig_post_reply<S: MsgReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -138,7 +138,7 @@ fn serve_msg_sig_post_untraced_reply<S: MsgReplyServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_msg_sig_post_untraced_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

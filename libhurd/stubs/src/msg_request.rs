@@ -130,7 +130,7 @@ fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -161,7 +161,7 @@ fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_msg_sig_post_untraced_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

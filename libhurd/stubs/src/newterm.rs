@@ -147,7 +147,7 @@ fn serve_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_newterm_from_device::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -165,14 +165,14 @@ fn try_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.newterm_from_device(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.terminal)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -181,7 +181,7 @@ fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_newterm_makenode::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -203,9 +203,9 @@ fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
     let server_picks_name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.newterm_makenode(this_, terminal, mode, server_picks_name, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.newterm_makenode(this_, terminal, mode, server_picks_name, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

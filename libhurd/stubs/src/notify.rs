@@ -258,7 +258,7 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_port_deleted::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -286,7 +286,7 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_msg_accepted::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -314,7 +314,7 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_port_destroyed::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -342,7 +342,7 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_no_senders::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -370,7 +370,7 @@ fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_send_once::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -397,7 +397,7 @@ fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_dead_name::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -1044,7 +1044,7 @@ fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1074,7 +1074,7 @@ fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_proc_newids::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1105,7 +1105,7 @@ fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_add_auth::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1133,7 +1133,7 @@ fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_del_auth::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1163,7 +1163,7 @@ fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_port::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1193,7 +1193,7 @@ fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_port::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1223,7 +1223,7 @@ fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_ports::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1252,7 +1252,7 @@ fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_ports::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1281,7 +1281,7 @@ fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_int::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1311,7 +1311,7 @@ fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_int::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1341,7 +1341,7 @@ fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_init_ints::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1370,7 +1370,7 @@ fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_init_ints::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1399,7 +1399,7 @@ fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_dtable::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1428,7 +1428,7 @@ fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_dtable::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1457,7 +1457,7 @@ fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_fd::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1487,7 +1487,7 @@ fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_fd::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1517,7 +1517,7 @@ fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_environment::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1545,7 +1545,7 @@ fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_environment::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1574,7 +1574,7 @@ fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_get_env_variable::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1603,7 +1603,7 @@ fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_set_env_variable::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1634,7 +1634,7 @@ fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_sig_post_untraced::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1665,7 +1665,7 @@ fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_report_wait::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1695,7 +1695,7 @@ fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_msg_describe_ports::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -155,7 +155,7 @@ fn serve_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_password_check_user::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -175,14 +175,14 @@ fn try_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
     let user = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.password_check_user(this_, user, pw);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -191,7 +191,7 @@ fn serve_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_password_check_group::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -211,14 +211,14 @@ fn try_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
     let group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.password_check_group(this_, group, pw);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

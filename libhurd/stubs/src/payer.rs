@@ -144,7 +144,7 @@ fn serve_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_payer_for_uid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -163,14 +163,14 @@ fn try_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool>(
         })?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.payer_for_uid(this_, uid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -179,7 +179,7 @@ fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_payer_register::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -199,9 +199,9 @@ fn try_payer_register<S: PayerServer + ?Sized, const RAW: bool>(
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let account = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.payer_register(this_, uid, account)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.payer_register(this_, uid, account)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

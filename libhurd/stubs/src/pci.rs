@@ -332,7 +332,7 @@ fn serve_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pci_conf_read::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -352,14 +352,14 @@ fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     let reg = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.pci_conf_read(this_, reg, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -368,7 +368,7 @@ fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pci_conf_write::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -388,14 +388,14 @@ fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     let reg = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.pci_conf_write(this_, reg, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -404,7 +404,7 @@ fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pci_get_ndevs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -422,14 +422,14 @@ fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.pci_get_ndevs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ndevs)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
@@ -439,7 +439,7 @@ fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pci_get_dev_regions::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -457,14 +457,14 @@ fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.pci_get_dev_regions(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
@@ -474,7 +474,7 @@ fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pci_get_dev_rom::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -492,14 +492,14 @@ fn try_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.pci_get_dev_rom(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

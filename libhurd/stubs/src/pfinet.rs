@@ -154,7 +154,7 @@ fn serve_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pfinet_siocgifconf::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -173,14 +173,14 @@ fn try_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool>(
         })?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.pfinet_siocgifconf(this_, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.buf)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool>(
@@ -190,7 +190,7 @@ fn serve_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pfinet_getroutes::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -209,14 +209,14 @@ fn try_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool>(
         })?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.pfinet_getroutes(this_, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.routes)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -232,7 +232,7 @@ fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pioctl_rtc_uie_on::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -250,9 +250,9 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.pioctl_rtc_uie_on(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.pioctl_rtc_uie_on(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -261,7 +261,7 @@ fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pioctl_rtc_uie_off::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -279,9 +279,9 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.pioctl_rtc_uie_off(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.pioctl_rtc_uie_off(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -290,7 +290,7 @@ fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pioctl_rtc_rd_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -308,14 +308,14 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.pioctl_rtc_rd_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -324,7 +324,7 @@ fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_pioctl_rtc_set_time::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -343,9 +343,9 @@ fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
         })?;
     let tm = decoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002)?;
     decoder_.end()?;
-    server_.pioctl_rtc_set_time(this_, tm)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.pioctl_rtc_set_time(this_, tm)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

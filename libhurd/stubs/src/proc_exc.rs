@@ -103,7 +103,7 @@ fn serve_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_exception_raise::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -126,6 +126,7 @@ fn try_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let subcode = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .proc_exception_raise(
             this_,
@@ -136,8 +137,7 @@ fn try_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
             code,
             subcode,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

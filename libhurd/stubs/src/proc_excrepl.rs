@@ -64,7 +64,7 @@ fn serve_proc_exception_raise_reply<S: ProcExcreplServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_exception_raise_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -3644,7 +3644,7 @@ fn serve_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getprivports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3662,15 +3662,15 @@ fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_getprivports(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3680,7 +3680,7 @@ fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getallpids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3698,14 +3698,14 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getallpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3714,7 +3714,7 @@ fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setexecdata::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3734,9 +3734,9 @@ fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    server_.proc_setexecdata(this_, ports, ints)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_setexecdata(this_, ports, ints)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3746,7 +3746,7 @@ fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getexecdata::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3764,15 +3764,15 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getexecdata(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3781,7 +3781,7 @@ fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_execdata_notify::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3800,9 +3800,9 @@ fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_execdata_notify(this_, notify)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_execdata_notify(this_, notify)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3812,7 +3812,7 @@ fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_uname::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3830,14 +3830,14 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(5176))?;
     let result_ = server_.proc_uname(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(5176))?;
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3846,7 +3846,7 @@ fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_register_version::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3868,9 +3868,9 @@ fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     let release = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_register_version(this_, credential, name, release, version)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_register_version(this_, credential, name, release, version)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3879,7 +3879,7 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_reauthenticate::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3907,7 +3907,7 @@ fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_child::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3927,9 +3927,9 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_CHILD)?;
-    server_.proc_child(this_, child, retain_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_child(this_, child, retain_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3938,7 +3938,7 @@ fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setmsgport::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3957,14 +3957,14 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3973,7 +3973,7 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_reassign::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3992,9 +3992,9 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_reassign(this_, newtask)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_reassign(this_, newtask)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4003,7 +4003,7 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setowner::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4023,9 +4023,9 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_setowner(this_, owner, clear)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_setowner(this_, owner, clear)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4034,7 +4034,7 @@ fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getpids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4052,16 +4052,16 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.proc_getpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4070,7 +4070,7 @@ fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_set_arg_locations::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4090,9 +4090,9 @@ fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     let argv = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_arg_locations(this_, argv, envp)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_set_arg_locations(this_, argv, envp)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4101,7 +4101,7 @@ fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_arg_locations::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4119,15 +4119,15 @@ fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_get_arg_locations(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4136,7 +4136,7 @@ fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getmsgport::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4155,14 +4155,14 @@ fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4172,7 +4172,7 @@ fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_wait::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4192,17 +4192,17 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     let result_ = server_.proc_wait(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4211,7 +4211,7 @@ fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_dostop::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4230,9 +4230,9 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_dostop(this_, contthread)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_dostop(this_, contthread)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4241,7 +4241,7 @@ fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_handle_exceptions::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4263,9 +4263,9 @@ fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4274,7 +4274,7 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_stop::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4294,9 +4294,9 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     let signo = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mark_stop(this_, signo, sigcode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_stop(this_, signo, sigcode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4305,7 +4305,7 @@ fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_cont::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4323,9 +4323,9 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_cont(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_cont(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4334,7 +4334,7 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_exit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4354,9 +4354,9 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     let status = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mark_exit(this_, status, sigcode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_exit(this_, status, sigcode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4365,7 +4365,7 @@ fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_exec::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4383,9 +4383,9 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_exec(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_exec(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4394,7 +4394,7 @@ fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_traced::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4412,9 +4412,9 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_traced(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_traced(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4423,7 +4423,7 @@ fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mod_stopchild::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4442,9 +4442,9 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_mod_stopchild(this_, doit)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mod_stopchild(this_, doit)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4453,7 +4453,7 @@ fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_pid2task::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4472,14 +4472,14 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_pid2task(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4488,7 +4488,7 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_task2pid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4508,14 +4508,14 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_task2pid(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4524,7 +4524,7 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_task2proc::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4544,14 +4544,14 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_task2proc(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4560,7 +4560,7 @@ fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_proc2task::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4578,14 +4578,14 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_proc2task(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4594,7 +4594,7 @@ fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_pid2proc::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4613,14 +4613,14 @@ fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_pid2proc(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4630,7 +4630,7 @@ fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getprocinfo::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4650,16 +4650,16 @@ fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocinfo(this_, which, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.procinfo)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4669,7 +4669,7 @@ fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getprocargs::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4688,14 +4688,14 @@ fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocargs(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4705,7 +4705,7 @@ fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getprocenv::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4724,14 +4724,14 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocenv(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4740,7 +4740,7 @@ fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_make_login_coll::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4758,9 +4758,9 @@ fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_make_login_coll(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_make_login_coll(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4769,7 +4769,7 @@ fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getloginid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4788,14 +4788,14 @@ fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getloginid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4805,7 +4805,7 @@ fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getloginpids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4824,14 +4824,14 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getloginpids(this_, id_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4840,7 +4840,7 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setlogin::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4859,9 +4859,9 @@ fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_setlogin(this_, logname)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_setlogin(this_, logname)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4871,7 +4871,7 @@ fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getlogin::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4889,14 +4889,14 @@ fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.proc_getlogin(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4905,7 +4905,7 @@ fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setsid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4923,9 +4923,9 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_setsid(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_setsid(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4934,7 +4934,7 @@ fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4953,14 +4953,14 @@ fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getsid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4970,7 +4970,7 @@ fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsessionpgids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4989,14 +4989,14 @@ fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getsessionpgids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5006,7 +5006,7 @@ fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsessionpids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5025,14 +5025,14 @@ fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getsessionpids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5041,7 +5041,7 @@ fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsidport::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5059,14 +5059,14 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getsidport(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5075,7 +5075,7 @@ fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setpgrp::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5095,9 +5095,9 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.proc_setpgrp(this_, pid, pgrp)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_setpgrp(this_, pid, pgrp)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5106,7 +5106,7 @@ fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getpgrp::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5125,14 +5125,14 @@ fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getpgrp(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5142,7 +5142,7 @@ fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getpgrppids::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5161,14 +5161,14 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getpgrppids(this_, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5177,7 +5177,7 @@ fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_tty::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5196,14 +5196,14 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_get_tty(this_, target_process);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5212,7 +5212,7 @@ fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getnports::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5231,14 +5231,14 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getnports(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5247,7 +5247,7 @@ fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_set_init_task::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5266,9 +5266,9 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_set_init_task(this_, task)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_set_init_task(this_, task)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5277,7 +5277,7 @@ fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_mark_important::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5295,9 +5295,9 @@ fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.proc_mark_important(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_mark_important(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5306,7 +5306,7 @@ fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_is_important::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5324,14 +5324,14 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_is_important(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5340,7 +5340,7 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_set_code::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5360,9 +5360,9 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     let start_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_code(this_, start_code, end_code)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_set_code(this_, start_code, end_code)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5371,7 +5371,7 @@ fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_code::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5389,15 +5389,15 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_get_code(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5406,7 +5406,7 @@ fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_make_task_namespace::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5425,9 +5425,9 @@ fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_make_task_namespace(this_, notify)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_make_task_namespace(this_, notify)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5436,7 +5436,7 @@ fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_set_exe::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5455,9 +5455,9 @@ fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.proc_set_exe(this_, path)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_set_exe(this_, path)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5467,7 +5467,7 @@ fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_exe::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5486,14 +5486,14 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.proc_get_exe(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5502,7 +5502,7 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_set_entry::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5521,9 +5521,9 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    server_.proc_set_entry(this_, entry)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.proc_set_entry(this_, entry)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5532,7 +5532,7 @@ fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_entry::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5550,14 +5550,14 @@ fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_get_entry(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5567,7 +5567,7 @@ fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_waitid::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5587,17 +5587,17 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     let result_ = server_.proc_waitid(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5606,7 +5606,7 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_reauthenticate_reassign::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5635,7 +5635,7 @@ fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_reauthenticate_complete::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5663,7 +5663,7 @@ fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getchildren_rusage::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5681,14 +5681,14 @@ fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(200))?;
     let result_ = server_.proc_getchildren_rusage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(200))?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -1078,7 +1078,7 @@ fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setmsgport_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1107,7 +1107,7 @@ fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getmsgport_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1136,7 +1136,7 @@ fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_wait_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1169,7 +1169,7 @@ fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_pid2task_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1198,7 +1198,7 @@ fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_task2pid_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1227,7 +1227,7 @@ fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_task2proc_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1256,7 +1256,7 @@ fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_proc2task_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1285,7 +1285,7 @@ fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_pid2proc_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1314,7 +1314,7 @@ fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_getprocinfo_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1346,7 +1346,7 @@ fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_getprocargs_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1375,7 +1375,7 @@ fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getprocenv_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1404,7 +1404,7 @@ fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getloginid_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1433,7 +1433,7 @@ fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_getloginpids_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1462,7 +1462,7 @@ fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getlogin_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1491,7 +1491,7 @@ fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsid_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1520,7 +1520,7 @@ fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_getsessionpgids_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1549,7 +1549,7 @@ fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getsessionpids_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1578,7 +1578,7 @@ fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsidport_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1607,7 +1607,7 @@ fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getpgrp_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1636,7 +1636,7 @@ fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_getpgrppids_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1665,7 +1665,7 @@ fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_tty_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1694,7 +1694,7 @@ fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getnports_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1723,7 +1723,7 @@ fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_is_important_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1752,7 +1752,7 @@ fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_get_code_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -2328,7 +2328,7 @@ fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_proc_getprivports_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2355,7 +2355,7 @@ fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getallpids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2382,7 +2382,7 @@ fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_setexecdata_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2411,7 +2411,7 @@ fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_getexecdata_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2438,7 +2438,7 @@ fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RA
 ) -> Outcome {
     match try_proc_execdata_notify_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2466,7 +2466,7 @@ fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_uname_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2492,7 +2492,7 @@ fn serve_proc_register_version_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_register_version_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2524,7 +2524,7 @@ fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW
 ) -> Outcome {
     match try_proc_reauthenticate_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2552,7 +2552,7 @@ fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_child_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2580,7 +2580,7 @@ fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_setmsgport_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2608,7 +2608,7 @@ fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_reassign_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2636,7 +2636,7 @@ fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_setowner_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2665,7 +2665,7 @@ fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_getpids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2691,7 +2691,7 @@ fn serve_proc_set_arg_locations_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_set_arg_locations_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2719,7 +2719,7 @@ fn serve_proc_get_arg_locations_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_get_arg_locations_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2746,7 +2746,7 @@ fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getmsgport_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2774,7 +2774,7 @@ fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_wait_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2803,7 +2803,7 @@ fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_dostop_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2830,7 +2830,7 @@ fn serve_proc_handle_exceptions_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_handle_exceptions_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2862,7 +2862,7 @@ fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_mark_stop_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2891,7 +2891,7 @@ fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_mark_cont_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2918,7 +2918,7 @@ fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_mark_exit_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2947,7 +2947,7 @@ fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_mark_exec_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2974,7 +2974,7 @@ fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_mark_traced_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3001,7 +3001,7 @@ fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_proc_mod_stopchild_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3029,7 +3029,7 @@ fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_pid2task_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3057,7 +3057,7 @@ fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_task2pid_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3085,7 +3085,7 @@ fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_task2proc_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3113,7 +3113,7 @@ fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_proc2task_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3140,7 +3140,7 @@ fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_pid2proc_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3168,7 +3168,7 @@ fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_getprocinfo_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3197,7 +3197,7 @@ fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_getprocargs_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3225,7 +3225,7 @@ fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getprocenv_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3253,7 +3253,7 @@ fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RA
 ) -> Outcome {
     match try_proc_make_login_coll_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3280,7 +3280,7 @@ fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getloginid_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3308,7 +3308,7 @@ fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_proc_getloginpids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3336,7 +3336,7 @@ fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_setlogin_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3364,7 +3364,7 @@ fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_getlogin_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3391,7 +3391,7 @@ fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_setsid_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3418,7 +3418,7 @@ fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_proc_getsid_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3446,7 +3446,7 @@ fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RA
 ) -> Outcome {
     match try_proc_getsessionpgids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3474,7 +3474,7 @@ fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW
 ) -> Outcome {
     match try_proc_getsessionpids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3502,7 +3502,7 @@ fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 ) -> Outcome {
     match try_proc_getsidport_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3529,7 +3529,7 @@ fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_setpgrp_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3558,7 +3558,7 @@ fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_getpgrp_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3586,7 +3586,7 @@ fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: b
 ) -> Outcome {
     match try_proc_getpgrppids_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3614,7 +3614,7 @@ fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_proc_get_tty_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3642,7 +3642,7 @@ fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 ) -> Outcome {
     match try_proc_getnports_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3670,7 +3670,7 @@ fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_proc_set_init_task_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3698,7 +3698,7 @@ fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW
 ) -> Outcome {
     match try_proc_mark_important_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3725,7 +3725,7 @@ fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: 
 ) -> Outcome {
     match try_proc_is_important_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3752,7 +3752,7 @@ fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_set_code_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3781,7 +3781,7 @@ fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_proc_get_code_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3807,7 +3807,7 @@ fn serve_proc_make_task_namespace_request<
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_make_task_namespace_request::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

@@ -142,7 +142,7 @@ fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_rioctl_siocaddrt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -162,9 +162,9 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
-    server_.rioctl_siocaddrt(this_, ifnam, route)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.rioctl_siocaddrt(this_, ifnam, route)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -173,7 +173,7 @@ fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_rioctl_siocdelrt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -193,9 +193,9 @@ fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
-    server_.rioctl_siocdelrt(this_, ifnam, route)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.rioctl_siocdelrt(this_, ifnam, route)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

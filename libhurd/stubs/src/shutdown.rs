@@ -74,7 +74,7 @@ fn serve_shutdown_shutdown<S: ShutdownServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_shutdown_shutdown::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -92,9 +92,9 @@ fn try_shutdown_shutdown<S: ShutdownServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.shutdown_shutdown(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.shutdown_shutdown(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -997,7 +997,7 @@ fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_create::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1017,14 +1017,14 @@ fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     let sock_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let protocol = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_create(this_, sock_type, protocol);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.sock)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1033,7 +1033,7 @@ fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_listen::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1052,9 +1052,9 @@ fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let queue_limit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.socket_listen(this_, queue_limit)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_listen(this_, queue_limit)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1063,7 +1063,7 @@ fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_accept::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1081,15 +1081,15 @@ fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.socket_accept(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.conn_sock)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.peer_addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1098,7 +1098,7 @@ fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_connect::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1117,9 +1117,9 @@ fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.socket_connect(this_, addr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_connect(this_, addr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1128,7 +1128,7 @@ fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_bind::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1147,9 +1147,9 @@ fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.socket_bind(this_, addr)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_bind(this_, addr)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1158,7 +1158,7 @@ fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_name::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1176,14 +1176,14 @@ fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1192,7 +1192,7 @@ fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_peername::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1210,14 +1210,14 @@ fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_peername(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1226,7 +1226,7 @@ fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_connect2::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1245,9 +1245,9 @@ fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let sock2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.socket_connect2(this_, sock2)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_connect2(this_, sock2)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1256,7 +1256,7 @@ fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_create_address::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1276,14 +1276,14 @@ fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sockaddr = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_create_address(this_, sockaddr_type, sockaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1292,7 +1292,7 @@ fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_fabricate_address::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1311,14 +1311,14 @@ fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_fabricate_address(this_, sockaddr_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1328,7 +1328,7 @@ fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_whatis_address::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1346,15 +1346,15 @@ fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_whatis_address(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sockaddr_type)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.sockaddr)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1363,7 +1363,7 @@ fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_shutdown::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1382,9 +1382,9 @@ fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let direction = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.socket_shutdown(this_, direction)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_shutdown(this_, direction)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1394,7 +1394,7 @@ fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_getopt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1414,14 +1414,14 @@ fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     let level = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let option = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_getopt(this_, level, option);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.optval)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1430,7 +1430,7 @@ fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_setopt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1451,9 +1451,9 @@ fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     let option = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let optval = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    server_.socket_setopt(this_, level, option, optval)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.socket_setopt(this_, level, option, optval)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1462,7 +1462,7 @@ fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_send::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1485,14 +1485,14 @@ fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let control = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_send(this_, addr, flags, data, ports, control);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1502,7 +1502,7 @@ fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_socket_recv::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1522,18 +1522,18 @@ fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_recv(this_, flags, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.control)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.outflags)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

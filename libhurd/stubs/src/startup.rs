@@ -344,7 +344,7 @@ fn serve_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_startup_essential_task::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -366,6 +366,7 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
     server_
         .startup_essential_task(
             this_,
@@ -375,8 +376,7 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
             name,
             credential,
         )?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -385,7 +385,7 @@ fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool
 ) -> Outcome {
     match try_startup_request_notification::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -405,9 +405,9 @@ fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.startup_request_notification(this_, notify_port, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.startup_request_notification(this_, notify_port, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -416,7 +416,7 @@ fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_startup_reboot::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -436,9 +436,9 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.startup_reboot(this_, refport, reboot_code)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.startup_reboot(this_, refport, reboot_code)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -447,7 +447,7 @@ fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_startup_procinit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -466,17 +466,17 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
         })?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     encoder_.port(0x0000_0001_2000_4013, out_.startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, out_.auth)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -485,7 +485,7 @@ fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_startup_authinit::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -504,14 +504,14 @@ fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -83,7 +83,7 @@ fn serve_startup_dosync<S: StartupNotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_startup_dosync::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -101,9 +101,9 @@ fn try_startup_dosync<S: StartupNotifyServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.startup_dosync(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.startup_dosync(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

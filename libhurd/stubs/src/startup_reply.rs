@@ -166,7 +166,7 @@ fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW:
 ) -> Outcome {
     match try_startup_essential_task_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -194,7 +194,7 @@ fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_startup_procinit_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -234,7 +234,7 @@ fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
 ) -> Outcome {
     match try_startup_authinit_reply::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

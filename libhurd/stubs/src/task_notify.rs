@@ -69,7 +69,7 @@ fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_mach_notify_new_task::<S, RAW>(server_, this_) {
         Ok(()) => Outcome::NoReply,
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]

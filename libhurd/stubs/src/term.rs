@@ -653,7 +653,7 @@ fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_getctty::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -671,14 +671,14 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_getctty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -687,7 +687,7 @@ fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_open_ctty::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -707,14 +707,14 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_open_ctty(this_, pid, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -723,7 +723,7 @@ fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_set_nodename::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -742,9 +742,9 @@ fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
-    server_.term_set_nodename(this_, name)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.term_set_nodename(this_, name)?;
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
@@ -754,7 +754,7 @@ fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_get_nodename::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -772,14 +772,14 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.term_get_nodename(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -788,7 +788,7 @@ fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_set_filenode::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -807,9 +807,9 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let filenode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.term_set_filenode(this_, filenode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.term_set_filenode(this_, filenode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -818,7 +818,7 @@ fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_get_bottom_type::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -836,14 +836,14 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_get_bottom_type(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -852,7 +852,7 @@ fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_on_machdev::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -871,9 +871,9 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let machdev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.term_on_machdev(this_, machdev)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.term_on_machdev(this_, machdev)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -882,7 +882,7 @@ fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_on_hurddev::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -901,9 +901,9 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let hurddev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.term_on_hurddev(this_, hurddev)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.term_on_hurddev(this_, hurddev)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -912,7 +912,7 @@ fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_on_pty::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -930,14 +930,14 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_on_pty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -946,7 +946,7 @@ fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_termctty_open_terminal::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -965,14 +965,14 @@ fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.termctty_open_terminal(this_, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.terminal)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 #[inline(never)]
 fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
@@ -982,7 +982,7 @@ fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_term_get_peername::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1000,14 +1000,14 @@ fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     let result_ = server_.term_get_peername(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

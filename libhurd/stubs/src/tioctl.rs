@@ -1751,7 +1751,7 @@ fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmodg::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1769,14 +1769,14 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocmodg(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1785,7 +1785,7 @@ fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmods::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1804,9 +1804,9 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocmods(this_, state)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocmods(this_, state)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1815,7 +1815,7 @@ fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocexcl::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1833,9 +1833,9 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocexcl(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocexcl(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1844,7 +1844,7 @@ fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocnxcl::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1862,9 +1862,9 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocnxcl(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocnxcl(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1873,7 +1873,7 @@ fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocflush::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1892,9 +1892,9 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let queue_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocflush(this_, queue_selector)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocflush(this_, queue_selector)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1903,7 +1903,7 @@ fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocgeta::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1921,16 +1921,16 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(120))?;
     let result_ = server_.tioctl_tiocgeta(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(120))?;
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, out_.modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, out_.ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1939,7 +1939,7 @@ fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocseta::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1960,9 +1960,9 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1971,7 +1971,7 @@ fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsetaw::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1992,9 +1992,9 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2003,7 +2003,7 @@ fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsetaf::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2024,9 +2024,9 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2035,7 +2035,7 @@ fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocgetd::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2053,14 +2053,14 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgetd(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2069,7 +2069,7 @@ fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsetd::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2088,9 +2088,9 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let discipline = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocsetd(this_, discipline)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsetd(this_, discipline)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2099,7 +2099,7 @@ fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocdrain::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2117,9 +2117,9 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocdrain(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocdrain(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2128,7 +2128,7 @@ fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsig::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2147,9 +2147,9 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let signal = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocsig(this_, signal)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsig(this_, signal)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2158,7 +2158,7 @@ fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocext::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2177,9 +2177,9 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocext(this_, mode)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocext(this_, mode)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2188,7 +2188,7 @@ fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocucntl::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2207,9 +2207,9 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let set_or_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocucntl(this_, set_or_clear)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocucntl(this_, set_or_clear)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2218,7 +2218,7 @@ fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocswinsz::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2237,9 +2237,9 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let sizes = decoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001)?;
     decoder_.end()?;
-    server_.tioctl_tiocswinsz(this_, sizes)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocswinsz(this_, sizes)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2248,7 +2248,7 @@ fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocgwinsz::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2266,14 +2266,14 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgwinsz(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2282,7 +2282,7 @@ fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocremote::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2301,9 +2301,9 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocremote(this_, on_or_off)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocremote(this_, on_or_off)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2312,7 +2312,7 @@ fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmget::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2330,14 +2330,14 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocmget(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2346,7 +2346,7 @@ fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmbic::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2365,9 +2365,9 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocmbic(this_, bits)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocmbic(this_, bits)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2376,7 +2376,7 @@ fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmbis::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2395,9 +2395,9 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocmbis(this_, bits)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocmbis(this_, bits)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2406,7 +2406,7 @@ fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocmset::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2425,9 +2425,9 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocmset(this_, bits)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocmset(this_, bits)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2436,7 +2436,7 @@ fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocstart::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2454,9 +2454,9 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocstart(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocstart(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2465,7 +2465,7 @@ fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocstop::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2483,9 +2483,9 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocstop(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocstop(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2494,7 +2494,7 @@ fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocpkt::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2513,9 +2513,9 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocpkt(this_, on_or_off)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocpkt(this_, on_or_off)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2524,7 +2524,7 @@ fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsti::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2543,9 +2543,9 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let datum = decoder_.value::<u8>(0x0000_0001_2000_0808)?;
     decoder_.end()?;
-    server_.tioctl_tiocsti(this_, datum)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsti(this_, datum)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2554,7 +2554,7 @@ fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocoutq::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2572,14 +2572,14 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocoutq(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2588,7 +2588,7 @@ fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocspgrp::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2607,9 +2607,9 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    server_.tioctl_tiocspgrp(this_, pgrp)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocspgrp(this_, pgrp)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2618,7 +2618,7 @@ fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocgpgrp::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2636,14 +2636,14 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
+    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgpgrp(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
     };
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2652,7 +2652,7 @@ fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tioccdtr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2670,9 +2670,9 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tioccdtr(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tioccdtr(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2681,7 +2681,7 @@ fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsdtr::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2699,9 +2699,9 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocsdtr(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsdtr(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2710,7 +2710,7 @@ fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tioccbrk::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2728,9 +2728,9 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tioccbrk(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tioccbrk(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2739,7 +2739,7 @@ fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
 ) -> Outcome {
     match try_tioctl_tiocsbrk::<S, RAW>(server_, this_, buffer_) {
         Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.error(code, buffer_),
+        Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2757,9 +2757,9 @@ fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    server_.tioctl_tiocsbrk(this_)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    Ok(this_.finish::<RAW>(encoder_)?)
+    server_.tioctl_tiocsbrk(this_)?;
+    Ok(this_.finish(encoder_)?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]

@@ -125,7 +125,7 @@ fn request(routine: &Routine, message: &Message, fill: Fill, raw: bool) -> (Vec<
 
 /// What the server says: `None` for no reply.
 fn verdict(dispatch: Dispatch, raw: bool, request: &[u8]) -> Option<i32> {
-    let mut reply = [0x77; 64];
+    let mut reply = [0x77; 16384];
     match dispatch(if raw { Mode::Raw } else { Mode::Received }, request, &mut reply) {
         Outcome::Reply(48) => Some(i32::from_le_bytes(reply[40..44].try_into().unwrap())),
         Outcome::NoReply => None,
@@ -191,7 +191,8 @@ fn refuse(
             // Names of polymorphic items are free; in the raw form several names come to the same right.
             let name = bit < 8 && (wire.receive == POLYMORPHIC || (raw && wire.carries_rights()));
             let free = match bit {
-                24..=28 | 31 => !fixed,
+                // Where the name is free or the form is long, MIG compares field by field, and not these.
+                24..=28 | 31 => !fixed || wire.receive == POLYMORPHIC || wire.is_long(),
                 29 => wire.placement == Placement::Chosen,
                 32.. => wire.is_variable(),
                 _ => false,

@@ -163,7 +163,7 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it is not that.
     #[inline(always)]
     pub fn value<T: Value>(&mut self, expected: u64) -> Result<T, Bad> {
-        if self.word()?.0 != expected {
+        if (self.word()?.0 ^ expected) & compared(expected) != 0 {
             return Err(Bad);
         }
         Ok(T::load(self.take(T::SIZE)?))
@@ -176,7 +176,7 @@ impl<'m> Decoder<'m> {
     #[inline(always)]
     pub fn port(&mut self, expected: u64) -> Result<Port, Bad> {
         let word = self.word()?;
-        self.expect(word, expected, u64::MAX)?;
+        self.expect(word, expected, compared(expected))?;
         Ok(Port { name: PortName::load(self.take(8)?), disposition: word.name() })
     }
 
@@ -186,7 +186,7 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it is not that.
     #[inline(always)]
     pub fn string(&mut self, expected: u64, size: usize) -> Result<&'m [u8], Bad> {
-        if self.word()?.0 != expected {
+        if (self.word()?.0 ^ expected) & compared(expected) != 0 {
             return Err(Bad);
         }
         Ok(until_nul(self.take(size)?))
@@ -198,7 +198,7 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it is not that.
     #[inline(always)]
     pub fn string_field<const N: usize>(&mut self, expected: u64) -> Result<&'m [u8; N], Bad> {
-        if self.word()?.0 != expected {
+        if (self.word()?.0 ^ expected) & compared(expected) != 0 {
             return Err(Bad);
         }
         self.take(N)?.try_into().map_err(|_| Bad)
@@ -291,6 +291,17 @@ impl<'m> Decoder<'m> {
     #[inline(always)]
     pub fn end(&self) -> Result<(), Bad> {
         if self.at == self.body.len() { Ok(()) } else { Err(Bad) }
+    }
+}
+
+/// What of the descriptor of a fixed item must be as expected: all of it, but where MIG compares field by field, because
+/// the name is free or the form is long, neither the unused bits nor that for memory.
+#[inline(always)]
+const fn compared(expected: u64) -> u64 {
+    if expected & TypeWord::LONGFORM != 0 || expected & NAME == msgt::POLYMORPHIC as u64 {
+        !(TypeWord::DEALLOCATE | UNUSED)
+    } else {
+        u64::MAX
     }
 }
 

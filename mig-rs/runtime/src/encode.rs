@@ -298,6 +298,31 @@ impl<'m> Encoder<'m> {
         self.array(word, N, values)
     }
 
+    /// Writes the header, all but the size and the complex bit, which [`Encoder::close`] adds.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, id: i32, remote: Port, local: Port) -> Result<(), Overflow> {
+        let header = Header {
+            bits: drover_abi::message::bits(remote.disposition, local.disposition),
+            size: 0,
+            remote: u64::from(remote.name.0),
+            local: u64::from(local.name.0),
+            seqno: 0,
+            id,
+        };
+        header.write_to_prefix(self.message).map_err(|_| Overflow)
+    }
+
+    /// Ends a message that was opened; its size.
+    #[inline(always)]
+    pub(crate) fn close(self) -> Result<usize, Overflow> {
+        let size = u32::try_from(self.at).map_err(|_| Overflow)?;
+        size.store(self.message.get_mut(4..8).ok_or(Overflow)?);
+        if self.complex {
+            *self.message.get_mut(3).ok_or(Overflow)? |= 0x80;
+        }
+        Ok(self.at)
+    }
+
     /// Ends the message: writes its header. `remote` and `local` carry the dispositions of the header's ports.
     ///
     /// # Errors

@@ -133,7 +133,8 @@ impl<'m> Request<'m> {
         Decoder::request(self.message, &self.header, RAW, shape)
     }
 
-    /// Starts a reply that says success. `size`: what the reply takes, if that is fixed. For generated code.
+    /// Starts a reply that says success, before the method runs: what it needs of the request need not be kept while it does.
+    /// `size`: what the reply takes, if that is fixed. For generated code.
     ///
     /// # Errors
     /// [`Overflow`] if it does not fit.
@@ -152,24 +153,30 @@ impl<'m> Request<'m> {
             (false, true) => Encoder::clean(buffer),
             (false, false) => Encoder::new(buffer),
         };
-        encoder.value(RETURN_CODE, 0i64 as u64)?;
+        self.open::<RAW>(&mut encoder)?;
+        encoder.value(RETURN_CODE, 0u64)?;
         Ok(encoder)
     }
 
-    /// Ends a reply: its header. For generated code.
-    ///
-    /// # Errors
-    /// [`Overflow`] if there is no room.
     #[inline(always)]
-    pub fn finish<const RAW: bool>(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
+    fn open<const RAW: bool>(&self, encoder: &mut Encoder<'_>) -> Result<(), Overflow> {
         let id = self.header.id.wrapping_add(100);
         if RAW {
             let name = PortName(self.header.local as u32);
             let disposition = received(local_disposition(self.header.bits));
-            return encoder.finish(id, Port::default(), Port::new(name, disposition));
+            return encoder.open(id, Port::default(), Port::new(name, disposition));
         }
         let name = PortName(self.header.remote as u32);
-        encoder.finish(id, Port::new(name, remote_disposition(self.header.bits)), Port::default())
+        encoder.open(id, Port::new(name, remote_disposition(self.header.bits)), Port::default())
+    }
+
+    /// Ends a reply. For generated code.
+    ///
+    /// # Errors
+    /// [`Overflow`] if it is larger than a message can be.
+    #[inline(always)]
+    pub fn finish(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
+        encoder.close()
     }
 
     /// Turns a routine's result into the outcome, with an error reply if need be. For generated code.
@@ -190,16 +197,23 @@ impl<'m> Request<'m> {
         }
         let written = (|| {
             let mut encoder = Encoder::new(buffer);
-            encoder.value(RETURN_CODE, code)?;
             match self.mode {
-                Mode::Received => self.finish::<false>(encoder),
-                Mode::Raw => self.finish::<true>(encoder),
+                Mode::Received => self.open::<false>(&mut encoder)?,
+                Mode::Raw => self.open::<true>(&mut encoder)?,
             }
+            encoder.value(RETURN_CODE, code)?;
+            encoder.close()
         })();
         match written {
             Ok(size) => Outcome::Reply(size),
             Err(Overflow) => Outcome::NoReply,
         }
+    }
+
+    /// As [`Request::error`], for generated code: what it knows of the request need not be kept in memory for this.
+    #[inline(always)]
+    pub fn refuse<const RAW: bool>(&self, code: i32, buffer: &mut [u8]) -> Outcome {
+        refuse(if RAW { Mode::Raw } else { Mode::Received }, self.message, code, buffer)
     }
 
     /// The answer to a message that no interface of the server knows.
@@ -220,6 +234,15 @@ impl<'m> Request<'m> {
     pub const fn wants_reply(&self) -> bool {
         let port = self.reply_port();
         port.name.is_valid() && msgt::is_port(port.disposition)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(mode: Mode, message: &[u8], code: i32, buffer: &mut [u8]) -> Outcome {
+    match Request::new(mode, message) {
+        Some(request) => request.error(code, buffer),
+        None => Outcome::NoReply,
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
     let _ = writeln!(
         out,
         "fn serve_{name}{head} -> Outcome {{\n\
-         match try_{name}::<S, RAW>(server_, this_{argument}) {{ {outcome}, Err(code) => this_.error(code, buffer_) }}\n}}\n#[inline(always)]"
+         match try_{name}::<S, RAW>(server_, this_{argument}) {{ {outcome}, Err(code) => this_.refuse::<RAW>(code, buffer_) }}\n}}\n#[inline(always)]"
     );
     let result = if routine.reply.is_some() { "usize" } else { "()" };
     let _ = writeln!(
@@ -217,6 +217,9 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
         return;
     };
     let size = if reply.is_variable() { "None".into() } else { format!("Some({})", reply.max) };
+    let mutable = if reply.items.len() > 1 { "mut " } else { "" };
+    // Begun before the method runs: what the reply needs of the request need not be kept while it does.
+    let _ = writeln!(out, "let {mutable}encoder_ = this_.reply::<RAW>(buffer_, {size})?;");
     if reply.items.len() > 1 {
         // A reply may be large: it is read where the method has put it, unless it must be taken apart.
         let taken = super::outs(routine)
@@ -235,7 +238,6 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
                 let _ = writeln!(out, "let {name} = server_.{}(out_.{name})?;", ident(function));
             }
         }
-        let _ = writeln!(out, "let mut encoder_ = this_.reply::<RAW>(buffer_, {size})?;");
         for (item, index) in items_of(reply) {
             let argument = &routine.arguments[index];
             let name = ident(&argument.name);
@@ -248,11 +250,8 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
             };
             let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
         }
-        out.push_str("Ok(this_.finish::<RAW>(encoder_)?)\n}\n");
+        out.push_str("Ok(this_.finish(encoder_)?)\n}\n");
     } else {
-        let _ = writeln!(
-            out,
-            "{call}?;\nlet encoder_ = this_.reply::<RAW>(buffer_, {size})?;\nOk(this_.finish::<RAW>(encoder_)?)\n}}"
-        );
+        let _ = writeln!(out, "{call}?;\nOk(this_.finish(encoder_)?)\n}}");
     }
 }
