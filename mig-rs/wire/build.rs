@@ -246,6 +246,9 @@ fn to_plain(i: usize, argument: &Argument, kind: &str, value: &str) -> String {
     match kind {
         "PortName" => format!("Seen::fixed({i}, &{value})"),
         "Port" => format!("Seen::port({i}, {value}).{told}told()"),
+        "Ool" if matches!(argument.wire.shape, Shape::Fixed(_)) => {
+            format!("Seen::ool_fixed({i}, {value}, {size})")
+        }
         "Ool" => format!("Seen::ool({i}, {value}, {size}).{told}told()"),
         "&[u8]" => format!("Seen::text({i}, {value})"),
         _ if kind.starts_with("FixedStr<") => format!("Seen::text({i}, {value}.as_bytes())"),

@@ -166,10 +166,10 @@ impl Stubs {
         // The room must be writable even where it is for nothing.
         let own = |p: &mut Plain| CValue { data: p.bytes_mut().as_mut_ptr().cast(), ..c_value(p) };
         let mut results: Vec<CValue> = outs.iter_mut().map(own).collect();
-        for (result, plain) in results.iter_mut().zip(&*outs) {
+        for ((result, plain), given) in results.iter_mut().zip(&*outs).zip(ins) {
             if plain.out_of_line {
-                // Memory of an `inout` argument, named by its address.
-                result.data = plain.address() as *mut c_void;
+                // An `inout` argument out of line is sent from where it is given.
+                result.data = given.address() as *mut c_void;
             }
         }
         let code = (self.routines[routine].call)(values.as_ptr(), results.as_mut_ptr());

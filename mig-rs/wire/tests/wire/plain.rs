@@ -133,6 +133,11 @@ impl Seen {
         Self { argument, bytes, count: ool.count, disposition: Some(ool.disposition) }
     }
 
+    /// One element, or as many as the interface fixes; the message does not say how many.
+    pub(crate) fn ool_fixed(argument: usize, ool: Ool, size: usize) -> Self {
+        Self { argument, bytes: ffi::read(ool.address, size), count: 1, disposition: None }
+    }
+
     pub(crate) fn list<T: Value>(argument: usize, list: &[T], disposition: u32) -> Self {
         let mut bytes = vec![0; T::SIZE * list.len()];
         for (value, slot) in list.iter().zip(bytes.chunks_exact_mut(T::SIZE)) {
@@ -170,7 +175,8 @@ impl Seen {
 
     /// The interface tells the disposition.
     pub(crate) fn told(self) -> Self {
-        self
+        // C has no other way to say that it was not told.
+        Self { disposition: self.disposition.filter(|&d| d != 0), ..self }
     }
 
     /// The interface does not tell the disposition, it is always the same.

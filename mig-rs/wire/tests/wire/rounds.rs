@@ -103,7 +103,6 @@ fn run(
         Whose::Gnu => {
             let mut outs: Vec<Plain> =
                 routine.arguments.iter().zip(&values.ins).map(|(a, given)| memory(a, given)).collect();
-            // An `inout` argument out of line is sent from where it is given.
             let (code, got) = subject.stubs.call(index, &values.ins, &mut outs);
             if code == 0 { Ok(results(&routine.arguments, &outs, &got)) } else { Err(code) }
         }
