@@ -2,10 +2,12 @@
 
 mod donation;
 mod types;
+mod words;
 
 use crate::ast::{Argument, Ceiling, Direction, Expression, Flag, Name, Routine, Sides, Statement};
 use crate::lex::{Kind, Token};
 use crate::source::{Diagnostic, Span};
+use words::{KEYWORDS, STATEMENTS};
 
 /// Deepest nesting of types and of brackets in numbers.
 const MAX_NESTING: usize = 64;
@@ -46,76 +48,6 @@ struct Parser<'a> {
     at: usize,
     nesting: usize,
 }
-
-const STATEMENTS: [&str; 18] = [
-    "subsystem",
-    "skip",
-    "routine",
-    "simpleroutine",
-    "type",
-    "import",
-    "uimport",
-    "simport",
-    "serverprefix",
-    "userprefix",
-    "serverdemux",
-    "waittime",
-    "nowaittime",
-    "msgoption",
-    "rcsid",
-    "end",
-    "donation",
-    "donation_default",
-];
-
-/// Words that are no names, whatever their case.
-const KEYWORDS: [&str; 45] = [
-    "subsystem",
-    "kerneluser",
-    "kernelserver",
-    "skip",
-    "routine",
-    "simpleroutine",
-    "type",
-    "import",
-    "uimport",
-    "simport",
-    "serverprefix",
-    "userprefix",
-    "serverdemux",
-    "waittime",
-    "nowaittime",
-    "msgoption",
-    "rcsid",
-    "in",
-    "out",
-    "inout",
-    "requestport",
-    "replyport",
-    "sreplyport",
-    "ureplyport",
-    "msgseqno",
-    "array",
-    "of",
-    "struct",
-    "c_string",
-    "ctype",
-    "cusertype",
-    "cservertype",
-    "intran",
-    "intranpayload",
-    "outtran",
-    "destructor",
-    "islong",
-    "isnotlong",
-    "dealloc",
-    "notdealloc",
-    "servercopy",
-    "countinout",
-    "retcode",
-    "polymorphic",
-    "donation_default",
-];
 
 fn lower(token: &Token) -> String {
     token.text.to_ascii_lowercase()

@@ -210,7 +210,7 @@ impl<F: FnMut(&[u8], &mut [u8]) -> mig_runtime::Outcome> mig_runtime::Transport 
         }
     }
     fn send(&self, msg: &mut [u8], size: usize, _: &mig_runtime::Donation) -> Result<(), i32> {
-        let _ = (self.0.borrow_mut())(&msg[..size].to_vec(), &mut [0; 64]);
+        let _ = (self.0.borrow_mut())(&msg[..size], &mut [0; 64]);
         Ok(())
     }
     fn call_with(
