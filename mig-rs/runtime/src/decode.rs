@@ -242,7 +242,10 @@ impl<'m> Decoder<'m> {
             self.expect(word, expected, !(NUMBER | TypeWord::DEALLOCATE | TypeWord::INLINE | UNUSED))?;
             return self.elements(word, max).map(Data::Inline);
         }
-        let expected = if msgt::is_port(word.name()) { ool_size(expected) } else { expected };
+        // A free name is that of rights.
+        let want = (expected & NAME) as u32;
+        let rights = want == msgt::POLYMORPHIC || msgt::is_port(want);
+        let expected = if rights { ool_size(expected) } else { expected };
         self.expect(word, expected, !(NUMBER | TypeWord::DEALLOCATE | TypeWord::INLINE | UNUSED))?;
         self.ool_item::<T>(word).map(Data::Ool)
     }
