@@ -227,7 +227,7 @@ mod tests {
 
     fn sample_page() -> String {
         let runs = [sample_run("accounted"), sample_run("classic")];
-        let terms = Terms { payload_frames: 262_144, samples: 100 };
+        let terms = Terms { payload_frames: 262_144, samples: 100, checked: false };
         let conditions: Vec<_> = runs.iter().flat_map(|r| judge(r, terms)).collect();
         let image = Image { path: "x".into(), plain_bytes: 1 << 30, compressed_bytes: 785 };
         page(&Page { runs: &runs, conditions: &conditions, image: &image, format: Format::Bzip2 })

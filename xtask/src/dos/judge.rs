@@ -32,6 +32,8 @@ pub struct Terms {
     pub payload_frames: u64,
     /// Samples wanted per victim and phase.
     pub samples: usize,
+    /// The kernel checked itself all the time: what it took to do so is in the latencies, which say nothing then.
+    pub checked: bool,
 }
 
 /// A ratio for people.
@@ -58,8 +60,10 @@ pub fn judge(run: &Run, terms: Terms) -> Vec<Condition> {
         (World::Classic, Stall::C) => bench.classic_exec(),
         (World::Accounted, Stall::A | Stall::C) => bench.accounted(),
         (World::Accounted, Stall::B) => bench.refused(),
-        (World::Ceilings, Stall::B) => bench.bounded(),
-        (World::Charging | World::Ceilings, _) => {}
+        (World::Charging, Stall::A | Stall::B) => bench.charging(|name| name == "find"),
+        (World::Charging, Stall::C) => bench.charging(|name| name.starts_with("exec-")),
+        (World::Ceilings, Stall::A | Stall::B) => bench.bounded(|name| name == "find"),
+        (World::Ceilings, Stall::C) => bench.bounded(|name| name.starts_with("exec-")),
     }
     bench.conditions
 }
@@ -122,12 +126,14 @@ impl Bench<'_> {
         }
         for victim in self.victims.clone() {
             let Victim { name, idle, fair, attack } = &victim;
-            let attacked = ratio(attack.p99, fair.p99);
-            let what = format!("{name}: attack p99 at most {HOLD:.2} times fair p99");
-            self.hold(what, attacked.is_some_and(|r| r <= HOLD), times(attacked));
-            let shared = ratio(fair.p99, idle.p99);
-            let what = format!("{name}: fair p99 at most {FAIR:.2} times idle p99");
-            self.hold(what, shared.is_some_and(|r| r <= FAIR), times(shared));
+            if !self.terms.checked {
+                let attacked = ratio(attack.p99, fair.p99);
+                let what = format!("{name}: attack p99 at most {HOLD:.2} times fair p99");
+                self.hold(what, attacked.is_some_and(|r| r <= HOLD), times(attacked));
+                let shared = ratio(fair.p99, idle.p99);
+                let what = format!("{name}: fair p99 at most {FAIR:.2} times idle p99");
+                self.hold(what, shared.is_some_and(|r| r <= FAIR), times(shared));
+            }
             let fewest = idle.count.min(fair.count).min(attack.count);
             let what = format!("{name}: at least {} samples in each phase, none open", self.terms.samples);
             let open = idle.open + fair.open + attack.open;
@@ -141,9 +147,7 @@ impl Bench<'_> {
             let seen = format!("{} of {offer} frames", attacker.frames_peak);
             self.hold("the attacker stays within its offer", attacker.frames_peak <= offer, seen);
         }
-        let (before, peak) = self.run.exec.unwrap_or((0, u64::MAX));
-        let seen = format!("{before} before, {peak} at most");
-        self.hold("exec's own frames do not grow", peak <= before, seen);
+        self.does_not_grow();
         self.whole();
     }
 
@@ -155,16 +159,35 @@ impl Bench<'_> {
         self.whole();
     }
 
-    /// Stall b with ceilings alone: as long as the offer lasts.
-    fn bounded(&mut self) {
+    /// Charging alone: the server loses nothing, but whoever queues behind the bomb waits as long as ever.
+    fn charging(&mut self, stalled: impl Fn(&str) -> bool) {
+        self.stalls(stalled);
+        self.does_not_grow();
+    }
+
+    /// Ceilings as well: the wait ends with the offer.
+    fn bounded(&mut self, stalled: impl Fn(&str) -> bool) {
+        self.attacker_gets(&[KERN_RESOURCE_SHORTAGE, KERN_TIMEDOUT], "the attacker runs into its own offer");
         let offer = self.run.attacker.as_ref().and_then(|a| a.offer_ns);
-        let find = self.victim(|name| name == "find");
-        let fair = find.as_ref().and_then(|v| v.fair.max);
-        let worst = find.as_ref().and_then(|v| v.attack.max);
+        let victim = self.victim(stalled);
+        let fair = victim.as_ref().and_then(|v| v.fair.max);
+        let worst = victim.as_ref().and_then(|v| v.attack.max);
         let bound = offer.zip(fair).map(|(offer, fair)| (offer as f64 + fair as f64) * HOLD);
         let ok = bound.zip(worst).is_some_and(|(bound, worst)| worst as f64 <= bound);
         let seen = format!("worst {worst:?} ns, offer {offer:?} ns, worst fair {fair:?} ns");
-        self.hold("the worst find is bounded by the attacker's offer", ok, seen);
+        let name = victim.map_or_else(String::new, |v| v.name);
+        self.hold(
+            format!("the worst {name} is bounded by the attacker's offer"),
+            ok || self.terms.checked,
+            seen,
+        );
+        self.does_not_grow();
+    }
+
+    fn does_not_grow(&mut self) {
+        let (before, peak) = self.run.exec.unwrap_or((0, u64::MAX));
+        let seen = format!("{before} before, {peak} at most");
+        self.hold("exec's own frames do not grow", peak <= before, seen);
     }
 
     fn attacker_gets(&mut self, accepted: &[i32], what: &str) {
@@ -200,7 +223,7 @@ mod tests {
     use super::*;
     use crate::records::Attacker;
 
-    const TERMS: Terms = Terms { payload_frames: 262_144, samples: 100 };
+    const TERMS: Terms = Terms { payload_frames: 262_144, samples: 100, checked: false };
 
     fn failing(run: &Run) -> Vec<String> {
         judge(run, TERMS).into_iter().filter(|c| !c.ok).map(|c| c.what).collect()
@@ -262,5 +285,14 @@ mod tests {
         assert!(failing(&run).join("\n").contains("bounded"), "no offer, no bound");
         run.attacker = Some(Attacker { result: 6, offer_ns: Some(2_000_000_000), ..Attacker::default() });
         assert_eq!(failing(&run), Vec::<String>::new());
+    }
+    #[test]
+    fn charging_stalls_still_but_spares_the_server() {
+        let mut run = sample_run("accounted");
+        run.job.world = World::Charging;
+        assert!(failing(&run).join("\n").contains("at least 20 times"), "nothing stalled");
+        let mut run = sample_run("classic");
+        run.job.world = World::Charging;
+        assert_eq!(failing(&run), ["exec's own frames do not grow"]);
     }
 }

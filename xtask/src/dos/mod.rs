@@ -76,6 +76,20 @@ impl Options {
         if self.all { vec![Format::Bzip2, Format::Gzip] } else { self.formats.clone() }
     }
 
+    /// Options as if `words` had been typed behind `cargo xtask dos`.
+    ///
+    /// # Errors
+    /// As the command line's.
+    pub fn parse(words: &[&str]) -> Result<Self> {
+        #[derive(clap::Parser)]
+        #[command(no_binary_name = true)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        Ok(<Line as clap::Parser>::try_parse_from(words)?.options)
+    }
+
     fn jobs(&self) -> Vec<Job> {
         let formats = self.formats();
         if self.all {
@@ -85,12 +99,24 @@ impl Options {
     }
 }
 
-/// Runs the experiment.
+/// What a run of the experiment gave.
+#[derive(Debug)]
+pub struct Results {
+    /// The runs, in the order of the jobs.
+    pub runs: Vec<Run>,
+    /// What was asked of them, and whether it holds.
+    pub conditions: Vec<judge::Condition>,
+    /// Format of the payload of the first run.
+    format: Format,
+    /// Its image.
+    image: Image,
+}
+
+/// Builds, boots and judges.
 ///
 /// # Errors
-/// When the set-up, the build or a machine fails, or when a condition of `docs/experiment.md` does not hold.
-pub fn run(ws: &Workspace, options: &Options) -> Result<()> {
-    let started = Instant::now();
+/// When the set-up, the build or a machine fails.
+pub fn perform(ws: &Workspace, options: &Options) -> Result<Results> {
     doctor::ensure()?;
     let built = compile::build(ws)?;
     let mut images = Vec::new();
@@ -104,18 +130,31 @@ pub fn run(ws: &Workspace, options: &Options) -> Result<()> {
         size::human(image.compressed_bytes),
         format.name()
     );
-    let runs = match &options.replay {
+    let runs: Vec<Run> = match &options.replay {
         Some(folder) => options.jobs().into_iter().map(|job| replay(folder, job)).collect::<Result<_>>()?,
         None => run_all(ws, &built, &images, options)?,
     };
+    let terms = Terms {
+        payload_frames: image.plain_bytes / 4096,
+        samples: options.samples as usize,
+        checked: options.checked,
+    };
+    let conditions = runs.iter().flat_map(|r| judge::judge(r, terms)).collect();
+    Ok(Results { runs, conditions, format: *format, image: image.clone() })
+}
 
-    let terms = Terms { payload_frames: image.plain_bytes / 4096, samples: options.samples as usize };
-    let conditions: Vec<_> = runs.iter().flat_map(|r| judge::judge(r, terms)).collect();
-    let report = serde_json::to_string_pretty(&json::report(&runs, *format, image))?;
+/// Runs the experiment.
+///
+/// # Errors
+/// When the set-up, the build or a machine fails, or when a condition of `docs/experiment.md` does not hold.
+pub fn run(ws: &Workspace, options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let Results { runs, conditions, format, image } = perform(ws, options)?;
+    let report = serde_json::to_string_pretty(&json::report(&runs, format, &image))?;
     let dir = ws.dos();
     make_dir(&dir)?;
     let html_path = dir.join("report.html");
-    let page = html::page(&html::Page { runs: &runs, conditions: &conditions, image, format: *format });
+    let page = html::page(&html::Page { runs: &runs, conditions: &conditions, image: &image, format });
     std::fs::write(&html_path, page).with_context(|| format!("cannot write {}", html_path.display()))?;
     let json_path = dir.join("report.json");
     std::fs::write(&json_path, &report).with_context(|| format!("cannot write {}", json_path.display()))?;
