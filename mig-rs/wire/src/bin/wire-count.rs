@@ -11,11 +11,23 @@ use std::process::ExitCode;
 
 use mig_runtime::{Donation, FixedStr, Outcome, Port, PortName, Request, RpcError, Transport};
 
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "generated, and little of it is used")]
+#[allow(
+    clippy::all,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated, and little of it is used"
+)]
 mod null {
     include!(concat!(env!("OUT_DIR"), "/bare_null.rs"));
 }
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "generated, and little of it is used")]
+#[allow(
+    clippy::all,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated, and little of it is used"
+)]
 mod fs {
     include!(concat!(env!("OUT_DIR"), "/bare_fs.rs"));
 }

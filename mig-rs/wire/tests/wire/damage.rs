@@ -62,13 +62,11 @@ fn sized(message: &[u8], size: usize) -> Vec<u8> {
     bytes
 }
 
+/// What is done with a message; it is told what is wrong with it.
+type Test<'a> = dyn FnMut(&[u8], &str) -> Result<(), Failed> + 'a;
+
 /// Calls `test` with every damaged form of a message and what was done to it.
-fn damaged(
-    routine: &Routine,
-    good: &[u8],
-    random: &mut Random,
-    test: &mut dyn FnMut(&[u8], &str) -> Result<(), Failed>,
-) -> Result<(), Failed> {
+fn damaged(routine: &Routine, good: &[u8], random: &mut Random, test: &mut Test<'_>) -> Result<(), Failed> {
     for size in 32..good.len() {
         test(&sized(good, size), &format!("cut at {size}"))?;
     }

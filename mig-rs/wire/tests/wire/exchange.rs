@@ -59,19 +59,11 @@ pub(crate) enum Verdict {
 thread_local! {
     static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
     static TRACE: RefCell<Trace> = RefCell::default();
-    /// The reply that the client is to get instead of the server's.
-    static INSTEAD: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
 pub(crate) fn connect(server: Server) {
     SERVER.set(Some(server));
     TRACE.take();
-    INSTEAD.set(None);
-}
-
-/// The next calls are not served: they get this reply, as received.
-pub(crate) fn answer_with(reply: Vec<u8>) {
-    INSTEAD.set(Some(reply));
 }
 
 pub(crate) fn trace() -> Trace {
@@ -81,23 +73,17 @@ pub(crate) fn trace() -> Trace {
 /// Carries the request in `message[..size]` to the server, and its reply back.
 pub(crate) fn exchange(message: &mut [u8], size: usize) -> Result<usize, i32> {
     let request = message[..size].to_vec();
-    let instead = INSTEAD.with_borrow(Clone::clone);
-    let received = match instead {
-        Some(reply) => reply,
-        None => {
-            let server = SERVER.with_borrow(|s| *s).expect("connected");
-            let reply = match serve(&server, &receive(&request)) {
-                Verdict::Served(reply) => reply,
-                Verdict::Refused(reply) => Some(reply),
-                Verdict::NotMine => None,
-            };
-            TRACE.set(Trace { request, reply: reply.clone() });
-            if server.one_way {
-                return Ok(0);
-            }
-            receive(&reply.ok_or(NO_ANSWER)?)
-        }
+    let server = SERVER.with_borrow(|s| *s).expect("connected");
+    let reply = match serve(&server, &receive(&request)) {
+        Verdict::Served(reply) => reply,
+        Verdict::Refused(reply) => Some(reply),
+        Verdict::NotMine => None,
     };
+    TRACE.set(Trace { request, reply: reply.clone() });
+    if server.one_way {
+        return Ok(0);
+    }
+    let received = receive(&reply.ok_or(NO_ANSWER)?);
     message.get_mut(..received.len()).ok_or(TOO_LARGE)?.copy_from_slice(&received);
     Ok(received.len())
 }
