@@ -2,6 +2,7 @@
 //!
 //! 64-bit words, each written by one side only and copied whole. The driver made the object and pays for its pages; whoever maps it pays for the mapping.
 
+use libhurd::abi::PAGE_SIZE;
 use libhurd::abi::vm::{VM_PROT_READ, VM_PROT_WRITE};
 use libhurd::clock::now;
 use libhurd::mig::PortName;
@@ -80,13 +81,15 @@ pub struct Sample {
 pub struct Board(SharedMapping);
 
 impl Board {
-    /// A new board and the right to its object.
+    /// A new board, all of it present (so that what is written later takes no frames), and the right to its object.
     ///
     /// # Errors
     /// The kernel's.
     pub fn create() -> Result<(Self, SendRight), i32> {
         let object = SendRight::from_name(vm_object_create(&Mach, task::this(), BYTES, ALL)?.memory_object);
-        Ok((Self::map(object.name())?, object))
+        let board = Self::map(object.name())?;
+        (0..BYTES as usize / 8).step_by(PAGE_SIZE / 8).for_each(|word| board.set(word, 0));
+        Ok((board, object))
     }
 
     /// The board behind a right.
