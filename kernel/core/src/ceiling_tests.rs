@@ -6,7 +6,7 @@ use drover_abi::returns::MACH_SEND_INVALID_DEST;
 use drover_abi::trap;
 use zerocopy::IntoBytes;
 
-use crate::account::{Account, Payer};
+use crate::account::{Account, Limits, Payer};
 use crate::object::Ref;
 use crate::sim::{MESSAGE, Sim};
 use crate::task::Task;
@@ -56,6 +56,42 @@ impl Chain {
         self.s.reply(7, &[]);
         self.s.run_thread(self.thread);
     }
+}
+
+#[test]
+fn time_in_a_session_is_its_clients_and_within_the_clients_budget() {
+    let mut c = chain();
+    let server = c.second;
+    let limits = |cpu| Limits { resources: [100, 300, 4, cpu, u64::MAX], share: 3000 };
+    let client = c.s.k.account_create(c.s.k.root, &limits(5_000_000)).expect("an account");
+    let session =
+        c.s.k.account_create(client, &Limits { resources: [10, 50, 0, 0, 0], share: 0 }).expect("a session");
+    c.s.k.make_session(session);
+    let own = Payer::account(c.s.k.get(server).account);
+    let port = c.s.k.account_port(session).expect("a port");
+    let name = c.s.k.insert_send(server, port, own).expect("a right");
+    let thread = c.s.thread(server);
+    c.s.run_thread(thread);
+    c.s.trap(trap::DROVER_PAYER, [trap::PAYER_ACCOUNT, u64::from(name), 0, 0, 0, 0]);
+    assert_eq!(c.s.result(), 0);
+    let cpu = |c: &Chain, account: Ref<Account>| c.s.k.get(account).resources[3].charged;
+    for _ in 0..10 {
+        c.s.run_thread(thread);
+        c.s.k.machine.time += 100_000;
+        c.s.k.event(crate::trap::Event::Interrupt);
+    }
+    assert_eq!(c.s.k.get(c.s.k.get(thread).top).payer_mode, 2, "it still pays");
+    assert_eq!(cpu(&c, session), 0);
+    // The last turn is charged when it ends.
+    assert!(cpu(&c, client) >= 800_000, "{}", cpu(&c, client));
+    // The client's budget is the bound.
+    for _ in 0..60 {
+        c.s.run_thread(thread);
+        c.s.k.machine.time += 100_000;
+        c.s.k.event(crate::trap::Event::Interrupt);
+    }
+    assert_eq!(c.s.k.get(c.s.k.get(thread).top).payer_mode, 0, "on at its own expense");
+    assert!(cpu(&c, client) < 5_300_000);
 }
 
 /// The current thread sends words to a port of its task that nobody receives from.

@@ -73,8 +73,24 @@ impl<M: Machine> Kernel<M> {
         Ok(port)
     }
 
-    /// Threads at home that waited for CPU budget run again. Walks the account's slabs: their number is bounded by its own charge.
+    /// Threads at home that waited for CPU budget run again, those of sessions too. What is walked is bounded by the account's own charge.
     fn budget_wake(&mut self, account: Ref<Account>) {
+        self.budget_wake_own(account);
+        let mut end = account;
+        while end.is_some() && self.get(end).next.is_none() {
+            end = self.get(end).parent;
+        }
+        let end = if end.is_some() { self.get(end).next } else { end };
+        let mut at = self.next_account(account);
+        while at != end {
+            if self.get(at).client == account {
+                self.budget_wake_own(at);
+            }
+            at = self.next_account(at);
+        }
+    }
+
+    fn budget_wake_own(&mut self, account: Ref<Account>) {
         let mut frame = self.get(account).slabs_head;
         while frame != crate::frame::NONE {
             for slot in 0..64 {
@@ -304,6 +320,7 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         let mut limits = Limits { resources: [0; 5], share: 0 };
         limits.resources[FRAMES] = frames;
         limits.resources[OBJECTS] = objects;
+        // Time and I/O are charged to the client; a session's own limits of them are never drawn on.
         limits.resources[CPU] = UNLIMITED;
         limits.resources[IO] = UNLIMITED;
         if self.k.get(parent).resources[CPU].limit != UNLIMITED {

@@ -239,7 +239,7 @@ impl<M: Machine> Kernel<M> {
             }
             until = until.min(now.saturating_add(a.overrun_until - used));
         }
-        let payer = self.payer_account(act);
+        let payer = self.flow_account(self.payer_account(act));
         let cpu = self.get(payer).resources[CPU];
         // An exit goes on without a budget: it has its reserve.
         if cpu.limit != UNLIMITED && self.get(act).phase == RUNNING {

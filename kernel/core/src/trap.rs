@@ -214,7 +214,7 @@ impl<M: Machine> Kernel<M> {
     /// `KERN_RESOURCE_SHORTAGE` (nothing charged).
     fn charge_io(&mut self, units: u64) -> Result<i32, Stop> {
         let act = self.here();
-        let account = self.payer_account(act);
+        let account = self.flow_account(self.payer_account(act));
         let r = self.get(account).resources[IO];
         if r.limit != UNLIMITED && unused(&r) < units {
             return Err(Stop::Error(KERN_RESOURCE_SHORTAGE));

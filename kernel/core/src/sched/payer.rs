@@ -42,6 +42,12 @@ impl<M: Machine> Kernel<M> {
         if client.is_none() || self.get(account).head.state != 0 { account } else { client }
     }
 
+    /// Who is charged with time and I/O when `account` pays: a session holds what is retained, and these are used up at once, so they are its client's.
+    pub(crate) fn flow_account(&self, account: Ref<Account>) -> Ref<Account> {
+        let client = self.get(account).client;
+        if client.is_some() { client } else { account }
+    }
+
     /// The activation whose ceilings apply to what its thread does now: none in payer modes OWN and ACCOUNT.
     pub(crate) fn ceilings(&self, act: Ref<Activation>) -> Ref<Activation> {
         if self.get(act).payer_mode == 0 { act } else { Ref::NONE }
@@ -93,7 +99,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let act = self.here();
-        let account = self.payer_account(act);
+        let account = self.flow_account(self.payer_account(act));
         let mine = self.get(act).payer_mode == 0;
         let a = self.get_mut(act);
         if mine {
