@@ -112,14 +112,12 @@ impl Job {
     }
 }
 
-/// All combinations, scene by scene, so that the worlds of one scene run side by side. Stall c is of the exec server, whoever stepped on a
-/// node, so only its first trigger is taken.
+/// All combinations, scene by scene, so that the worlds of one scene run side by side.
 #[must_use]
 pub fn jobs(worlds: &[World], stalls: &[Stall], triggers: &[Trigger], formats: &[Format]) -> Vec<Job> {
     let mut jobs = Vec::new();
     for &format in formats {
         for &stall in stalls {
-            let triggers = if stall == Stall::C { &triggers[..triggers.len().min(1)] } else { triggers };
             for &trigger in triggers {
                 jobs.extend(worlds.iter().map(|&world| Job { world, stall, trigger, format }));
             }

@@ -8,7 +8,7 @@
 //! | `/home/attacker/payload.bz2`, `.gz` | the bombs: `hello` padded with zeros, compressed, owned by the attacker |
 //! | `/home/attacker/bomb` | the node whose passive translator is the first payload |
 //! | `/srv/tree` | 200 directories with 10 files each, some large, some symbolic links |
-//! | `/srv/large` | one directory with 600 entries (several blocks) |
+//! | `/srv/large` | one directory with 600 entries, 100 in the experiment (several blocks) |
 //! | `/tests/bad` | truncated and corrupted executables |
 //! | `/tests/bombs` | more bombs: `bz2` and `gz`, and `bz2-legacy` with its record in the legacy form |
 //! | `/servers` | a node for each server that wants one (`node` in its manifest), with the server as its passive translator |
@@ -114,7 +114,7 @@ pub(super) fn build(
     t.file("/bin/true.bz2", 0, 0o755, small_bz2.clone());
     t.file("/bin/true.gz", 0, 0o755, small_gz.clone());
     homes(&mut t, payloads);
-    walk(&mut t);
+    walk(&mut t, if spec.tests { 600 } else { 100 });
     if spec.tests {
         bad_files(&mut t, small, &small_bz2, &small_gz);
         for payload in payloads {
@@ -147,8 +147,8 @@ fn homes(t: &mut Tree, payloads: &[Payload]) {
     }
 }
 
-/// The tree that `find` walks: 20 x 10 directories, 10 files each.
-fn walk(t: &mut Tree) {
+/// The tree that `find` walks: 20 x 10 directories, 10 files each, and one directory with `large` entries.
+fn walk(t: &mut Tree, large: u32) {
     for outer in 0..20u32 {
         for inner in 0..10u32 {
             let dir = format!("/srv/tree/d{outer:02}/e{inner}");
@@ -164,7 +164,7 @@ fn walk(t: &mut Tree) {
             }
         }
     }
-    for entry in 0..600u32 {
+    for entry in 0..large {
         t.file(&format!("/srv/large/entry-with-a-long-name-{entry:04}"), 0, 0o644, "");
     }
     // Past the single indirect block at 1 KiB blocks.
@@ -277,6 +277,9 @@ mod tests {
             .map(|(p, _)| p)
             .collect();
         assert_eq!(bound, ["/home/attacker/bomb"]);
+        let files = tree.nodes.values().filter(|n| matches!(n.kind, Kind::File(_))).count();
+        let directories = tree.nodes.values().filter(|n| n.kind == Kind::Directory).count();
+        assert!(files >= 2000 && directories >= 200, "{files} files in {directories} directories");
     }
 
     #[test]

@@ -164,13 +164,13 @@ impl Run {
 
     fn attack(&mut self, number: u32, attacker: &Attacker) -> Result<(), i32> {
         self.machine.check()?;
-        self.board.enter_attacker(self.config.stall != Stall::C);
+        // With stall c nobody but the attacker steps on its node, so that exec's lock alone is felt; unless a victim is to be the first.
+        self.board.enter_attacker(self.config.stall != Stall::C || self.config.victim_first);
         let own_before = self.watch.restart_peak()?;
         let account = attacker.user.account.name();
         let before = info(account)?;
         let first = self.board.count(ATTACKER);
-        let victim_first = self.config.victim_first && self.config.stall != Stall::C;
-        let order = if victim_first { Order::AttackAfterVictim } else { Order::Attack };
+        let order = if self.config.victim_first { Order::AttackAfterVictim } else { Order::Attack };
         self.announce("attack", self.config.trigger_name());
         self.go(number, order, self.config.samples, |run| attempt_returned(&run.board, first))?;
         self.hold(number)?;
