@@ -21,7 +21,7 @@ use drover_abi::returns::{
     MACH_RCV_TOO_LARGE,
 };
 use drover_abi::window::{REPLY_MAX, REQUEST, REQUEST_MAX};
-use mig_runtime::{ERROR_REPLY_SIZE, Mode, Outcome, PortName, Request, Value};
+use mig_runtime::{ERROR_REPLY_SIZE, Mode, Offer, Outcome, PortName, Request, Value};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::bump::Bump;
@@ -33,7 +33,7 @@ use crate::message::{Carried, carried};
 use crate::once::Once;
 use crate::port::{self, PortSet, ReceiveRight};
 use crate::syscall::{self, MsgArgs};
-use crate::{ool, rpc, thread, world};
+use crate::{donate, ool, rpc, thread, world};
 
 /// Serves one request: tries its interfaces one after the other until one knows the message.
 pub type Demux = fn(&[u8], &mut [u8]) -> Outcome;
@@ -452,23 +452,32 @@ pub(crate) fn fail_call(local: Local) -> ! {
     finish(request, reply, size)
 }
 
+/// The request in `message`, for which what was offered can be asked, and whose reply will be in `reply`; `None` if it is shorter than a
+/// header. For [`dispatch!`](crate::dispatch).
+#[inline]
+#[must_use]
+pub fn request<'m>(message: &'m [u8], reply: &[u8]) -> Option<Request<'m>> {
+    let request = Request::new(Mode::Received, message)?.with_offer(Offer::Ask(donate::offered));
+    let local = Local::current();
+    // A call has one reply, into memory of its window that was zero when the call began. A thread that serves a queue uses its buffer again
+    // and again.
+    let fresh = local.in_call() && reply.as_ptr() as u64 == local.near().end;
+    Some(if fresh { request.with_clean_reply() } else { request })
+}
+
 /// Tries interfaces one after the other: `dispatch!(request, reply, io => &mut server, fs => &mut server)`.
 #[macro_export]
 macro_rules! dispatch {
     ($request:expr, $reply:expr, $($interface:ident => $server:expr),+ $(,)?) => {
         'served: {
-            $(
-                let outcome = match $crate::mig::Request::new($crate::mig::Mode::Received, $request) {
-                    Some(request) => {
-                        let request = request.with_offer($crate::mig::Offer::Ask($crate::donate::offered));
-                        $crate::stubs::$interface::dispatch_request($server, &request, $reply)
+            if let Some(request) = $crate::server::request($request, $reply) {
+                $(
+                    let outcome = $crate::stubs::$interface::dispatch_request($server, &request, $reply);
+                    if outcome != $crate::mig::Outcome::NotMine {
+                        break 'served outcome;
                     }
-                    None => $crate::mig::Outcome::NotMine,
-                };
-                if outcome != $crate::mig::Outcome::NotMine {
-                    break 'served outcome;
-                }
-            )+
+                )+
+            }
             $crate::mig::Outcome::NotMine
         }
     };

@@ -646,7 +646,7 @@ fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -655,7 +655,7 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -676,18 +676,19 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
         .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -696,7 +697,7 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -707,8 +708,10 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.account_destroy(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.account_destroy(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -716,7 +719,7 @@ fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_transfer::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -725,7 +728,7 @@ fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -738,8 +741,10 @@ fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.account_transfer(this_, resource, amount)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.account_transfer(this_, resource, amount) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
@@ -748,8 +753,8 @@ fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -757,7 +762,7 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -771,10 +776,10 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
     let result_ = server_.account_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -782,7 +787,7 @@ fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_children::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -791,7 +796,7 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -805,10 +810,10 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
     let result_ = server_.account_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -816,7 +821,7 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_set_cpu::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -825,7 +830,7 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -839,8 +844,10 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     let period_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.account_set_cpu(this_, share, cap_ns, period_ns) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -848,7 +855,7 @@ fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_set_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -857,7 +864,7 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -869,8 +876,10 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.account_set_name(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.account_set_name(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -878,7 +887,7 @@ fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_task_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -887,7 +896,7 @@ fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -903,10 +912,10 @@ fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     let result_ = server_.account_task_create(this_, parent_task, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -914,7 +923,7 @@ fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_thread_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -923,7 +932,7 @@ fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -938,10 +947,10 @@ fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
     let result_ = server_.account_thread_create(this_, task);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -949,7 +958,7 @@ fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_account_session_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -958,7 +967,7 @@ fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -974,10 +983,10 @@ fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     let result_ = server_.account_session_create(this_, frames, objects);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.session)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1021,10 +1030,19 @@ pub fn dispatch_request<S: AccountServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: AccountServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: AccountServer + ?Sized, const RAW: bool>(

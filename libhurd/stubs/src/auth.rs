@@ -344,8 +344,8 @@ fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_getids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -353,7 +353,7 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -367,13 +367,13 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
     let result_ = server_.auth_getids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -381,7 +381,7 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_makeauth::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -390,7 +390,7 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -411,10 +411,10 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
         .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -422,7 +422,7 @@ fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_user_authenticate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -431,7 +431,7 @@ fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -446,10 +446,10 @@ fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
@@ -458,8 +458,8 @@ fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_server_authenticate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -467,7 +467,7 @@ fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -484,13 +484,13 @@ fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
         .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -534,10 +534,19 @@ pub fn dispatch_request<S: AuthServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: AuthServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: AuthServer + ?Sized, const RAW: bool>(

@@ -129,7 +129,7 @@ fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_user_authenticate_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -137,7 +137,7 @@ fn serve_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bo
 fn try_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -150,7 +150,7 @@ fn try_auth_user_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool
     let newhandle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.auth_user_authenticate_reply(this_, return_code, newhandle);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -158,7 +158,7 @@ fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_server_authenticate_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -166,7 +166,7 @@ fn serve_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: 
 fn try_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -190,7 +190,7 @@ fn try_auth_server_authenticate_reply<S: AuthReplyServer + ?Sized, const RAW: bo
             gen_gids,
             aux_gids,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -234,10 +234,19 @@ pub fn dispatch_request<S: AuthReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: AuthReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: AuthReplyServer + ?Sized, const RAW: bool>(

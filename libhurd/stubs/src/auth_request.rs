@@ -113,7 +113,7 @@ fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_auth_user_authenticate_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -121,7 +121,7 @@ fn serve_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW
 fn try_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -133,14 +133,14 @@ fn try_auth_user_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: 
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.auth_user_authenticate_request(this_, rendezvous);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_auth_server_authenticate_request<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_auth_server_authenticate_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -148,7 +148,7 @@ fn serve_auth_server_authenticate_request<
 fn try_auth_server_authenticate_request<S: AuthRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -161,7 +161,7 @@ fn try_auth_server_authenticate_request<S: AuthRequestServer + ?Sized, const RAW
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.auth_server_authenticate_request(this_, rendezvous, newport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -205,10 +205,19 @@ pub fn dispatch_request<S: AuthRequestServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: AuthRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: AuthRequestServer + ?Sized, const RAW: bool>(

@@ -500,7 +500,7 @@ fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -509,7 +509,7 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -524,10 +524,10 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -535,7 +535,7 @@ fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -544,7 +544,7 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -558,10 +558,10 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -570,8 +570,8 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -579,7 +579,7 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -595,11 +595,11 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -608,8 +608,8 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -617,7 +617,7 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -633,10 +633,10 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -644,7 +644,7 @@ fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_object_set_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -653,7 +653,7 @@ fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: 
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -665,8 +665,10 @@ fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: 
     let object_size_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.default_pager_object_set_size(this_, object_size_limit)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.default_pager_object_set_size(this_, object_size_limit) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -675,8 +677,8 @@ fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_storage_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -684,7 +686,7 @@ fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: boo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -698,19 +700,19 @@ fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: boo
     let result_ = server_.default_pager_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.size)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.free)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_paging_storage_new<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_paging_storage_new::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -719,7 +721,7 @@ fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RA
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -734,8 +736,12 @@ fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RA
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .default_pager_paging_storage_new(this_, device_port, runs, name, add)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -779,10 +785,19 @@ pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DefaultPagerServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(

@@ -63,7 +63,7 @@ fn serve_default_pager_object_set_size_reply<
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_object_set_size_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -71,7 +71,7 @@ fn serve_default_pager_object_set_size_reply<
 fn try_default_pager_object_set_size_reply<
     S: DefaultPagerReplyServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
+>(server_: &mut S, this_: &Request<'_>) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -83,7 +83,7 @@ fn try_default_pager_object_set_size_reply<
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.default_pager_object_set_size_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -127,10 +127,19 @@ pub fn dispatch_request<S: DefaultPagerReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DefaultPagerReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DefaultPagerReplyServer + ?Sized, const RAW: bool>(

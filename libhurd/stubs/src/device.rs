@@ -776,7 +776,7 @@ fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_open::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -785,7 +785,7 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -801,18 +801,19 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
     let result_ = server_.device_open(this_, this_.reply_port(), mode, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_close::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -821,7 +822,7 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -832,8 +833,10 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.device_close(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.device_close(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -841,7 +844,7 @@ fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -850,7 +853,7 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -867,10 +870,10 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -878,7 +881,7 @@ fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write_inband::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -887,7 +890,7 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -905,10 +908,10 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
         .device_write_inband(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -916,7 +919,7 @@ fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -925,7 +928,7 @@ fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -943,10 +946,10 @@ fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
         .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
@@ -955,8 +958,8 @@ fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read_inband::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -964,7 +967,7 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -982,10 +985,10 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
         .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -993,7 +996,7 @@ fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1002,7 +1005,7 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1020,10 +1023,10 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     let result_ = server_.device_map(this_, prot, offset, size, unmap);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1031,7 +1034,7 @@ fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_set_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1040,7 +1043,7 @@ fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1053,8 +1056,10 @@ fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.device_set_status(this_, flavor, status)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.device_set_status(this_, flavor, status) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
@@ -1063,8 +1068,8 @@ fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_get_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1072,7 +1077,7 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1088,10 +1093,10 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let result_ = server_.device_get_status(this_, flavor, status_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1099,7 +1104,7 @@ fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_set_filter::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1108,7 +1113,7 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1122,8 +1127,10 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.device_set_filter(this_, receive_port, priority, filter)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.device_set_filter(this_, receive_port, priority, filter) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1131,7 +1138,7 @@ fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_intr_register::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1140,7 +1147,7 @@ fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1154,8 +1161,10 @@ fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.device_intr_register(this_, id_, flags, receive_port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.device_intr_register(this_, id_, flags, receive_port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1163,7 +1172,7 @@ fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_intr_ack::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1172,7 +1181,7 @@ fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1184,8 +1193,10 @@ fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.device_intr_ack(this_, receive_port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.device_intr_ack(this_, receive_port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1229,10 +1240,19 @@ pub fn dispatch_request<S: DeviceServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DeviceServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DeviceServer + ?Sized, const RAW: bool>(

@@ -245,7 +245,7 @@ fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_open_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -253,7 +253,7 @@ fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -266,7 +266,7 @@ fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let device_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.device_open_reply(this_, return_code, device_port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -274,7 +274,7 @@ fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -282,7 +282,7 @@ fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -295,7 +295,7 @@ fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let bytes_written = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_write_reply(this_, return_code, bytes_written);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -303,7 +303,7 @@ fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write_reply_inband::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -311,7 +311,7 @@ fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: boo
 fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -324,7 +324,7 @@ fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>
     let bytes_written = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_write_reply_inband(this_, return_code, bytes_written);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -332,7 +332,7 @@ fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -340,7 +340,7 @@ fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
 fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -353,7 +353,7 @@ fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.ool::<u8>(0x0000_0000_c000_0809)?;
     decoder_.end()?;
     let _ = server_.device_read_reply(this_, return_code, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -361,7 +361,7 @@ fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read_reply_inband::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -369,7 +369,7 @@ fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool
 fn try_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -382,7 +382,7 @@ fn try_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
     let _ = server_.device_read_reply_inband(this_, return_code, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -426,10 +426,19 @@ pub fn dispatch_request<S: DeviceReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DeviceReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DeviceReplyServer + ?Sized, const RAW: bool>(

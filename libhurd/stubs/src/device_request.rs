@@ -321,7 +321,7 @@ fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_open_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -329,7 +329,7 @@ fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -342,7 +342,7 @@ fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
     decoder_.end()?;
     let _ = server_.device_open_request(this_, mode, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -350,7 +350,7 @@ fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -358,7 +358,7 @@ fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -372,7 +372,7 @@ fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     let _ = server_.device_write_request(this_, mode, recnum, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -380,7 +380,7 @@ fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_write_request_inband::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -388,7 +388,7 @@ fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW:
 fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -402,7 +402,7 @@ fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: b
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
     let _ = server_.device_write_request_inband(this_, mode, recnum, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -410,7 +410,7 @@ fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -418,7 +418,7 @@ fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
 fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -432,7 +432,7 @@ fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_read_request(this_, mode, recnum, bytes_wanted);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -440,7 +440,7 @@ fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_read_request_inband::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -448,7 +448,7 @@ fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: 
 fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -462,7 +462,7 @@ fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bo
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_read_request_inband(this_, mode, recnum, bytes_wanted);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -470,7 +470,7 @@ fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_device_open_new_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -478,7 +478,7 @@ fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: boo
 fn try_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -491,7 +491,7 @@ fn try_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>
     let name = decoder_.string(0x0000_0080_2000_080c, 128)?;
     decoder_.end()?;
     let _ = server_.device_open_new_request(this_, mode, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -535,10 +535,19 @@ pub fn dispatch_request<S: DeviceRequestServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DeviceRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DeviceRequestServer + ?Sized, const RAW: bool>(

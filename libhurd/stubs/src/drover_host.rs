@@ -506,7 +506,7 @@ fn serve_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_account_snapshot::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -515,7 +515,7 @@ fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -529,10 +529,10 @@ fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_account_snapshot(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -541,8 +541,8 @@ fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_check_conservation::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -550,7 +550,7 @@ fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -564,12 +564,12 @@ fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_check_conservation(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.checks)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.violations)?;
     encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -577,7 +577,7 @@ fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_root_account::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -586,7 +586,7 @@ fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -600,10 +600,10 @@ fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_root_account(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -612,8 +612,8 @@ fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_module::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -621,7 +621,7 @@ fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -636,12 +636,12 @@ fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_module(this_, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0080_2000_080c, &out_.name)?;
     encoder_.port(0x0000_0001_2000_4013, out_.object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
@@ -650,8 +650,8 @@ fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_boot_command_line::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -659,7 +659,7 @@ fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -673,10 +673,10 @@ fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_boot_command_line(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -684,7 +684,7 @@ fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_frames::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -693,7 +693,7 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -707,12 +707,12 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_frames(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.free)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -720,7 +720,7 @@ fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_set_checking::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -729,7 +729,7 @@ fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -741,8 +741,10 @@ fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
     let every = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_set_checking(this_, every)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_set_checking(this_, every) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -750,7 +752,7 @@ fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_shutdown::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -759,7 +761,7 @@ fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -771,8 +773,10 @@ fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_shutdown(this_, code)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_shutdown(this_, code) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -816,10 +820,19 @@ pub fn dispatch_request<S: DroverHostServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DroverHostServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DroverHostServer + ?Sized, const RAW: bool>(

@@ -317,7 +317,7 @@ fn serve_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_port_set_rpc::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -326,7 +326,7 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -343,7 +343,7 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .port_set_rpc(
             this_,
             name,
@@ -352,8 +352,11 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool>(
             unwind_cpu_ns,
             unwind_frames,
             payload,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -361,7 +364,7 @@ fn serve_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_port_get_rpc_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -370,7 +373,7 @@ fn try_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -385,12 +388,12 @@ fn try_port_get_rpc_status<S: DroverPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.port_get_rpc_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_in_flight)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.calls_total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -398,7 +401,7 @@ fn serve_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_port_exit_stats::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -407,7 +410,7 @@ fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -421,14 +424,14 @@ fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.port_exit_stats(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.ceiling)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.deadline)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.client_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.server_died)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -436,7 +439,7 @@ fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_port_renew::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -445,7 +448,7 @@ fn try_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -460,8 +463,10 @@ fn try_port_renew<S: DroverPortServer + ?Sized, const RAW: bool>(
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.port_renew(this_, name, notify, payload, sync)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.port_renew(this_, name, notify, payload, sync) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -505,10 +510,19 @@ pub fn dispatch_request<S: DroverPortServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DroverPortServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DroverPortServer + ?Sized, const RAW: bool>(

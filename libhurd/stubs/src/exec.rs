@@ -304,7 +304,7 @@ fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_exec_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -313,7 +313,7 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -334,7 +334,7 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .exec_exec(
             this_,
             file,
@@ -347,8 +347,11 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
             intarray,
             deallocnames,
             destroynames,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -356,7 +359,7 @@ fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_exec_init::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -365,7 +368,7 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -378,8 +381,10 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.exec_init(this_, auth_handle, proc_server)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.exec_init(this_, auth_handle, proc_server) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -387,7 +392,7 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_exec_setexecdata::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -395,7 +400,7 @@ fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
 fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -408,7 +413,7 @@ fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.exec_setexecdata(this_, ports, ints);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -416,7 +421,7 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_exec_exec_paths::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -425,7 +430,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -448,7 +453,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .exec_exec_paths(
             this_,
             file,
@@ -463,8 +468,11 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
             intarray,
             deallocnames,
             destroynames,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -508,10 +516,19 @@ pub fn dispatch_request<S: ExecServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ExecServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ExecServer + ?Sized, const RAW: bool>(

@@ -129,8 +129,8 @@ fn serve_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_exec_startup_get_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -138,7 +138,7 @@ fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -152,7 +152,7 @@ fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     let result_ = server_.exec_startup_get_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.user_entry)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.phdr_data)?;
@@ -165,7 +165,7 @@ fn try_exec_startup_get_info<S: ExecStartupServer + ?Sized, const RAW: bool>(
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.portarray)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.intarray)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -209,10 +209,19 @@ pub fn dispatch_request<S: ExecStartupServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ExecStartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ExecStartupServer + ?Sized, const RAW: bool>(

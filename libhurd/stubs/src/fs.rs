@@ -2181,7 +2181,7 @@ fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2190,7 +2190,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2211,7 +2211,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FILE_EXEC)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .file_exec(
             this_,
             exec_task,
@@ -2224,8 +2224,11 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
             retain_,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2233,7 +2236,7 @@ fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_chown::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2242,7 +2245,7 @@ fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2255,8 +2258,10 @@ fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_chown(this_, new_owner, new_group)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_chown(this_, new_owner, new_group) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2264,7 +2269,7 @@ fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_chauthor::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2273,7 +2278,7 @@ fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2285,8 +2290,10 @@ fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_chauthor(this_, new_author)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_chauthor(this_, new_author) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2294,7 +2301,7 @@ fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_chmod::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2303,7 +2310,7 @@ fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2315,8 +2322,10 @@ fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_chmod(this_, new_mode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_chmod(this_, new_mode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2324,7 +2333,7 @@ fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_chflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2333,7 +2342,7 @@ fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2345,8 +2354,10 @@ fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_chflags(this_, new_flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_chflags(this_, new_flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2354,7 +2365,7 @@ fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_utimes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2363,7 +2374,7 @@ fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2376,8 +2387,10 @@ fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_utimes(this_, new_atime, new_mtime)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_utimes(this_, new_atime, new_mtime) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2385,7 +2398,7 @@ fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_set_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2394,7 +2407,7 @@ fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2406,8 +2419,10 @@ fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_set_size(this_, new_size)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_set_size(this_, new_size) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2415,7 +2430,7 @@ fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_lock::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2424,7 +2439,7 @@ fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2436,8 +2451,10 @@ fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_lock(this_, flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_lock(this_, flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2445,7 +2462,7 @@ fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_lock_stat::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2454,7 +2471,7 @@ fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2468,11 +2485,11 @@ fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_lock_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mystatus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2480,7 +2497,7 @@ fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_check_access::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2489,7 +2506,7 @@ fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2503,10 +2520,10 @@ fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_check_access(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2514,7 +2531,7 @@ fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_notice_changes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2523,7 +2540,7 @@ fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2535,8 +2552,10 @@ fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_notice_changes(this_, port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_notice_changes(this_, port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2544,7 +2563,7 @@ fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_getcontrol::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2553,7 +2572,7 @@ fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2567,10 +2586,10 @@ fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_getcontrol(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
@@ -2579,8 +2598,8 @@ fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_statfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2588,7 +2607,7 @@ fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2602,10 +2621,10 @@ fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_statfs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2613,7 +2632,7 @@ fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_sync::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2622,7 +2641,7 @@ fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2635,8 +2654,10 @@ fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_sync(this_, wait, omit_metadata)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_sync(this_, wait, omit_metadata) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2644,7 +2665,7 @@ fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_syncfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2653,7 +2674,7 @@ fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2666,8 +2687,10 @@ fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_syncfs(this_, wait, do_children)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_syncfs(this_, wait, do_children) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
@@ -2676,8 +2699,8 @@ fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_get_storage_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2685,7 +2708,7 @@ fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2699,13 +2722,13 @@ fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_get_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.offsets)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2713,7 +2736,7 @@ fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_getlinknode::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2722,7 +2745,7 @@ fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2736,10 +2759,10 @@ fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_getlinknode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
@@ -2748,8 +2771,8 @@ fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_getfh::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2757,7 +2780,7 @@ fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2771,10 +2794,10 @@ fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_getfh(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
@@ -2783,8 +2806,8 @@ fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_lookup::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2792,7 +2815,7 @@ fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2810,12 +2833,12 @@ fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.dir_lookup(this_, file_name, flags, mode, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
@@ -2824,8 +2847,8 @@ fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_readdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2833,7 +2856,7 @@ fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2850,11 +2873,11 @@ fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.dir_readdir(this_, entry, nentries, bufsiz);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2862,7 +2885,7 @@ fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_mkdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2871,7 +2894,7 @@ fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2884,8 +2907,10 @@ fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_mkdir(this_, name, mode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_mkdir(this_, name, mode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2893,7 +2918,7 @@ fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_rmdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2902,7 +2927,7 @@ fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2914,8 +2939,10 @@ fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_rmdir(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_rmdir(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2923,7 +2950,7 @@ fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_unlink::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2932,7 +2959,7 @@ fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2944,8 +2971,10 @@ fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_unlink(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_unlink(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2953,7 +2982,7 @@ fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_link::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2962,7 +2991,7 @@ fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2976,8 +3005,10 @@ fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_link(this_, file, name, excl)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_link(this_, file, name, excl) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2985,7 +3016,7 @@ fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_rename::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2994,7 +3025,7 @@ fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3009,8 +3040,10 @@ fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_rename(this_, oldname, newdirectory, newname, excl) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3018,7 +3051,7 @@ fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_mkfile::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3027,7 +3060,7 @@ fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3043,10 +3076,10 @@ fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.dir_mkfile(this_, flags, mode);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3054,7 +3087,7 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_notice_changes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3063,7 +3096,7 @@ fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3075,8 +3108,10 @@ fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.dir_notice_changes(this_, port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.dir_notice_changes(this_, port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3084,7 +3119,7 @@ fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_set_translator::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3093,7 +3128,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3109,7 +3144,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     let active = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .file_set_translator(
             this_,
             passive_flags,
@@ -3117,8 +3152,11 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
             oldtrans_flags,
             passive,
             active,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
@@ -3127,8 +3165,8 @@ fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_get_translator::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3136,7 +3174,7 @@ fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3150,10 +3188,10 @@ fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_get_translator(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3161,7 +3199,7 @@ fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_get_translator_cntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3170,7 +3208,7 @@ fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3184,10 +3222,10 @@ fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_get_translator_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
@@ -3196,8 +3234,8 @@ fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_get_fs_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3205,7 +3243,7 @@ fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3219,10 +3257,10 @@ fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_get_fs_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3230,7 +3268,7 @@ fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_reparent::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3239,7 +3277,7 @@ fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3254,10 +3292,10 @@ fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_reparent(this_, parent);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3265,7 +3303,7 @@ fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_exec_paths::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3274,7 +3312,7 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3297,7 +3335,7 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .file_exec_paths(
             this_,
             exec_task,
@@ -3312,8 +3350,11 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
             retain_,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3321,7 +3362,7 @@ fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_utimens::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3330,7 +3371,7 @@ fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3343,8 +3384,10 @@ fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.file_utimens(this_, new_atime, new_mtime)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.file_utimens(this_, new_atime, new_mtime) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3352,7 +3395,7 @@ fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_record_lock::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3361,7 +3404,7 @@ fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3378,10 +3421,10 @@ fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     let result_ = server_.file_record_lock(this_, cmd, flock64, rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -3425,10 +3468,19 @@ pub fn dispatch_request<S: FsServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: FsServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: FsServer + ?Sized, const RAW: bool>(

@@ -120,7 +120,7 @@ fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_dir_changed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -128,7 +128,7 @@ fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
 fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -142,7 +142,7 @@ fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let _ = server_.dir_changed(this_, tickno, change, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -150,7 +150,7 @@ fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_file_changed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -158,7 +158,7 @@ fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
 fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -173,7 +173,7 @@ fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     let end = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.file_changed(this_, tickno, change, start, end);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -217,10 +217,19 @@ pub fn dispatch_request<S: FsNotifyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: FsNotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: FsNotifyServer + ?Sized, const RAW: bool>(

@@ -779,7 +779,7 @@ fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_startup::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -788,7 +788,7 @@ fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -804,10 +804,10 @@ fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_startup(this_, openflags, control_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -815,7 +815,7 @@ fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_goaway::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -824,7 +824,7 @@ fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -836,8 +836,10 @@ fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.fsys_goaway(this_, flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.fsys_goaway(this_, flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
@@ -846,8 +848,8 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getroot::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -855,7 +857,7 @@ fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -875,12 +877,12 @@ fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
         .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
     encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -888,7 +890,7 @@ fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getfile::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -897,7 +899,7 @@ fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -914,10 +916,10 @@ fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -925,7 +927,7 @@ fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_syncfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -934,7 +936,7 @@ fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -947,8 +949,10 @@ fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.fsys_syncfs(this_, wait, do_children)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.fsys_syncfs(this_, wait, do_children) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -956,7 +960,7 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_set_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -965,7 +969,7 @@ fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -978,8 +982,10 @@ fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.fsys_set_options(this_, options, do_children)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.fsys_set_options(this_, options, do_children) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -987,7 +993,7 @@ fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getpriv::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -996,7 +1002,7 @@ fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1010,12 +1016,12 @@ fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_getpriv(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1023,7 +1029,7 @@ fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_init::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1032,7 +1038,7 @@ fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1045,8 +1051,12 @@ fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .fsys_init(this_, this_.reply_port(), proc_server, auth_handle)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1054,7 +1064,7 @@ fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_forward::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1063,7 +1073,7 @@ fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1076,8 +1086,10 @@ fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.fsys_forward(this_, requestor, argv)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.fsys_forward(this_, requestor, argv) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1086,8 +1098,8 @@ fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1095,7 +1107,7 @@ fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1109,10 +1121,10 @@ fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_get_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1121,8 +1133,8 @@ fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_children::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1130,7 +1142,7 @@ fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1144,11 +1156,11 @@ fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_get_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.names)?;
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
@@ -1157,8 +1169,8 @@ fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_source::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1166,7 +1178,7 @@ fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1180,10 +1192,10 @@ fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
     let result_ = server_.fsys_get_source(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.source)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1227,10 +1239,19 @@ pub fn dispatch_request<S: FsysServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: FsysServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: FsysServer + ?Sized, const RAW: bool>(

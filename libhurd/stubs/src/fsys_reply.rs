@@ -534,7 +534,7 @@ fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_startup_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -542,7 +542,7 @@ fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -555,7 +555,7 @@ fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let realnode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_startup_reply(this_, return_code, realnode);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -563,7 +563,7 @@ fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_goaway_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -571,7 +571,7 @@ fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -583,7 +583,7 @@ fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_goaway_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -591,7 +591,7 @@ fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getroot_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -599,7 +599,7 @@ fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -614,7 +614,7 @@ fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_getroot_reply(this_, return_code, do_retry, retry_name, file);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -622,7 +622,7 @@ fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getfile_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -630,7 +630,7 @@ fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -643,7 +643,7 @@ fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_getfile_reply(this_, return_code, file);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -651,7 +651,7 @@ fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_syncfs_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -659,7 +659,7 @@ fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -671,7 +671,7 @@ fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_syncfs_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -679,7 +679,7 @@ fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_set_options_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -687,7 +687,7 @@ fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -699,7 +699,7 @@ fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_set_options_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -707,7 +707,7 @@ fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_getpriv_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -715,7 +715,7 @@ fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -731,7 +731,7 @@ fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .fsys_getpriv_reply(this_, return_code, host_priv, device_master, fstask);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -739,7 +739,7 @@ fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_init_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -747,7 +747,7 @@ fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -759,7 +759,7 @@ fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_init_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -767,7 +767,7 @@ fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_forward_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -775,7 +775,7 @@ fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -787,7 +787,7 @@ fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_forward_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -795,7 +795,7 @@ fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_options_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -803,7 +803,7 @@ fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -816,7 +816,7 @@ fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.fsys_get_options_reply(this_, return_code, options);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -824,7 +824,7 @@ fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_children_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -832,7 +832,7 @@ fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -845,7 +845,7 @@ fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let children = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.fsys_get_children_reply(this_, return_code, children);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -853,7 +853,7 @@ fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_fsys_get_source_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -861,7 +861,7 @@ fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
 fn try_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -874,7 +874,7 @@ fn try_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let source = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let _ = server_.fsys_get_source_reply(this_, return_code, source);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -918,10 +918,19 @@ pub fn dispatch_request<S: FsysReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: FsysReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: FsysReplyServer + ?Sized, const RAW: bool>(

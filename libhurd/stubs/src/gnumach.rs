@@ -979,7 +979,7 @@ fn serve_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_cache_statistics::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -988,7 +988,7 @@ fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1002,10 +1002,10 @@ fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_cache_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1013,7 +1013,7 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_terminate_release::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1021,7 +1021,7 @@ fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1038,7 +1038,7 @@ fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1046,7 +1046,7 @@ fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_set_name::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1054,7 +1054,7 @@ fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1066,7 +1066,7 @@ fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
     let _ = server_.task_set_name(this_, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1074,7 +1074,7 @@ fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_register_new_task_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1083,7 +1083,7 @@ fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1095,8 +1095,10 @@ fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.register_new_task_notification(this_, notification)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.register_new_task_notification(this_, notification) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1104,7 +1106,7 @@ fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_gsync_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1113,7 +1115,7 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1129,8 +1131,10 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.gsync_wait(this_, addr, val1, val2, msec, flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1138,7 +1142,7 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_gsync_wake::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1146,7 +1150,7 @@ fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1160,7 +1164,7 @@ fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.gsync_wake(this_, addr, val, flags);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1168,7 +1172,7 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_gsync_requeue::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1176,7 +1180,7 @@ fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1191,7 +1195,7 @@ fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1199,7 +1203,7 @@ fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_wire_all::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1208,7 +1212,7 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1221,8 +1225,10 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_wire_all(this_, task, flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_wire_all(this_, task, flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1230,7 +1236,7 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_object_sync::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1239,7 +1245,7 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1255,16 +1261,12 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     let should_iosync = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
-        .vm_object_sync(
-            this_,
-            offset,
-            size,
-            should_flush,
-            should_return,
-            should_iosync,
-        )?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .vm_object_sync(this_, offset, size, should_flush, should_return, should_iosync)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1272,7 +1274,7 @@ fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_msync::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1281,7 +1283,7 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1295,8 +1297,10 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     let sync_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_msync(this_, address, size, sync_flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_msync(this_, address, size, sync_flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1304,7 +1308,7 @@ fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_allocate_contiguous::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1313,7 +1317,7 @@ fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1333,11 +1337,11 @@ fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
         .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1345,7 +1349,7 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_set_essential::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1353,7 +1357,7 @@ fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1365,7 +1369,7 @@ fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     let essential = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.task_set_essential(this_, essential);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 #[inline(never)]
 fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
@@ -1374,8 +1378,8 @@ fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_pages_phys::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1383,7 +1387,7 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1400,10 +1404,10 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_pages_phys(this_, target_task, vaddr, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1411,7 +1415,7 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_set_name::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1419,7 +1423,7 @@ fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
 fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1431,7 +1435,7 @@ fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
     let _ = server_.thread_set_name(this_, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1439,7 +1443,7 @@ fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_get_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1448,7 +1452,7 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1462,10 +1466,10 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_get_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1473,7 +1477,7 @@ fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_set_size_limit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1482,7 +1486,7 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1496,8 +1500,10 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     let max_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_set_size_limit(this_, map, current_limit, max_limit) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1505,7 +1511,7 @@ fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_get_size_limit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1514,7 +1520,7 @@ fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1528,11 +1534,11 @@ fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_get_size_limit(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.max_limit)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1576,10 +1582,19 @@ pub fn dispatch_request<S: GnumachServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: GnumachServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: GnumachServer + ?Sized, const RAW: bool>(

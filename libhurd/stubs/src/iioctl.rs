@@ -1168,7 +1168,7 @@ fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1177,7 +1177,7 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1190,8 +1190,10 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifaddr(this_, ifnam, addr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1199,7 +1201,7 @@ fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifdstaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1208,7 +1210,7 @@ fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1221,8 +1223,10 @@ fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1230,7 +1234,7 @@ fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1239,7 +1243,7 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1252,8 +1256,10 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifflags(this_, ifnam, flags)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifflags(this_, ifnam, flags) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1261,7 +1267,7 @@ fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1270,7 +1276,7 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1286,11 +1292,11 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifflags(this_, ifnam, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1298,7 +1304,7 @@ fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifbrdaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1307,7 +1313,7 @@ fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1320,8 +1326,10 @@ fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1329,7 +1337,7 @@ fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifnetmask::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1338,7 +1346,7 @@ fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1351,8 +1359,10 @@ fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifnetmask(this_, ifnam, netmask) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1360,7 +1370,7 @@ fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifmetric::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1369,7 +1379,7 @@ fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1385,11 +1395,11 @@ fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifmetric(this_, ifnam, metric);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1397,7 +1407,7 @@ fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifmetric::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1406,7 +1416,7 @@ fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1419,8 +1429,10 @@ fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifmetric(this_, ifnam, metric) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1428,7 +1440,7 @@ fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocdifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1437,7 +1449,7 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1450,8 +1462,10 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocdifaddr(this_, ifnam, addr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1459,7 +1473,7 @@ fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1468,7 +1482,7 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1484,11 +1498,11 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifaddr(this_, ifnam, addr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1496,7 +1510,7 @@ fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifdstaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1505,7 +1519,7 @@ fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1521,11 +1535,11 @@ fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifdstaddr(this_, ifnam, dstaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1533,7 +1547,7 @@ fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifbrdaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1542,7 +1556,7 @@ fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1558,11 +1572,11 @@ fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifbrdaddr(this_, ifnam, brdaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1570,7 +1584,7 @@ fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifnetmask::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1579,7 +1593,7 @@ fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1595,11 +1609,11 @@ fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifnetmask(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1607,7 +1621,7 @@ fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifhwaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1616,7 +1630,7 @@ fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1632,11 +1646,11 @@ fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifhwaddr(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1644,7 +1658,7 @@ fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifmtu::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1653,7 +1667,7 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1669,11 +1683,11 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifmtu(this_, ifnam, mtu);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1681,7 +1695,7 @@ fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocsifmtu::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1690,7 +1704,7 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1703,8 +1717,10 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.iioctl_siocsifmtu(this_, ifnam, mtu) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1712,7 +1728,7 @@ fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifindex::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1721,7 +1737,7 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1737,11 +1753,11 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifindex(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1749,7 +1765,7 @@ fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_iioctl_siocgifname::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1758,7 +1774,7 @@ fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1774,11 +1790,11 @@ fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.iioctl_siocgifname(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1822,10 +1838,19 @@ pub fn dispatch_request<S: IioctlServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: IioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: IioctlServer + ?Sized, const RAW: bool>(

@@ -1869,7 +1869,7 @@ fn serve_io_write<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1878,7 +1878,7 @@ fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1894,10 +1894,10 @@ fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_write(this_, data, offset);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
@@ -1906,8 +1906,8 @@ fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1915,7 +1915,7 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1931,10 +1931,10 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_read(this_, offset, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1942,7 +1942,7 @@ fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_seek::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1951,7 +1951,7 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1967,10 +1967,10 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_seek(this_, offset, whence);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1978,7 +1978,7 @@ fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1987,7 +1987,7 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2001,10 +2001,10 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_readable(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2012,7 +2012,7 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_all_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2021,7 +2021,7 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2033,8 +2033,10 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_set_all_openmodes(this_, newbits)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_set_all_openmodes(this_, newbits) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2042,7 +2044,7 @@ fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2051,7 +2053,7 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2065,10 +2067,10 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_get_openmodes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2076,7 +2078,7 @@ fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_some_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2085,7 +2087,7 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2097,8 +2099,10 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_set_some_openmodes(this_, bits_to_set)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_set_some_openmodes(this_, bits_to_set) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2106,7 +2110,7 @@ fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_clear_some_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2115,7 +2119,7 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2127,8 +2131,10 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_clear_some_openmodes(this_, bits_to_clear)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_clear_some_openmodes(this_, bits_to_clear) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2136,7 +2142,7 @@ fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_async::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2145,7 +2151,7 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2160,10 +2166,10 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_async(this_, notify_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2171,7 +2177,7 @@ fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_mod_owner::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2180,7 +2186,7 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2192,8 +2198,10 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_mod_owner(this_, owner)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_mod_owner(this_, owner) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2201,7 +2209,7 @@ fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_owner::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2210,7 +2218,7 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2224,10 +2232,10 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_get_owner(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2235,7 +2243,7 @@ fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_icky_async_id::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2244,7 +2252,7 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2258,10 +2266,10 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_get_icky_async_id(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2269,7 +2277,7 @@ fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2278,7 +2286,7 @@ fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2293,10 +2301,10 @@ fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_select(this_, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
@@ -2305,8 +2313,8 @@ fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_stat::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2314,7 +2322,7 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2328,10 +2336,10 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2339,7 +2347,7 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_reauthenticate::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2347,7 +2355,7 @@ fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
 fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2360,7 +2368,7 @@ fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2368,7 +2376,7 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_restrict_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2377,7 +2385,7 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2394,10 +2402,10 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_restrict_auth(this_, uids, gids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2405,7 +2413,7 @@ fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_duplicate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2414,7 +2422,7 @@ fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2429,10 +2437,10 @@ fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_duplicate(this_, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
@@ -2441,8 +2449,8 @@ fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_server_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2450,7 +2458,7 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2464,13 +2472,13 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_server_version(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.server_name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_major_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_minor_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2478,7 +2486,7 @@ fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2487,7 +2495,7 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2501,11 +2509,11 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_map(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjrd)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2513,7 +2521,7 @@ fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map_cntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2522,7 +2530,7 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2536,18 +2544,19 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_map_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_conch::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2556,7 +2565,7 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2567,16 +2576,19 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_get_conch(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_get_conch(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_release_conch::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2585,7 +2597,7 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2596,16 +2608,19 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_release_conch(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_release_conch(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_eofnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2614,7 +2629,7 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2625,8 +2640,10 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_eofnotify(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_eofnotify(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2634,7 +2651,7 @@ fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_prenotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2643,7 +2660,7 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2656,8 +2673,10 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_prenotify(this_, write_start, write_end)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_prenotify(this_, write_start, write_end) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2665,7 +2684,7 @@ fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_postnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2674,7 +2693,7 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2687,16 +2706,19 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_postnotify(this_, write_start, write_end)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_postnotify(this_, write_start, write_end) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2705,7 +2727,7 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2716,16 +2738,19 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_readnotify(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_readnotify(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readsleep::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2734,7 +2759,7 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2745,16 +2770,19 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_readsleep(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_readsleep(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_sigio::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2763,7 +2791,7 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2774,8 +2802,10 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_sigio(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_sigio(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2783,7 +2813,7 @@ fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_pathconf::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2792,7 +2822,7 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2807,10 +2837,10 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_pathconf(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2818,7 +2848,7 @@ fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_identity::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2827,7 +2857,7 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2841,20 +2871,21 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_identity(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fsidport)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_revoke::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2863,7 +2894,7 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2874,8 +2905,10 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.io_revoke(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.io_revoke(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2883,7 +2916,7 @@ fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select_timeout::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2892,7 +2925,7 @@ fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2908,10 +2941,10 @@ fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     let result_ = server_.io_select_timeout(this_, timeout, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2955,10 +2988,19 @@ pub fn dispatch_request<S: IoServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: IoServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: IoServer + ?Sized, const RAW: bool>(

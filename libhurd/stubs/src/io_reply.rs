@@ -1316,7 +1316,7 @@ fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_write_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1324,7 +1324,7 @@ fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1337,7 +1337,7 @@ fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_write_reply(this_, return_code, amount);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1345,7 +1345,7 @@ fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_read_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1353,7 +1353,7 @@ fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1366,7 +1366,7 @@ fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.io_read_reply(this_, return_code, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1374,7 +1374,7 @@ fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_seek_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1382,7 +1382,7 @@ fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1395,7 +1395,7 @@ fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let newp = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_seek_reply(this_, return_code, newp);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1403,7 +1403,7 @@ fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readable_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1411,7 +1411,7 @@ fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1424,7 +1424,7 @@ fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_readable_reply(this_, return_code, amount);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1432,7 +1432,7 @@ fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_all_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1440,7 +1440,7 @@ fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1452,7 +1452,7 @@ fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_all_openmodes_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1460,7 +1460,7 @@ fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1468,7 +1468,7 @@ fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1481,7 +1481,7 @@ fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_openmodes_reply(this_, return_code, bits);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1489,7 +1489,7 @@ fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_some_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1497,7 +1497,7 @@ fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
 fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1509,7 +1509,7 @@ fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_some_openmodes_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1517,7 +1517,7 @@ fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_clear_some_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1525,7 +1525,7 @@ fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: boo
 fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1537,7 +1537,7 @@ fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_clear_some_openmodes_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1545,7 +1545,7 @@ fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_async_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1553,7 +1553,7 @@ fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1566,7 +1566,7 @@ fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let async_id_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_async_reply(this_, return_code, async_id_port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1574,7 +1574,7 @@ fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_mod_owner_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1582,7 +1582,7 @@ fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1594,7 +1594,7 @@ fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_mod_owner_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1602,7 +1602,7 @@ fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_owner_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1610,7 +1610,7 @@ fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1623,7 +1623,7 @@ fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_owner_reply(this_, return_code, owner);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1631,7 +1631,7 @@ fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_icky_async_id_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1639,7 +1639,7 @@ fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1652,7 +1652,7 @@ fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let id_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_get_icky_async_id_reply(this_, return_code, id_port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1660,7 +1660,7 @@ fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1668,7 +1668,7 @@ fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1681,7 +1681,7 @@ fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let select_result = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_reply(this_, return_code, select_result);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1689,7 +1689,7 @@ fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_stat_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1697,7 +1697,7 @@ fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1710,7 +1710,7 @@ fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let stat_info = decoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_stat_reply(this_, return_code, stat_info);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1718,7 +1718,7 @@ fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_restrict_auth_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1726,7 +1726,7 @@ fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1739,7 +1739,7 @@ fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let new_object = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_restrict_auth_reply(this_, return_code, new_object);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1747,7 +1747,7 @@ fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_duplicate_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1755,7 +1755,7 @@ fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1768,7 +1768,7 @@ fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let newport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_duplicate_reply(this_, return_code, newport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1776,7 +1776,7 @@ fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_server_version_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1784,7 +1784,7 @@ fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1808,7 +1808,7 @@ fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
             server_minor_version,
             server_edit_level,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1816,7 +1816,7 @@ fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1824,7 +1824,7 @@ fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1838,7 +1838,7 @@ fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let wrobject = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_map_reply(this_, return_code, rdobject, wrobject);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1846,7 +1846,7 @@ fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map_cntl_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1854,7 +1854,7 @@ fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1867,7 +1867,7 @@ fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let memobj = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_map_cntl_reply(this_, return_code, memobj);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1875,7 +1875,7 @@ fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_conch_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1883,7 +1883,7 @@ fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1895,7 +1895,7 @@ fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_conch_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1903,7 +1903,7 @@ fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_release_conch_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1911,7 +1911,7 @@ fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1923,7 +1923,7 @@ fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_release_conch_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1931,7 +1931,7 @@ fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_eofnotify_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1939,7 +1939,7 @@ fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1951,7 +1951,7 @@ fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_eofnotify_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1959,7 +1959,7 @@ fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_prenotify_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1967,7 +1967,7 @@ fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1979,7 +1979,7 @@ fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_prenotify_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1987,7 +1987,7 @@ fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_postnotify_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1995,7 +1995,7 @@ fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2007,7 +2007,7 @@ fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_postnotify_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2015,7 +2015,7 @@ fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readnotify_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2023,7 +2023,7 @@ fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2035,7 +2035,7 @@ fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_readnotify_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2043,7 +2043,7 @@ fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readsleep_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2051,7 +2051,7 @@ fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2063,7 +2063,7 @@ fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_readsleep_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2071,7 +2071,7 @@ fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_sigio_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2079,7 +2079,7 @@ fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2091,7 +2091,7 @@ fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_sigio_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2099,7 +2099,7 @@ fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_pathconf_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2107,7 +2107,7 @@ fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2120,7 +2120,7 @@ fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_pathconf_reply(this_, return_code, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2128,7 +2128,7 @@ fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_identity_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2136,7 +2136,7 @@ fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2151,7 +2151,7 @@ fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let fileno = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_identity_reply(this_, return_code, idport, fsidport, fileno);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2159,7 +2159,7 @@ fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_revoke_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2167,7 +2167,7 @@ fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2179,7 +2179,7 @@ fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_revoke_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2187,7 +2187,7 @@ fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select_timeout_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2195,7 +2195,7 @@ fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
 fn try_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2208,7 +2208,7 @@ fn try_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let select_result = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_timeout_reply(this_, return_code, select_result);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2252,10 +2252,19 @@ pub fn dispatch_request<S: IoReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: IoReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: IoReplyServer + ?Sized, const RAW: bool>(

@@ -1345,7 +1345,7 @@ fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_write_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1353,7 +1353,7 @@ fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1367,7 +1367,7 @@ fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_write_request(this_, reply, data, offset);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1375,7 +1375,7 @@ fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_read_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1383,7 +1383,7 @@ fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1397,7 +1397,7 @@ fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_read_request(this_, reply, offset, amount);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1405,7 +1405,7 @@ fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_seek_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1413,7 +1413,7 @@ fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1427,7 +1427,7 @@ fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_seek_request(this_, reply, offset, whence);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1435,7 +1435,7 @@ fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readable_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1443,7 +1443,7 @@ fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1455,7 +1455,7 @@ fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readable_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1463,7 +1463,7 @@ fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_all_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1471,7 +1471,7 @@ fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bo
 fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1484,7 +1484,7 @@ fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_all_openmodes_request(this_, reply, newbits);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1492,7 +1492,7 @@ fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1500,7 +1500,7 @@ fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1512,7 +1512,7 @@ fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_openmodes_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1520,7 +1520,7 @@ fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_set_some_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1528,7 +1528,7 @@ fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
 fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1541,7 +1541,7 @@ fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: boo
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_some_openmodes_request(this_, reply, bits_to_set);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1549,7 +1549,7 @@ fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_clear_some_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1557,7 +1557,7 @@ fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW:
 fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1570,7 +1570,7 @@ fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_clear_some_openmodes_request(this_, reply, bits_to_clear);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1578,7 +1578,7 @@ fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_async_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1586,7 +1586,7 @@ fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1599,7 +1599,7 @@ fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_async_request(this_, reply, notify_port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1607,7 +1607,7 @@ fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_mod_owner_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1615,7 +1615,7 @@ fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1628,7 +1628,7 @@ fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_mod_owner_request(this_, reply, owner);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1636,7 +1636,7 @@ fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_owner_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1644,7 +1644,7 @@ fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,7 +1656,7 @@ fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_owner_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1664,7 +1664,7 @@ fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_icky_async_id_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1672,7 +1672,7 @@ fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bo
 fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1684,7 +1684,7 @@ fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_icky_async_id_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1692,7 +1692,7 @@ fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1700,7 +1700,7 @@ fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1712,7 +1712,7 @@ fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_request(this_, select_type);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1720,7 +1720,7 @@ fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_stat_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1728,7 +1728,7 @@ fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1740,7 +1740,7 @@ fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_stat_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1748,7 +1748,7 @@ fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_restrict_auth_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1756,7 +1756,7 @@ fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1770,7 +1770,7 @@ fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.io_restrict_auth_request(this_, reply, uids, gids);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1778,7 +1778,7 @@ fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_duplicate_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1786,7 +1786,7 @@ fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1798,7 +1798,7 @@ fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_duplicate_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1806,7 +1806,7 @@ fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_server_version_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1814,7 +1814,7 @@ fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>
 fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1826,7 +1826,7 @@ fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_server_version_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1834,7 +1834,7 @@ fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1842,7 +1842,7 @@ fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1854,7 +1854,7 @@ fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_map_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1862,7 +1862,7 @@ fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_map_cntl_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1870,7 +1870,7 @@ fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1882,7 +1882,7 @@ fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_map_cntl_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1890,7 +1890,7 @@ fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_get_conch_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1898,7 +1898,7 @@ fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1910,7 +1910,7 @@ fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_conch_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1918,7 +1918,7 @@ fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_release_conch_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1926,7 +1926,7 @@ fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1938,7 +1938,7 @@ fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_release_conch_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1946,7 +1946,7 @@ fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_eofnotify_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1954,7 +1954,7 @@ fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1966,7 +1966,7 @@ fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_eofnotify_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1974,7 +1974,7 @@ fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_prenotify_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1982,7 +1982,7 @@ fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1996,7 +1996,7 @@ fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_prenotify_request(this_, reply, write_start, write_end);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2004,7 +2004,7 @@ fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_postnotify_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2012,7 +2012,7 @@ fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2026,7 +2026,7 @@ fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_postnotify_request(this_, reply, write_start, write_end);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2034,7 +2034,7 @@ fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readnotify_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2042,7 +2042,7 @@ fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2054,7 +2054,7 @@ fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readnotify_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2062,7 +2062,7 @@ fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_readsleep_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2070,7 +2070,7 @@ fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2082,7 +2082,7 @@ fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readsleep_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2090,7 +2090,7 @@ fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_sigio_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2098,7 +2098,7 @@ fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2110,7 +2110,7 @@ fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_sigio_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2118,7 +2118,7 @@ fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_pathconf_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2126,7 +2126,7 @@ fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2139,7 +2139,7 @@ fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_pathconf_request(this_, reply, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2147,7 +2147,7 @@ fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_identity_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2155,7 +2155,7 @@ fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2167,7 +2167,7 @@ fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_identity_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2175,7 +2175,7 @@ fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_revoke_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2183,7 +2183,7 @@ fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
 fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2195,7 +2195,7 @@ fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_revoke_request(this_, reply);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2203,7 +2203,7 @@ fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_io_select_timeout_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2211,7 +2211,7 @@ fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>
 fn try_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2224,7 +2224,7 @@ fn try_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_timeout_request(this_, timeout, select_type);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2268,10 +2268,19 @@ pub fn dispatch_request<S: IoRequestServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: IoRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: IoRequestServer + ?Sized, const RAW: bool>(

@@ -137,7 +137,7 @@ fn serve_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_kdioctl_kdskbdmode::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -146,7 +146,7 @@ fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -158,8 +158,10 @@ fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.kdioctl_kdskbdmode(this_, mode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.kdioctl_kdskbdmode(this_, mode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -167,7 +169,7 @@ fn serve_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_kdioctl_kdgkbdmode::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -176,7 +178,7 @@ fn try_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -190,10 +192,10 @@ fn try_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.kdioctl_kdgkbdmode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mode)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -237,10 +239,19 @@ pub fn dispatch_request<S: KdioctlServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: KdioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: KdioctlServer + ?Sized, const RAW: bool>(

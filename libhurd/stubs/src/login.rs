@@ -316,7 +316,7 @@ fn serve_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_login_message_user::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -325,7 +325,7 @@ fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -337,8 +337,10 @@ fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool>(
     let message = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.login_message_user(this_, message)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.login_message_user(this_, message) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
@@ -347,8 +349,8 @@ fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_login_get_location::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -356,7 +358,7 @@ fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -370,10 +372,10 @@ fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool>(
     let result_ = server_.login_get_location(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.location)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -381,7 +383,7 @@ fn serve_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_login_get_idle_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -390,7 +392,7 @@ fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -404,10 +406,10 @@ fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool>(
     let result_ = server_.login_get_idle_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.idletime)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
@@ -416,8 +418,8 @@ fn serve_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_login_get_input_devices::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -425,7 +427,7 @@ fn try_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -439,10 +441,10 @@ fn try_login_get_input_devices<S: LoginServer + ?Sized, const RAW: bool>(
     let result_ = server_.login_get_input_devices(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.devices)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -450,7 +452,7 @@ fn serve_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_login_get_login_collection::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -459,7 +461,7 @@ fn try_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -473,10 +475,10 @@ fn try_login_get_login_collection<S: LoginServer + ?Sized, const RAW: bool>(
     let result_ = server_.login_get_login_collection(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.id_)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -520,10 +522,19 @@ pub fn dispatch_request<S: LoginServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: LoginServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: LoginServer + ?Sized, const RAW: bool>(

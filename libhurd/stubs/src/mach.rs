@@ -2589,7 +2589,7 @@ fn serve_task_create<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2598,7 +2598,7 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2613,18 +2613,19 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_create(this_, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_terminate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2633,7 +2634,7 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2644,8 +2645,10 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_terminate(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_terminate(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2653,7 +2656,7 @@ fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_get_emulation_vector::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2662,7 +2665,7 @@ fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2676,11 +2679,11 @@ fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_get_emulation_vector(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.vector_start)?;
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2688,7 +2691,7 @@ fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_set_emulation_vector::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2697,7 +2700,7 @@ fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2710,8 +2713,12 @@ fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     let emulation_vector = decoder_.ool::<u64>(0x0000_0000_4000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .task_set_emulation_vector(this_, vector_start, emulation_vector)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2719,7 +2726,7 @@ fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_threads::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2728,7 +2735,7 @@ fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2742,10 +2749,10 @@ fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
@@ -2754,8 +2761,8 @@ fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2763,7 +2770,7 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2779,18 +2786,19 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_info(this_, flavor, task_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_terminate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2799,7 +2807,7 @@ fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2810,8 +2818,10 @@ fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_terminate(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_terminate(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
@@ -2820,8 +2830,8 @@ fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_get_state::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2829,7 +2839,7 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2845,10 +2855,10 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_get_state(this_, flavor, old_state_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2856,7 +2866,7 @@ fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_set_state::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2865,7 +2875,7 @@ fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2878,8 +2888,10 @@ fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_set_state(this_, flavor, new_state)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_set_state(this_, flavor, new_state) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
@@ -2888,8 +2900,8 @@ fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2897,7 +2909,7 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2913,10 +2925,10 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_info(this_, flavor, thread_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2924,7 +2936,7 @@ fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_allocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2933,7 +2945,7 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2950,10 +2962,10 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_allocate(this_, address, size, anywhere);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2961,7 +2973,7 @@ fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_deallocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2970,7 +2982,7 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2983,8 +2995,10 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_deallocate(this_, address, size)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_deallocate(this_, address, size) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2992,7 +3006,7 @@ fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_protect::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3001,7 +3015,7 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3016,8 +3030,12 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     let new_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .vm_protect(this_, address, size, set_maximum, new_protection)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3025,7 +3043,7 @@ fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_inherit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3034,7 +3052,7 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3048,8 +3066,10 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     let new_inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_inherit(this_, address, size, new_inheritance)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_inherit(this_, address, size, new_inheritance) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3057,7 +3077,7 @@ fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3066,7 +3086,7 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3082,10 +3102,10 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_read(this_, address, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3093,7 +3113,7 @@ fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3102,7 +3122,7 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3115,8 +3135,10 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_write(this_, address, data)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_write(this_, address, data) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3124,7 +3146,7 @@ fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_copy::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3133,7 +3155,7 @@ fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3147,8 +3169,10 @@ fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     let dest_address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_copy(this_, source_address, size, dest_address)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_copy(this_, source_address, size, dest_address) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
@@ -3157,8 +3181,8 @@ fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_region::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3166,7 +3190,7 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3181,7 +3205,7 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_region(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
@@ -3191,7 +3215,7 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.is_shared)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3199,7 +3223,7 @@ fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_statistics::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3208,7 +3232,7 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3222,10 +3246,10 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3233,7 +3257,7 @@ fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_ports_register::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3242,7 +3266,7 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3254,8 +3278,10 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
     let init_port_set = decoder_.ool::<PortName>(0x0000_0000_4000_2011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_ports_register(this_, init_port_set)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_ports_register(this_, init_port_set) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3263,7 +3289,7 @@ fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_ports_lookup::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3272,7 +3298,7 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3286,10 +3312,10 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_ports_lookup(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3297,7 +3323,7 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_unavailable::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3305,7 +3331,7 @@ fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>
 fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3318,7 +3344,7 @@ fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.memory_object_data_unavailable(this_, offset, size);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3326,7 +3352,7 @@ fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_get_attributes::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3335,7 +3361,7 @@ fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3349,12 +3375,12 @@ fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.memory_object_get_attributes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.object_ready)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3362,7 +3388,7 @@ fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_set_default_memory_manager::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3371,7 +3397,7 @@ fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3386,10 +3412,10 @@ fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_set_default_memory_manager(this_, default_manager);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3397,7 +3423,7 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_lock_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3405,7 +3431,7 @@ fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
 fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3431,15 +3457,16 @@ fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
             lock_value,
             reply_to,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_suspend::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3448,7 +3475,7 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3459,16 +3486,19 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_suspend(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_suspend(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_resume::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3477,7 +3507,7 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3488,8 +3518,10 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_resume(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_resume(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3497,7 +3529,7 @@ fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_get_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3506,7 +3538,7 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3521,10 +3553,10 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3532,7 +3564,7 @@ fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_set_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3541,7 +3573,7 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3554,8 +3586,10 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_set_special_port(this_, which_port, special_port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_set_special_port(this_, which_port, special_port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3563,7 +3597,7 @@ fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3572,7 +3606,7 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3586,18 +3620,19 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_suspend::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3606,7 +3641,7 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3617,16 +3652,19 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_suspend(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_suspend(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_resume::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3635,7 +3673,7 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3646,16 +3684,19 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_resume(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_resume(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_abort::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3664,7 +3705,7 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3675,8 +3716,10 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_abort(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_abort(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3684,7 +3727,7 @@ fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_get_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3693,7 +3736,7 @@ fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3708,10 +3751,10 @@ fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3719,7 +3762,7 @@ fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_set_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3728,7 +3771,7 @@ fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3741,8 +3784,10 @@ fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_set_special_port(this_, which_port, special_port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_set_special_port(this_, which_port, special_port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3750,7 +3795,7 @@ fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_set_emulation::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3759,7 +3804,7 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3772,8 +3817,12 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     let routine_number = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .task_set_emulation(this_, routine_entry_pt, routine_number)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3781,7 +3830,7 @@ fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_ras_control::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3790,7 +3839,7 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3804,8 +3853,10 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_ras_control(this_, basepc, boundspc, flavor)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_ras_control(this_, basepc, boundspc, flavor) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3813,7 +3864,7 @@ fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3822,7 +3873,7 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3859,10 +3910,10 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
         );
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3870,7 +3921,7 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_error::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3878,7 +3929,7 @@ fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
 fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3892,7 +3943,7 @@ fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     let error_value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_data_error(this_, offset, size, error_value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3900,7 +3951,7 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_destroy::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3908,7 +3959,7 @@ fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
 fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3920,7 +3971,7 @@ fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     let reason = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_destroy(this_, reason);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3928,7 +3979,7 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_supply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3936,7 +3987,7 @@ fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
 fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3953,7 +4004,7 @@ fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3961,7 +4012,7 @@ fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_ready::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3969,7 +4020,7 @@ fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
 fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3982,7 +4033,7 @@ fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3990,7 +4041,7 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_change_attributes::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3998,7 +4049,7 @@ fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool
 fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4013,7 +4064,7 @@ fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4021,7 +4072,7 @@ fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_machine_attribute::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4030,7 +4081,7 @@ fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4048,10 +4099,10 @@ fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     let result_ = server_.vm_machine_attribute(this_, address, size, attribute, value);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -4095,10 +4146,19 @@ pub fn dispatch_request<S: MachServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachServer + ?Sized, const RAW: bool>(

@@ -97,8 +97,8 @@ fn serve_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_aarch64_get_hwcaps::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -106,7 +106,7 @@ fn try_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -121,12 +121,12 @@ fn try_aarch64_get_hwcaps<S: MachAarch64Server + ?Sized, const RAW: bool>(
     let result_ = server_.aarch64_get_hwcaps(this_, hwcaps_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_400b, &out_.hwcaps)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.midr_el1)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.revidr_el1)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -170,10 +170,19 @@ pub fn dispatch_request<S: MachAarch64Server + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachAarch64Server + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachAarch64Server + ?Sized, const RAW: bool>(

@@ -897,7 +897,7 @@ fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_get_srights::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -906,7 +906,7 @@ fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -921,10 +921,10 @@ fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_get_srights(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.srights)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -933,8 +933,8 @@ fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_ipc_marequest_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -942,7 +942,7 @@ fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -957,11 +957,11 @@ fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_ipc_marequest_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.max_requests)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -969,7 +969,7 @@ fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_dnrequest_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -978,7 +978,7 @@ fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -993,11 +993,11 @@ fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_dnrequest_info(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.used)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1006,8 +1006,8 @@ fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_stack_usage::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1015,7 +1015,7 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1029,7 +1029,7 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserved)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
@@ -1037,7 +1037,7 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1045,7 +1045,7 @@ fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_stack_usage::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1054,7 +1054,7 @@ fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1068,14 +1068,14 @@ fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1084,8 +1084,8 @@ fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_virtual_physical_table_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1093,7 +1093,7 @@ fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: 
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1108,10 +1108,10 @@ fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: 
     let result_ = server_.host_virtual_physical_table_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1119,7 +1119,7 @@ fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_kernel_object::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1128,7 +1128,7 @@ fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1143,11 +1143,11 @@ fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_kernel_object(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.object_type)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.object_addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1156,8 +1156,8 @@ fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_vm_region_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1165,7 +1165,7 @@ fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1180,11 +1180,11 @@ fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_vm_region_info(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::VmRegionInfo>(0x0000_0008_2000_400b, out_.region)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1193,8 +1193,8 @@ fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_vm_object_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1202,7 +1202,7 @@ fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1216,12 +1216,12 @@ fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_vm_object_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::VmObjectInfo>(0x0000_000c_2000_400b, out_.info)?;
     encoder_.port(0x0000_0001_2000_4011, out_.shadow)?;
     encoder_.port(0x0000_0001_2000_4011, out_.copy)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1230,8 +1230,8 @@ fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_vm_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1239,7 +1239,7 @@ fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1254,10 +1254,10 @@ fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_vm_object_pages(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1266,8 +1266,8 @@ fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_slab_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1275,7 +1275,7 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1290,10 +1290,10 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_slab_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1301,7 +1301,7 @@ fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_load_symbol_table::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1310,7 +1310,7 @@ fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1324,8 +1324,10 @@ fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
     let symtab = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_load_symbol_table(this_, task, name, symtab)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_load_symbol_table(this_, task, name, symtab) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
@@ -1334,8 +1336,8 @@ fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_vm_object_pages_phys::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1343,7 +1345,7 @@ fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1358,10 +1360,10 @@ fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_vm_object_pages_phys(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1405,10 +1407,19 @@ pub fn dispatch_request<S: MachDebugServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachDebugServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachDebugServer + ?Sized, const RAW: bool>(

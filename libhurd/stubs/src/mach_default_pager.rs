@@ -418,7 +418,7 @@ fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -427,7 +427,7 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -442,10 +442,10 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -453,7 +453,7 @@ fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -462,7 +462,7 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -476,10 +476,10 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -488,8 +488,8 @@ fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -497,7 +497,7 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -513,11 +513,11 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
@@ -526,8 +526,8 @@ fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -535,7 +535,7 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -551,10 +551,10 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -562,7 +562,7 @@ fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_default_pager_paging_file::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -571,7 +571,7 @@ fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -585,15 +585,19 @@ fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .default_pager_paging_file(this_, master_device_port, filename, add)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_default_pager_register_fileserver::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -601,7 +605,7 @@ fn serve_default_pager_register_fileserver<
 fn try_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Result<usize, i32> {
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -613,8 +617,11 @@ fn try_default_pager_register_fileserver<
     let fileserver_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.default_pager_register_fileserver(this_, fileserver_port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.default_pager_register_fileserver(this_, fileserver_port)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -658,10 +665,19 @@ pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: DefaultPagerServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(

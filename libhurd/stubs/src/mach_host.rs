@@ -2431,7 +2431,7 @@ fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_processors::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2440,7 +2440,7 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2454,18 +2454,19 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_start::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2474,7 +2475,7 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2485,16 +2486,19 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_start(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_start(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_exit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2503,7 +2507,7 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2514,8 +2518,10 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_exit(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_exit(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2523,7 +2529,7 @@ fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2532,7 +2538,7 @@ fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2546,10 +2552,10 @@ fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_default(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2557,7 +2563,7 @@ fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2566,7 +2572,7 @@ fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2580,19 +2586,20 @@ fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.new_set)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2601,7 +2608,7 @@ fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2612,8 +2619,10 @@ fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_set_destroy(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_set_destroy(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2621,7 +2630,7 @@ fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2630,7 +2639,7 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2643,8 +2652,10 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_assign(this_, new_set, wait)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_assign(this_, new_set, wait) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2652,7 +2663,7 @@ fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2661,7 +2672,7 @@ fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2675,10 +2686,10 @@ fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2686,7 +2697,7 @@ fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2695,7 +2706,7 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2707,16 +2718,19 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_assign(this_, new_set)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_assign(this_, new_set) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_assign_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2725,7 +2739,7 @@ fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2736,8 +2750,10 @@ fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_assign_default(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_assign_default(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2745,7 +2761,7 @@ fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2754,7 +2770,7 @@ fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2768,10 +2784,10 @@ fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.thread_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2779,7 +2795,7 @@ fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2788,7 +2804,7 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2801,8 +2817,10 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_assign(this_, new_set, assign_threads)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_assign(this_, new_set, assign_threads) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2810,7 +2828,7 @@ fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_assign_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2819,7 +2837,7 @@ fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2831,8 +2849,10 @@ fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_assign_default(this_, assign_threads)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_assign_default(this_, assign_threads) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2840,7 +2860,7 @@ fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2849,7 +2869,7 @@ fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2863,10 +2883,10 @@ fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.task_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2874,7 +2894,7 @@ fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2883,7 +2903,7 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2896,8 +2916,10 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let set_max = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_priority(this_, priority, set_max)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_priority(this_, priority, set_max) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2905,7 +2927,7 @@ fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_max_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2914,7 +2936,7 @@ fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2927,8 +2949,10 @@ fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_max_priority(this_, processor_set, max_priority)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_max_priority(this_, processor_set, max_priority) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2936,7 +2960,7 @@ fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_task_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2945,7 +2969,7 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2958,8 +2982,10 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.task_priority(this_, priority, change_threads)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.task_priority(this_, priority, change_threads) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2967,7 +2993,7 @@ fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_max_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2976,7 +3002,7 @@ fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2989,8 +3015,12 @@ fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_set_max_priority(this_, max_priority, change_threads)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .processor_set_max_priority(this_, max_priority, change_threads)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2998,7 +3028,7 @@ fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_policy::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3007,7 +3037,7 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3020,8 +3050,10 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     let data = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_policy(this_, policy, data)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_policy(this_, policy, data) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3029,7 +3061,7 @@ fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_policy_enable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3038,7 +3070,7 @@ fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3050,8 +3082,10 @@ fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_set_policy_enable(this_, policy)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_set_policy_enable(this_, policy) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3059,7 +3093,7 @@ fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_policy_disable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3068,7 +3102,7 @@ fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3081,8 +3115,12 @@ fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_set_policy_disable(this_, policy, change_threads)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .processor_set_policy_disable(this_, policy, change_threads)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3090,7 +3128,7 @@ fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_tasks::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3099,7 +3137,7 @@ fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3113,10 +3151,10 @@ fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_tasks(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3124,7 +3162,7 @@ fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_threads::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3133,7 +3171,7 @@ fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3147,10 +3185,10 @@ fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3158,7 +3196,7 @@ fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_processor_sets::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3167,7 +3205,7 @@ fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3181,10 +3219,10 @@ fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_processor_sets(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3192,7 +3230,7 @@ fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_processor_set_priv::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3201,7 +3239,7 @@ fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3216,18 +3254,19 @@ fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_processor_set_priv(this_, set_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_depress_abort::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3236,7 +3275,7 @@ fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3247,8 +3286,10 @@ fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_depress_abort(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_depress_abort(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3256,7 +3297,7 @@ fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_set_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3265,7 +3306,7 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3277,8 +3318,10 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_time = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_set_time(this_, new_time)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_set_time(this_, new_time) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3286,7 +3329,7 @@ fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_adjust_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3295,7 +3338,7 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3311,11 +3354,11 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_adjust_time(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3323,7 +3366,7 @@ fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_get_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3332,7 +3375,7 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3346,10 +3389,10 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_get_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3357,7 +3400,7 @@ fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_reboot::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3366,7 +3409,7 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3378,8 +3421,10 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_reboot(this_, options)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_reboot(this_, options) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3387,7 +3432,7 @@ fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_vm_wire::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3396,7 +3441,7 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3411,8 +3456,10 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let access = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.vm_wire(this_, task, address, size, access)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.vm_wire(this_, task, address, size, access) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3420,7 +3467,7 @@ fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_thread_wire::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3429,7 +3476,7 @@ fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3442,8 +3489,10 @@ fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let wired = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.thread_wire(this_, thread, wired)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.thread_wire(this_, thread, wired) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3452,8 +3501,8 @@ fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3461,7 +3510,7 @@ fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3477,10 +3526,10 @@ fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_info(this_, flavor, host_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3489,8 +3538,8 @@ fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3498,7 +3547,7 @@ fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3516,11 +3565,11 @@ fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_info(this_, flavor, processor_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3529,8 +3578,8 @@ fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3538,7 +3587,7 @@ fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3554,11 +3603,11 @@ fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_info(this_, flavor, info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3566,7 +3615,7 @@ fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_control::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3575,7 +3624,7 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3587,8 +3636,10 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
     let processor_cmd = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.processor_control(this_, processor_cmd)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.processor_control(this_, processor_cmd) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3596,7 +3647,7 @@ fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_get_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3605,7 +3656,7 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3619,11 +3670,11 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_get_time64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3631,7 +3682,7 @@ fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_set_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3640,7 +3691,7 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3652,8 +3703,10 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_time = decoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.host_set_time64(this_, new_time)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.host_set_time64(this_, new_time) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3661,7 +3714,7 @@ fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_adjust_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3670,7 +3723,7 @@ fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3686,11 +3739,11 @@ fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_adjust_time64(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
@@ -3699,8 +3752,8 @@ fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_get_kernel_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3708,7 +3761,7 @@ fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3722,10 +3775,10 @@ fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_get_kernel_version(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3733,7 +3786,7 @@ fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_host_get_uptime64::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3742,7 +3795,7 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3756,10 +3809,10 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.host_get_uptime64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3767,7 +3820,7 @@ fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_processor_set_processors::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3776,7 +3829,7 @@ fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3790,10 +3843,10 @@ fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
     let result_ = server_.processor_set_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -3837,10 +3890,19 @@ pub fn dispatch_request<S: MachHostServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachHostServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachHostServer + ?Sized, const RAW: bool>(

@@ -456,7 +456,7 @@ fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_set_ldt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -465,7 +465,7 @@ fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -478,8 +478,10 @@ fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let desc_list = decoder_.data::<[u32; 2]>(0x0000_0000_4000_2002, 256)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.i386_set_ldt(this_, first_selector, desc_list)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.i386_set_ldt(this_, first_selector, desc_list) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
@@ -488,8 +490,8 @@ fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_get_ldt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -497,7 +499,7 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -513,10 +515,10 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let result_ = server_.i386_get_ldt(this_, first_selector, selector_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -524,7 +526,7 @@ fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_io_perm_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -533,7 +535,7 @@ fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -549,10 +551,10 @@ fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     let result_ = server_.i386_io_perm_create(this_, from, to);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -560,7 +562,7 @@ fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_io_perm_modify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -569,7 +571,7 @@ fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -582,8 +584,10 @@ fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     let enable = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.i386_io_perm_modify(this_, io_perm, enable)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.i386_io_perm_modify(this_, io_perm, enable) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -591,7 +595,7 @@ fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_set_gdt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -600,7 +604,7 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -616,10 +620,10 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     let result_ = server_.i386_set_gdt(this_, selector, desc);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -627,7 +631,7 @@ fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_get_gdt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -636,7 +640,7 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -651,10 +655,10 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     let result_ = server_.i386_get_gdt(this_, selector);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -662,7 +666,7 @@ fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_i386_get_xstate_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -671,7 +675,7 @@ fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -685,10 +689,10 @@ fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
     let result_ = server_.i386_get_xstate_size(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -732,10 +736,19 @@ pub fn dispatch_request<S: MachI386Server + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachI386Server + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachI386Server + ?Sized, const RAW: bool>(

@@ -1293,7 +1293,7 @@ fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_names::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1302,7 +1302,7 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1316,11 +1316,11 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_names(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.names)?;
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1328,7 +1328,7 @@ fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_type::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1337,7 +1337,7 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1352,10 +1352,10 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_type(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1363,7 +1363,7 @@ fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_rename::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1372,7 +1372,7 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1385,8 +1385,10 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     let new_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_rename(this_, old_name, new_name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_rename(this_, old_name, new_name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1394,7 +1396,7 @@ fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_allocate_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1403,7 +1405,7 @@ fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1416,8 +1418,10 @@ fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_allocate_name(this_, right, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_allocate_name(this_, right, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1425,7 +1429,7 @@ fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_allocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1434,7 +1438,7 @@ fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1449,10 +1453,10 @@ fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_allocate(this_, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1460,7 +1464,7 @@ fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1469,7 +1473,7 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1481,8 +1485,10 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_destroy(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_destroy(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1490,7 +1496,7 @@ fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_deallocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1499,7 +1505,7 @@ fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1511,8 +1517,10 @@ fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_deallocate(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_deallocate(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1520,7 +1528,7 @@ fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_get_refs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1529,7 +1537,7 @@ fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1545,10 +1553,10 @@ fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_get_refs(this_, name, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1556,7 +1564,7 @@ fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_mod_refs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1565,7 +1573,7 @@ fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1579,8 +1587,10 @@ fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let delta = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_mod_refs(this_, name, right, delta)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_mod_refs(this_, name, right, delta) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1588,7 +1598,7 @@ fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_set_qlimit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1597,7 +1607,7 @@ fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1610,8 +1620,10 @@ fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     let qlimit = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_set_qlimit(this_, name, qlimit)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_set_qlimit(this_, name, qlimit) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1619,7 +1631,7 @@ fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_set_mscount::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1628,7 +1640,7 @@ fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1641,8 +1653,10 @@ fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_set_mscount(this_, name, mscount)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_set_mscount(this_, name, mscount) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1650,7 +1664,7 @@ fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_get_set_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1659,7 +1673,7 @@ fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1674,10 +1688,10 @@ fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_get_set_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1685,7 +1699,7 @@ fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_move_member::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1694,7 +1708,7 @@ fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1707,8 +1721,10 @@ fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     let after = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_move_member(this_, member, after)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_move_member(this_, member, after) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1716,7 +1732,7 @@ fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_request_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1725,7 +1741,7 @@ fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: boo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1743,10 +1759,10 @@ fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: boo
     let result_ = server_.mach_port_request_notification(this_, name, id_, sync, notify);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1754,7 +1770,7 @@ fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_insert_right::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1763,7 +1779,7 @@ fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1776,8 +1792,10 @@ fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let poly = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_insert_right(this_, name, poly)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_insert_right(this_, name, poly) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1785,7 +1803,7 @@ fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_extract_right::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1794,7 +1812,7 @@ fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1810,10 +1828,10 @@ fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let result_ = server_.mach_port_extract_right(this_, name, msgt_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1821,7 +1839,7 @@ fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_get_receive_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1830,7 +1848,7 @@ fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1845,10 +1863,10 @@ fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>
     let result_ = server_.mach_port_get_receive_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1856,7 +1874,7 @@ fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_set_seqno::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1865,7 +1883,7 @@ fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1878,8 +1896,10 @@ fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     let seqno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_set_seqno(this_, name, seqno)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_set_seqno(this_, name, seqno) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1887,7 +1907,7 @@ fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_set_protected_payload::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1896,7 +1916,7 @@ fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bo
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1909,8 +1929,10 @@ fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bo
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_set_protected_payload(this_, name, payload)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_set_protected_payload(this_, name, payload) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1918,7 +1940,7 @@ fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_clear_protected_payload::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1927,7 +1949,7 @@ fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: 
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1939,8 +1961,10 @@ fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: 
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_clear_protected_payload(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_clear_protected_payload(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1948,7 +1972,7 @@ fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_port_set_ktype::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1957,7 +1981,7 @@ fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1972,8 +1996,10 @@ fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     let ktype = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.mach_port_set_ktype(this_, task, name, right, ktype) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2017,10 +2043,19 @@ pub fn dispatch_request<S: MachPortServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MachPortServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MachPortServer + ?Sized, const RAW: bool>(

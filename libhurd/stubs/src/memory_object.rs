@@ -469,7 +469,7 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_init::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -477,7 +477,7 @@ fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
 fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -497,7 +497,7 @@ fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
             memory_object_name,
             memory_object_page_size,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -505,7 +505,7 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_terminate::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -513,7 +513,7 @@ fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool
 fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -526,7 +526,7 @@ fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     let memory_object_name = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
     let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -534,7 +534,7 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_copy::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -542,7 +542,7 @@ fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
 fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -564,7 +564,7 @@ fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
             length,
             new_memory_object,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -572,7 +572,7 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -580,7 +580,7 @@ fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: b
 fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -602,7 +602,7 @@ fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: boo
             length,
             desired_access,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -610,7 +610,7 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_unlock::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -618,7 +618,7 @@ fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bo
 fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -640,7 +640,7 @@ fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool
             length,
             desired_access,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -648,7 +648,7 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_lock_completed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -656,7 +656,7 @@ fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW:
 fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -670,7 +670,7 @@ fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: b
     let length = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -678,7 +678,7 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RA
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_supply_completed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -686,7 +686,7 @@ fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RA
 fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -710,7 +710,7 @@ fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW:
             result,
             error_offset,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -718,7 +718,7 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_data_return::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -726,7 +726,7 @@ fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bo
 fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -750,7 +750,7 @@ fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool
             dirty,
             kernel_copy,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -758,7 +758,7 @@ fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RA
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_change_completed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -766,7 +766,7 @@ fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RA
 fn try_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -779,7 +779,7 @@ fn try_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW:
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_change_completed(this_, may_cache, copy_strategy);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -823,10 +823,19 @@ pub fn dispatch_request<S: MemoryObjectServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MemoryObjectServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MemoryObjectServer + ?Sized, const RAW: bool>(

@@ -137,7 +137,7 @@ fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_memory_object_create::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -145,7 +145,7 @@ fn serve_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: 
 fn try_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -169,14 +169,14 @@ fn try_memory_object_create<S: MemoryObjectDefaultServer + ?Sized, const RAW: bo
             new_name,
             new_page_size,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_memory_object_data_initialize<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_memory_object_data_initialize::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -184,7 +184,7 @@ fn serve_memory_object_data_initialize<
 fn try_memory_object_data_initialize<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
+>(server_: &mut S, this_: &Request<'_>) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -199,7 +199,7 @@ fn try_memory_object_data_initialize<
     decoder_.end()?;
     let _ = server_
         .memory_object_data_initialize(this_, memory_control_port, offset, data);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -243,10 +243,19 @@ pub fn dispatch_request<S: MemoryObjectDefaultServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MemoryObjectDefaultServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool>(

@@ -1420,7 +1420,7 @@ fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1429,7 +1429,7 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1443,8 +1443,12 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1452,7 +1456,7 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_proc_newids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1461,7 +1465,7 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1476,8 +1480,10 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1485,7 +1491,7 @@ fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_add_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1494,7 +1500,7 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1506,8 +1512,10 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_add_auth(this_, auth)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_add_auth(this_, auth) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1515,7 +1523,7 @@ fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_del_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1524,7 +1532,7 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1538,8 +1546,10 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_del_auth(this_, task, uids, gids)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_del_auth(this_, task, uids, gids) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1547,7 +1557,7 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1556,7 +1566,7 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1572,10 +1582,10 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_init_port(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1583,7 +1593,7 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1592,7 +1602,7 @@ fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1606,8 +1616,10 @@ fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_init_port(this_, refport, which, port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_init_port(this_, refport, which, port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1616,8 +1628,8 @@ fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1625,7 +1637,7 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1640,10 +1652,10 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_init_ports(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1651,7 +1663,7 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1660,7 +1672,7 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1673,8 +1685,10 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_init_ports(this_, refport, ports)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_init_ports(this_, refport, ports) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1682,7 +1696,7 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_int::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1691,7 +1705,7 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1707,10 +1721,10 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_init_int(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1718,7 +1732,7 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_int::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1727,7 +1741,7 @@ fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1741,8 +1755,10 @@ fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_init_int(this_, refport, which, value)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_init_int(this_, refport, which, value) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1751,8 +1767,8 @@ fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_ints::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1760,7 +1776,7 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1775,10 +1791,10 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_init_ints(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1786,7 +1802,7 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_ints::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1795,7 +1811,7 @@ fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1808,8 +1824,10 @@ fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_init_ints(this_, refport, values)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_init_ints(this_, refport, values) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1818,8 +1836,8 @@ fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_dtable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1827,7 +1845,7 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1842,10 +1860,10 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_dtable(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1853,7 +1871,7 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_dtable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1862,7 +1880,7 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1875,8 +1893,10 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_dtable(this_, refport, dtable)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_dtable(this_, refport, dtable) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1884,7 +1904,7 @@ fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_fd::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1893,7 +1913,7 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1909,10 +1929,10 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_fd(this_, refport, fd);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1920,7 +1940,7 @@ fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_fd::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1929,7 +1949,7 @@ fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1943,8 +1963,10 @@ fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_fd(this_, refport, fd, port)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_fd(this_, refport, fd, port) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
@@ -1953,8 +1975,8 @@ fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_environment::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1962,7 +1984,7 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1976,10 +1998,10 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_environment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1987,7 +2009,7 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_environment::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1996,7 +2018,7 @@ fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2009,8 +2031,10 @@ fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_environment(this_, refport, value)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.msg_set_environment(this_, refport, value) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2019,8 +2043,8 @@ fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_env_variable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2028,7 +2052,7 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2043,10 +2067,10 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_get_env_variable(this_, variable);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2054,7 +2078,7 @@ fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_env_variable::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2063,7 +2087,7 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2078,8 +2102,12 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .msg_set_env_variable(this_, refport, variable, value, replace)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2087,7 +2115,7 @@ fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post_untraced::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2096,7 +2124,7 @@ fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2110,8 +2138,12 @@ fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2120,8 +2152,8 @@ fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_report_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2129,7 +2161,7 @@ fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2144,11 +2176,11 @@ fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_report_wait(this_, thread);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.wait_desc)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
@@ -2157,8 +2189,8 @@ fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_describe_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -2166,7 +2198,7 @@ fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2182,10 +2214,10 @@ fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let result_ = server_.msg_describe_ports(this_, refport, names);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2229,10 +2261,19 @@ pub fn dispatch_request<S: MsgServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MsgServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MsgServer + ?Sized, const RAW: bool>(

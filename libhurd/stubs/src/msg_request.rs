@@ -129,7 +129,7 @@ fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -137,7 +137,7 @@ fn serve_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
 fn try_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -152,7 +152,7 @@ fn try_msg_sig_post_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .msg_sig_post_request(this_, this_.reply_port(), signal, sigcode, refport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -160,7 +160,7 @@ fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post_untraced_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -168,7 +168,7 @@ fn serve_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: 
 fn try_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -189,7 +189,7 @@ fn try_msg_sig_post_untraced_request<S: MsgRequestServer + ?Sized, const RAW: bo
             sigcode,
             refport,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -233,10 +233,19 @@ pub fn dispatch_request<S: MsgRequestServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: MsgRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: MsgRequestServer + ?Sized, const RAW: bool>(

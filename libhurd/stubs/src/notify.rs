@@ -257,7 +257,7 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_port_deleted::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -265,7 +265,7 @@ fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -277,7 +277,7 @@ fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_port_deleted(this_, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -285,7 +285,7 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_msg_accepted::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -293,7 +293,7 @@ fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -305,7 +305,7 @@ fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_msg_accepted(this_, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -313,7 +313,7 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_port_destroyed::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -321,7 +321,7 @@ fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -333,7 +333,7 @@ fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     let rights = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
     let _ = server_.mach_notify_port_destroyed(this_, rights);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -341,7 +341,7 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_no_senders::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -349,7 +349,7 @@ fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -361,15 +361,16 @@ fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.mach_notify_no_senders(this_, mscount);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_send_once::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -377,7 +378,7 @@ fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -388,7 +389,7 @@ fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.mach_notify_send_once(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -396,7 +397,7 @@ fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_dead_name::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -404,7 +405,7 @@ fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -416,7 +417,7 @@ fn try_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_dead_name(this_, name);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -460,10 +461,19 @@ pub fn dispatch_request<S: NotifyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: NotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: NotifyServer + ?Sized, const RAW: bool>(

@@ -1043,7 +1043,7 @@ fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1051,7 +1051,7 @@ fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1065,7 +1065,7 @@ fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1073,7 +1073,7 @@ fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_proc_newids::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1081,7 +1081,7 @@ fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1096,7 +1096,7 @@ fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1104,7 +1104,7 @@ fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_add_auth::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1112,7 +1112,7 @@ fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1124,7 +1124,7 @@ fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_add_auth(this_, auth);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1132,7 +1132,7 @@ fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_del_auth::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1140,7 +1140,7 @@ fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1154,7 +1154,7 @@ fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_del_auth(this_, task, uids, gids);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1162,7 +1162,7 @@ fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_port::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1170,7 +1170,7 @@ fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1184,7 +1184,7 @@ fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_port(this_, refport, which, port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1192,7 +1192,7 @@ fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_port::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1200,7 +1200,7 @@ fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1214,7 +1214,7 @@ fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_port(this_, refport, which, port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1222,7 +1222,7 @@ fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_ports::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1230,7 +1230,7 @@ fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1243,7 +1243,7 @@ fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_ports(this_, refport, ports);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1251,7 +1251,7 @@ fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_ports::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1259,7 +1259,7 @@ fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1272,7 +1272,7 @@ fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_ports(this_, refport, ports);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1280,7 +1280,7 @@ fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_int::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1288,7 +1288,7 @@ fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1302,7 +1302,7 @@ fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_int(this_, refport, which, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1310,7 +1310,7 @@ fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_int::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1318,7 +1318,7 @@ fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1332,7 +1332,7 @@ fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_int(this_, refport, which, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1340,7 +1340,7 @@ fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_init_ints::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1348,7 +1348,7 @@ fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1361,7 +1361,7 @@ fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let values = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_ints(this_, refport, values);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1369,7 +1369,7 @@ fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_init_ints::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1377,7 +1377,7 @@ fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1390,7 +1390,7 @@ fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_ints(this_, refport, values);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1398,7 +1398,7 @@ fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_dtable::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1406,7 +1406,7 @@ fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1419,7 +1419,7 @@ fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_get_dtable(this_, refport, dtable);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1427,7 +1427,7 @@ fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_dtable::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1435,7 +1435,7 @@ fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1448,7 +1448,7 @@ fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_set_dtable(this_, refport, dtable);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1456,7 +1456,7 @@ fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_fd::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1464,7 +1464,7 @@ fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1478,7 +1478,7 @@ fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_get_fd(this_, refport, fd, port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1486,7 +1486,7 @@ fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_fd::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1494,7 +1494,7 @@ fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1508,7 +1508,7 @@ fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_set_fd(this_, refport, fd, port);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1516,7 +1516,7 @@ fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_environment::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1524,7 +1524,7 @@ fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1536,7 +1536,7 @@ fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_get_environment(this_, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1544,7 +1544,7 @@ fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_environment::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1552,7 +1552,7 @@ fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1565,7 +1565,7 @@ fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_set_environment(this_, refport, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1573,7 +1573,7 @@ fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_get_env_variable::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1581,7 +1581,7 @@ fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1594,7 +1594,7 @@ fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_get_env_variable(this_, variable, value);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1602,7 +1602,7 @@ fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_set_env_variable::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1610,7 +1610,7 @@ fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1625,7 +1625,7 @@ fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.msg_set_env_variable(this_, refport, variable, value, replace);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1633,7 +1633,7 @@ fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_sig_post_untraced::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1641,7 +1641,7 @@ fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,7 +1656,7 @@ fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1664,7 +1664,7 @@ fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_report_wait::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1672,7 +1672,7 @@ fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1686,7 +1686,7 @@ fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
     let wait_rpc = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_report_wait(this_, thread, wait_desc, wait_rpc);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1694,7 +1694,7 @@ fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_msg_describe_ports::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1702,7 +1702,7 @@ fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
 fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1716,7 +1716,7 @@ fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let descriptions = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_describe_ports(this_, refport, names, descriptions);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1760,10 +1760,19 @@ pub fn dispatch_request<S: OurmsgServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: OurmsgServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: OurmsgServer + ?Sized, const RAW: bool>(

@@ -331,8 +331,8 @@ fn serve_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pci_conf_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -340,7 +340,7 @@ fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -356,10 +356,10 @@ fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool>(
     let result_ = server_.pci_conf_read(this_, reg, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -367,7 +367,7 @@ fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pci_conf_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -376,7 +376,7 @@ fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -392,10 +392,10 @@ fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool>(
     let result_ = server_.pci_conf_write(this_, reg, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -403,7 +403,7 @@ fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pci_get_ndevs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -412,7 +412,7 @@ fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -426,10 +426,10 @@ fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool>(
     let result_ = server_.pci_get_ndevs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ndevs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
@@ -438,8 +438,8 @@ fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pci_get_dev_regions::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -447,7 +447,7 @@ fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -461,10 +461,10 @@ fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool>(
     let result_ = server_.pci_get_dev_regions(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
@@ -473,8 +473,8 @@ fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pci_get_dev_rom::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -482,7 +482,7 @@ fn try_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -496,10 +496,10 @@ fn try_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool>(
     let result_ = server_.pci_get_dev_rom(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -543,10 +543,19 @@ pub fn dispatch_request<S: PciServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: PciServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: PciServer + ?Sized, const RAW: bool>(

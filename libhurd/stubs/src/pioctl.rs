@@ -225,13 +225,14 @@ pub trait PioctlServer {
         Err(-303)
     }
 }
+#[inline(always)]
 fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pioctl_rtc_uie_on::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -240,7 +241,7 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -251,16 +252,19 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.pioctl_rtc_uie_on(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.pioctl_rtc_uie_on(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pioctl_rtc_uie_off::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -269,7 +273,7 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -280,8 +284,10 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.pioctl_rtc_uie_off(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.pioctl_rtc_uie_off(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -289,7 +295,7 @@ fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pioctl_rtc_rd_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -298,7 +304,7 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -312,10 +318,10 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.pioctl_rtc_rd_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -323,7 +329,7 @@ fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_pioctl_rtc_set_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -332,7 +338,7 @@ fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -344,8 +350,10 @@ fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
     let tm = decoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.pioctl_rtc_set_time(this_, tm)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.pioctl_rtc_set_time(this_, tm) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -389,10 +397,19 @@ pub fn dispatch_request<S: PioctlServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: PioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: PioctlServer + ?Sized, const RAW: bool>(

@@ -102,7 +102,7 @@ fn serve_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_exception_raise::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -111,7 +111,7 @@ fn try_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -127,7 +127,7 @@ fn try_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
     let subcode = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
+    if let Err(code) = server_
         .proc_exception_raise(
             this_,
             this_.reply_port(),
@@ -136,8 +136,11 @@ fn try_proc_exception_raise<S: ProcExcServer + ?Sized, const RAW: bool>(
             exception,
             code,
             subcode,
-        )?;
-    Ok(this_.finish(encoder_)?)
+        )
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -181,10 +184,19 @@ pub fn dispatch_request<S: ProcExcServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ProcExcServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ProcExcServer + ?Sized, const RAW: bool>(

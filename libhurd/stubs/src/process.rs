@@ -3643,7 +3643,7 @@ fn serve_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprivports::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3652,7 +3652,7 @@ fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3666,11 +3666,11 @@ fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getprivports(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3679,8 +3679,8 @@ fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getallpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3688,7 +3688,7 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3702,10 +3702,10 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getallpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3713,7 +3713,7 @@ fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setexecdata::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3722,7 +3722,7 @@ fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3735,8 +3735,10 @@ fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_setexecdata(this_, ports, ints)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_setexecdata(this_, ports, ints) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3745,8 +3747,8 @@ fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getexecdata::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3754,7 +3756,7 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3768,11 +3770,11 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getexecdata(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3780,7 +3782,7 @@ fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_execdata_notify::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3789,7 +3791,7 @@ fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3801,8 +3803,10 @@ fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_execdata_notify(this_, notify)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_execdata_notify(this_, notify) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -3811,8 +3815,8 @@ fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_uname::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -3820,7 +3824,7 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3834,10 +3838,10 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_uname(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3845,7 +3849,7 @@ fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_register_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3854,7 +3858,7 @@ fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3869,8 +3873,12 @@ fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
     let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_register_version(this_, credential, name, release, version)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .proc_register_version(this_, credential, name, release, version)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3878,7 +3886,7 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reauthenticate::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3886,7 +3894,7 @@ fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
 fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3898,7 +3906,7 @@ fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate(this_, rendezvous);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3906,7 +3914,7 @@ fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_child::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3915,7 +3923,7 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3928,8 +3936,10 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let retain_ = this_.admit(&offer::PROC_CHILD)?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_child(this_, child, retain_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_child(this_, child, retain_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3937,7 +3947,7 @@ fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setmsgport::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3946,7 +3956,7 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3961,10 +3971,10 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3972,7 +3982,7 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reassign::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3981,7 +3991,7 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3993,8 +4003,10 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_reassign(this_, newtask)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_reassign(this_, newtask) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4002,7 +4014,7 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setowner::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4011,7 +4023,7 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4024,8 +4036,10 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_setowner(this_, owner, clear)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_setowner(this_, owner, clear) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4033,7 +4047,7 @@ fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4042,7 +4056,7 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4056,12 +4070,12 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4069,7 +4083,7 @@ fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_arg_locations::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4078,7 +4092,7 @@ fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4091,8 +4105,10 @@ fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_set_arg_locations(this_, argv, envp)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_set_arg_locations(this_, argv, envp) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4100,7 +4116,7 @@ fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_arg_locations::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4109,7 +4125,7 @@ fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4123,11 +4139,11 @@ fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_get_arg_locations(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4135,7 +4151,7 @@ fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getmsgport::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4144,7 +4160,7 @@ fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4159,10 +4175,10 @@ fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4171,8 +4187,8 @@ fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4180,7 +4196,7 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4196,13 +4212,13 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_wait(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4210,7 +4226,7 @@ fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_dostop::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4219,7 +4235,7 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4231,8 +4247,10 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_dostop(this_, contthread)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_dostop(this_, contthread) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4240,7 +4258,7 @@ fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_handle_exceptions::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4249,7 +4267,7 @@ fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4264,8 +4282,12 @@ fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4273,7 +4295,7 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_stop::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4282,7 +4304,7 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4295,16 +4317,19 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_stop(this_, signo, sigcode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_stop(this_, signo, sigcode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_cont::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4313,7 +4338,7 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4324,8 +4349,10 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_cont(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_cont(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4333,7 +4360,7 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_exit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4342,7 +4369,7 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4355,16 +4382,19 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_exit(this_, status, sigcode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_exit(this_, status, sigcode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4373,7 +4403,7 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4384,16 +4414,19 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_exec(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_exec(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_traced::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4402,7 +4435,7 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4413,8 +4446,10 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_traced(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_traced(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4422,7 +4457,7 @@ fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mod_stopchild::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4431,7 +4466,7 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4443,8 +4478,10 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mod_stopchild(this_, doit)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mod_stopchild(this_, doit) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4452,7 +4489,7 @@ fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2task::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4461,7 +4498,7 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4476,10 +4513,10 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_pid2task(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4487,7 +4524,7 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2pid::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4496,7 +4533,7 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4512,10 +4549,10 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_task2pid(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4523,7 +4560,7 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2proc::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4532,7 +4569,7 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4548,10 +4585,10 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_task2proc(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4559,7 +4596,7 @@ fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_proc2task::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4568,7 +4605,7 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4582,10 +4619,10 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_proc2task(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4593,7 +4630,7 @@ fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2proc::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4602,7 +4639,7 @@ fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4617,10 +4654,10 @@ fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_pid2proc(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4629,8 +4666,8 @@ fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocinfo::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4638,7 +4675,7 @@ fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4654,12 +4691,12 @@ fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getprocinfo(this_, which, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.procinfo)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4668,8 +4705,8 @@ fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocargs::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4677,7 +4714,7 @@ fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4692,10 +4729,10 @@ fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getprocargs(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4704,8 +4741,8 @@ fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocenv::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4713,7 +4750,7 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4728,18 +4765,19 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getprocenv(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_make_login_coll::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4748,7 +4786,7 @@ fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4759,8 +4797,10 @@ fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_make_login_coll(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_make_login_coll(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4768,7 +4808,7 @@ fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginid::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4777,7 +4817,7 @@ fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4792,10 +4832,10 @@ fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getloginid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4804,8 +4844,8 @@ fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4813,7 +4853,7 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4828,10 +4868,10 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getloginpids(this_, id_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4839,7 +4879,7 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setlogin::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4848,7 +4888,7 @@ fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4860,8 +4900,10 @@ fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_setlogin(this_, logname)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_setlogin(this_, logname) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4870,8 +4912,8 @@ fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getlogin::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4879,7 +4921,7 @@ fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4893,18 +4935,19 @@ fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getlogin(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setsid::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4913,7 +4956,7 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4924,8 +4967,10 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_setsid(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_setsid(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -4933,7 +4978,7 @@ fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsid::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -4942,7 +4987,7 @@ fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4957,10 +5002,10 @@ fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getsid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -4969,8 +5014,8 @@ fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpgids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -4978,7 +5023,7 @@ fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4993,10 +5038,10 @@ fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getsessionpgids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5005,8 +5050,8 @@ fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5014,7 +5059,7 @@ fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5029,10 +5074,10 @@ fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getsessionpids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5040,7 +5085,7 @@ fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsidport::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5049,7 +5094,7 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5063,10 +5108,10 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getsidport(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5074,7 +5119,7 @@ fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5083,7 +5128,7 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5096,8 +5141,10 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_setpgrp(this_, pid, pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_setpgrp(this_, pid, pgrp) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5105,7 +5152,7 @@ fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5114,7 +5161,7 @@ fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5129,10 +5176,10 @@ fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getpgrp(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5141,8 +5188,8 @@ fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrppids::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5150,7 +5197,7 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5165,10 +5212,10 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getpgrppids(this_, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5176,7 +5223,7 @@ fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_tty::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5185,7 +5232,7 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5200,10 +5247,10 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_get_tty(this_, target_process);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5211,7 +5258,7 @@ fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getnports::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5220,7 +5267,7 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5235,10 +5282,10 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getnports(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5246,7 +5293,7 @@ fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_init_task::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5255,7 +5302,7 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5267,16 +5314,19 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_set_init_task(this_, task)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_set_init_task(this_, task) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_important::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5285,7 +5335,7 @@ fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5296,8 +5346,10 @@ fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_mark_important(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_mark_important(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5305,7 +5357,7 @@ fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_is_important::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5314,7 +5366,7 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5328,10 +5380,10 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_is_important(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5339,7 +5391,7 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_code::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5348,7 +5400,7 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5361,8 +5413,10 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_set_code(this_, start_code, end_code)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_set_code(this_, start_code, end_code) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5370,7 +5424,7 @@ fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_code::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5379,7 +5433,7 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5393,11 +5447,11 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_get_code(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5405,7 +5459,7 @@ fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_make_task_namespace::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5414,7 +5468,7 @@ fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5426,8 +5480,10 @@ fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_make_task_namespace(this_, notify)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_make_task_namespace(this_, notify) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5435,7 +5491,7 @@ fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_exe::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5444,7 +5500,7 @@ fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5456,8 +5512,10 @@ fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_set_exe(this_, path)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_set_exe(this_, path) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5466,8 +5524,8 @@ fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_exe::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5475,7 +5533,7 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5490,10 +5548,10 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_get_exe(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5501,7 +5559,7 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_entry::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5510,7 +5568,7 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5522,8 +5580,10 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.proc_set_entry(this_, entry)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.proc_set_entry(this_, entry) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5531,7 +5591,7 @@ fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_entry::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5540,7 +5600,7 @@ fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5554,10 +5614,10 @@ fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_get_entry(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5566,8 +5626,8 @@ fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_waitid::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5575,7 +5635,7 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5591,13 +5651,13 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_waitid(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -5605,7 +5665,7 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reauthenticate_reassign::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5613,7 +5673,7 @@ fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool
 fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5626,15 +5686,16 @@ fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     let new_task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reauthenticate_complete::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -5642,7 +5703,7 @@ fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool
 fn try_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5653,7 +5714,7 @@ fn try_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_complete(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 #[inline(never)]
 fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
@@ -5662,8 +5723,8 @@ fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getchildren_rusage::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -5671,7 +5732,7 @@ fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5685,10 +5746,10 @@ fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
     let result_ = server_.proc_getchildren_rusage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -5732,10 +5793,19 @@ pub fn dispatch_request<S: ProcessServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ProcessServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ProcessServer + ?Sized, const RAW: bool>(

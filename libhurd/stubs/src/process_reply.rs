@@ -1077,7 +1077,7 @@ fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setmsgport_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1085,7 +1085,7 @@ fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1098,7 +1098,7 @@ fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let oldmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_setmsgport_reply(this_, return_code, oldmsgport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1106,7 +1106,7 @@ fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getmsgport_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1114,7 +1114,7 @@ fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1127,7 +1127,7 @@ fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let msgports = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_getmsgport_reply(this_, return_code, msgports);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1135,7 +1135,7 @@ fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_wait_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1143,7 +1143,7 @@ fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1160,7 +1160,7 @@ fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .proc_wait_reply(this_, return_code, status, sigcode, rusage, pid_status);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1168,7 +1168,7 @@ fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2task_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1176,7 +1176,7 @@ fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1189,7 +1189,7 @@ fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_pid2task_reply(this_, return_code, task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1197,7 +1197,7 @@ fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2pid_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1205,7 +1205,7 @@ fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1218,7 +1218,7 @@ fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_task2pid_reply(this_, return_code, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1226,7 +1226,7 @@ fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2proc_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1234,7 +1234,7 @@ fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1247,7 +1247,7 @@ fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_task2proc_reply(this_, return_code, proc);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1255,7 +1255,7 @@ fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_proc2task_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1263,7 +1263,7 @@ fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1276,7 +1276,7 @@ fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_proc2task_reply(this_, return_code, task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1284,7 +1284,7 @@ fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2proc_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1292,7 +1292,7 @@ fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1305,7 +1305,7 @@ fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_pid2proc_reply(this_, return_code, proc);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1313,7 +1313,7 @@ fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocinfo_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1321,7 +1321,7 @@ fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1337,7 +1337,7 @@ fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .proc_getprocinfo_reply(this_, return_code, flags, procinfo, threadwaits);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1345,7 +1345,7 @@ fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocargs_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1353,7 +1353,7 @@ fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1366,7 +1366,7 @@ fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let procargs = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.proc_getprocargs_reply(this_, return_code, procargs);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1374,7 +1374,7 @@ fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocenv_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1382,7 +1382,7 @@ fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1395,7 +1395,7 @@ fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let procenv = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.proc_getprocenv_reply(this_, return_code, procenv);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1403,7 +1403,7 @@ fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginid_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1411,7 +1411,7 @@ fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1424,7 +1424,7 @@ fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let login_id = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginid_reply(this_, return_code, login_id);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1432,7 +1432,7 @@ fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginpids_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1440,7 +1440,7 @@ fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
 fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1453,7 +1453,7 @@ fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pids = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getloginpids_reply(this_, return_code, pids);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1461,7 +1461,7 @@ fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getlogin_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1469,7 +1469,7 @@ fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1482,7 +1482,7 @@ fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let _ = server_.proc_getlogin_reply(this_, return_code, logname);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1490,7 +1490,7 @@ fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsid_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1498,7 +1498,7 @@ fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1511,7 +1511,7 @@ fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsid_reply(this_, return_code, sid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1519,7 +1519,7 @@ fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpgids_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1527,7 +1527,7 @@ fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: b
 fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1540,7 +1540,7 @@ fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: boo
     let pgidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpgids_reply(this_, return_code, pgidset);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1548,7 +1548,7 @@ fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpids_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1556,7 +1556,7 @@ fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bo
 fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1569,7 +1569,7 @@ fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
     let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpids_reply(this_, return_code, pidset);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1577,7 +1577,7 @@ fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsidport_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1585,7 +1585,7 @@ fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1598,7 +1598,7 @@ fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let sessport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_getsidport_reply(this_, return_code, sessport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1606,7 +1606,7 @@ fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrp_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1614,7 +1614,7 @@ fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1627,7 +1627,7 @@ fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrp_reply(this_, return_code, pgrp);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1635,7 +1635,7 @@ fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrppids_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1643,7 +1643,7 @@ fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>
 fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,7 +1656,7 @@ fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrppids_reply(this_, return_code, pidset);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1664,7 +1664,7 @@ fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_tty_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1672,7 +1672,7 @@ fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1685,7 +1685,7 @@ fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let tty = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_get_tty_reply(this_, return_code, tty);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1693,7 +1693,7 @@ fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getnports_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1701,7 +1701,7 @@ fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1714,7 +1714,7 @@ fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let nports = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getnports_reply(this_, return_code, nports);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1722,7 +1722,7 @@ fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_is_important_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1730,7 +1730,7 @@ fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
 fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1743,7 +1743,7 @@ fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let essential = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.proc_is_important_reply(this_, return_code, essential);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1751,7 +1751,7 @@ fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_code_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1759,7 +1759,7 @@ fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
 fn try_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1773,7 +1773,7 @@ fn try_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_get_code_reply(this_, return_code, start_code, end_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1817,10 +1817,19 @@ pub fn dispatch_request<S: ProcessReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ProcessReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ProcessReplyServer + ?Sized, const RAW: bool>(

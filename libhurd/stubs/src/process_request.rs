@@ -2321,13 +2321,14 @@ pub trait ProcessRequestServer {
         Err(-303)
     }
 }
+#[inline(always)]
 fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprivports_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2335,7 +2336,7 @@ fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: 
 fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2346,15 +2347,16 @@ fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bo
         })?;
     decoder_.end()?;
     let _ = server_.proc_getprivports_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getallpids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2362,7 +2364,7 @@ fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2373,7 +2375,7 @@ fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool
         })?;
     decoder_.end()?;
     let _ = server_.proc_getallpids_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2381,7 +2383,7 @@ fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setexecdata_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2389,7 +2391,7 @@ fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2402,15 +2404,16 @@ fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_setexecdata_request(this_, ports, ints);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getexecdata_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2418,7 +2421,7 @@ fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2429,7 +2432,7 @@ fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
         })?;
     decoder_.end()?;
     let _ = server_.proc_getexecdata_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2437,7 +2440,7 @@ fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RA
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_execdata_notify_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2445,7 +2448,7 @@ fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RA
 fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2457,15 +2460,16 @@ fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW:
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_execdata_notify_request(this_, notify);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_uname_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2473,7 +2477,7 @@ fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2484,14 +2488,14 @@ fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_uname_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_register_version_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_register_version_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2499,7 +2503,7 @@ fn serve_proc_register_version_request<
 fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2515,7 +2519,7 @@ fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW
     decoder_.end()?;
     let _ = server_
         .proc_register_version_request(this_, credential, name, release, version);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2523,7 +2527,7 @@ fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reauthenticate_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2531,7 +2535,7 @@ fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW
 fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2543,7 +2547,7 @@ fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_request(this_, rendezvous);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2551,7 +2555,7 @@ fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_child_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2559,7 +2563,7 @@ fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2571,7 +2575,7 @@ fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_child_request(this_, child);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2579,7 +2583,7 @@ fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setmsgport_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2587,7 +2591,7 @@ fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2599,7 +2603,7 @@ fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_setmsgport_request(this_, this_.reply_port(), newmsgport);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2607,7 +2611,7 @@ fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_reassign_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2615,7 +2619,7 @@ fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2627,7 +2631,7 @@ fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reassign_request(this_, newtask);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2635,7 +2639,7 @@ fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setowner_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2643,7 +2647,7 @@ fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2656,15 +2660,16 @@ fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_setowner_request(this_, owner, clear);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2672,7 +2677,7 @@ fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2683,14 +2688,14 @@ fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_getpids_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_set_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_set_arg_locations_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2698,7 +2703,7 @@ fn serve_proc_set_arg_locations_request<
 fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2711,14 +2716,15 @@ fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_set_arg_locations_request(this_, argv, envp);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_get_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_get_arg_locations_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2726,7 +2732,7 @@ fn serve_proc_get_arg_locations_request<
 fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2737,7 +2743,7 @@ fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
         })?;
     decoder_.end()?;
     let _ = server_.proc_get_arg_locations_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2745,7 +2751,7 @@ fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getmsgport_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2753,7 +2759,7 @@ fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2765,7 +2771,7 @@ fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getmsgport_request(this_, this_.reply_port(), pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2773,7 +2779,7 @@ fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_wait_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2781,7 +2787,7 @@ fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2794,7 +2800,7 @@ fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_wait_request(this_, this_.reply_port(), pid, options);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2802,7 +2808,7 @@ fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_dostop_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2810,7 +2816,7 @@ fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2822,14 +2828,14 @@ fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_dostop_request(this_, contthread);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_handle_exceptions_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_handle_exceptions_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2837,7 +2843,7 @@ fn serve_proc_handle_exceptions_request<
 fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2853,7 +2859,7 @@ fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RA
     decoder_.end()?;
     let _ = server_
         .proc_handle_exceptions_request(this_, msgport, forwardport, flavor, new_state);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2861,7 +2867,7 @@ fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_stop_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2869,7 +2875,7 @@ fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2882,15 +2888,16 @@ fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mark_stop_request(this_, signo, sigcode);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_cont_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2898,7 +2905,7 @@ fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2909,7 +2916,7 @@ fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_cont_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2917,7 +2924,7 @@ fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_exit_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2925,7 +2932,7 @@ fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2938,15 +2945,16 @@ fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mark_exit_request(this_, status, sigcode);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_exec_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2954,7 +2962,7 @@ fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2965,15 +2973,16 @@ fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_exec_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_traced_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2981,7 +2990,7 @@ fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2992,7 +3001,7 @@ fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: boo
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_traced_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3000,7 +3009,7 @@ fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mod_stopchild_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3008,7 +3017,7 @@ fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW:
 fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3020,7 +3029,7 @@ fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mod_stopchild_request(this_, doit);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3028,7 +3037,7 @@ fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2task_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3036,7 +3045,7 @@ fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3048,7 +3057,7 @@ fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_pid2task_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3056,7 +3065,7 @@ fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2pid_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3064,7 +3073,7 @@ fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3076,7 +3085,7 @@ fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_task2pid_request(this_, task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3084,7 +3093,7 @@ fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_task2proc_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3092,7 +3101,7 @@ fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3104,15 +3113,16 @@ fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_task2proc_request(this_, task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_proc2task_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3120,7 +3130,7 @@ fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3131,7 +3141,7 @@ fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_proc2task_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3139,7 +3149,7 @@ fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_pid2proc_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3147,7 +3157,7 @@ fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3159,7 +3169,7 @@ fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_pid2proc_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3167,7 +3177,7 @@ fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocinfo_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3175,7 +3185,7 @@ fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3188,7 +3198,7 @@ fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocinfo_request(this_, which, flags);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3196,7 +3206,7 @@ fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocargs_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3204,7 +3214,7 @@ fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3216,7 +3226,7 @@ fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocargs_request(this_, which);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3224,7 +3234,7 @@ fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getprocenv_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3232,7 +3242,7 @@ fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3244,15 +3254,16 @@ fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocenv_request(this_, which);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_make_login_coll_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3260,7 +3271,7 @@ fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RA
 fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3271,7 +3282,7 @@ fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW:
         })?;
     decoder_.end()?;
     let _ = server_.proc_make_login_coll_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3279,7 +3290,7 @@ fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginid_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3287,7 +3298,7 @@ fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3299,7 +3310,7 @@ fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginid_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3307,7 +3318,7 @@ fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getloginpids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3315,7 +3326,7 @@ fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
 fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3327,7 +3338,7 @@ fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginpids_request(this_, id_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3335,7 +3346,7 @@ fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setlogin_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3343,7 +3354,7 @@ fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3355,15 +3366,16 @@ fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let _ = server_.proc_setlogin_request(this_, logname);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getlogin_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3371,7 +3383,7 @@ fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3382,15 +3394,16 @@ fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_getlogin_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setsid_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3398,7 +3411,7 @@ fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3409,7 +3422,7 @@ fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_setsid_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3417,7 +3430,7 @@ fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsid_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3425,7 +3438,7 @@ fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
 fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3437,7 +3450,7 @@ fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsid_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3445,7 +3458,7 @@ fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RA
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpgids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3453,7 +3466,7 @@ fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RA
 fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3465,7 +3478,7 @@ fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW:
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpgids_request(this_, sid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3473,7 +3486,7 @@ fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsessionpids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3481,7 +3494,7 @@ fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW
 fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3493,15 +3506,16 @@ fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpids_request(this_, sid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getsidport_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3509,7 +3523,7 @@ fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bo
 fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3520,7 +3534,7 @@ fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
         })?;
     decoder_.end()?;
     let _ = server_.proc_getsidport_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3528,7 +3542,7 @@ fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_setpgrp_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3536,7 +3550,7 @@ fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3549,7 +3563,7 @@ fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_setpgrp_request(this_, pid, pgrp);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3557,7 +3571,7 @@ fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrp_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3565,7 +3579,7 @@ fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3577,7 +3591,7 @@ fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrp_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3585,7 +3599,7 @@ fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: b
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getpgrppids_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3593,7 +3607,7 @@ fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: b
 fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3605,7 +3619,7 @@ fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrppids_request(this_, pgrp);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3613,7 +3627,7 @@ fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_tty_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3621,7 +3635,7 @@ fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
 fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3633,7 +3647,7 @@ fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_get_tty_request(this_, pid);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3641,7 +3655,7 @@ fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_getnports_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3649,7 +3663,7 @@ fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: boo
 fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3661,7 +3675,7 @@ fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getnports_request(this_, which);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3669,7 +3683,7 @@ fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_init_task_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3677,7 +3691,7 @@ fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW:
 fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3689,15 +3703,16 @@ fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_set_init_task_request(this_, task);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_mark_important_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3705,7 +3720,7 @@ fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW
 fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3716,15 +3731,16 @@ fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: 
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_important_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_is_important_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3732,7 +3748,7 @@ fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: 
 fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3743,7 +3759,7 @@ fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bo
         })?;
     decoder_.end()?;
     let _ = server_.proc_is_important_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -3751,7 +3767,7 @@ fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_set_code_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3759,7 +3775,7 @@ fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3772,15 +3788,16 @@ fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_set_code_request(this_, start_code, end_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
+#[inline(always)]
 fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_proc_get_code_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3788,7 +3805,7 @@ fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool
 fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3799,14 +3816,14 @@ fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_get_code_request(this_);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_proc_make_task_namespace_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     match try_proc_make_task_namespace_request::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -3814,7 +3831,7 @@ fn serve_proc_make_task_namespace_request<
 fn try_proc_make_task_namespace_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
+>(server_: &mut S, this_: &Request<'_>) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3826,7 +3843,7 @@ fn try_proc_make_task_namespace_request<
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_make_task_namespace_request(this_, notify);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -3870,10 +3887,19 @@ pub fn dispatch_request<S: ProcessRequestServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: ProcessRequestServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: ProcessRequestServer + ?Sized, const RAW: bool>(

@@ -141,7 +141,7 @@ fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_rioctl_siocaddrt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -150,7 +150,7 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -163,8 +163,10 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.rioctl_siocaddrt(this_, ifnam, route)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.rioctl_siocaddrt(this_, ifnam, route) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -172,7 +174,7 @@ fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_rioctl_siocdelrt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -181,7 +183,7 @@ fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -194,8 +196,10 @@ fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.rioctl_siocdelrt(this_, ifnam, route)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.rioctl_siocdelrt(this_, ifnam, route) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -239,10 +243,19 @@ pub fn dispatch_request<S: RioctlServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: RioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: RioctlServer + ?Sized, const RAW: bool>(

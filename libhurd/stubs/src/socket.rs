@@ -996,7 +996,7 @@ fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1005,7 +1005,7 @@ fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1021,10 +1021,10 @@ fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_create(this_, sock_type, protocol);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.sock)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1032,7 +1032,7 @@ fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_listen::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1041,7 +1041,7 @@ fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1053,8 +1053,10 @@ fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
     let queue_limit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_listen(this_, queue_limit)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_listen(this_, queue_limit) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1062,7 +1064,7 @@ fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_accept::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1071,7 +1073,7 @@ fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1085,11 +1087,11 @@ fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_accept(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.conn_sock)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.peer_addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1097,7 +1099,7 @@ fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_connect::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1106,7 +1108,7 @@ fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1118,8 +1120,10 @@ fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_connect(this_, addr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_connect(this_, addr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1127,7 +1131,7 @@ fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_bind::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1136,7 +1140,7 @@ fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1148,8 +1152,10 @@ fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_bind(this_, addr)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_bind(this_, addr) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1157,7 +1163,7 @@ fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1166,7 +1172,7 @@ fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1180,10 +1186,10 @@ fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1191,7 +1197,7 @@ fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_peername::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1200,7 +1206,7 @@ fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1214,10 +1220,10 @@ fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_peername(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1225,7 +1231,7 @@ fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_connect2::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1234,7 +1240,7 @@ fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1246,8 +1252,10 @@ fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
     let sock2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_connect2(this_, sock2)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_connect2(this_, sock2) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1255,7 +1263,7 @@ fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_create_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1264,7 +1272,7 @@ fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1280,10 +1288,10 @@ fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_create_address(this_, sockaddr_type, sockaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1291,7 +1299,7 @@ fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_fabricate_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1300,7 +1308,7 @@ fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1315,10 +1323,10 @@ fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_fabricate_address(this_, sockaddr_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1327,8 +1335,8 @@ fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_whatis_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1336,7 +1344,7 @@ fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1350,11 +1358,11 @@ fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_whatis_address(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sockaddr_type)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.sockaddr)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1362,7 +1370,7 @@ fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_shutdown::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1371,7 +1379,7 @@ fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1383,8 +1391,10 @@ fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
     let direction = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_shutdown(this_, direction)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_shutdown(this_, direction) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1393,8 +1403,8 @@ fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_getopt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1402,7 +1412,7 @@ fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1418,10 +1428,10 @@ fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_getopt(this_, level, option);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.optval)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1429,7 +1439,7 @@ fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_setopt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1438,7 +1448,7 @@ fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1452,8 +1462,10 @@ fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     let optval = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.socket_setopt(this_, level, option, optval)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.socket_setopt(this_, level, option, optval) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1461,7 +1473,7 @@ fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_send::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1470,7 +1482,7 @@ fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1489,10 +1501,10 @@ fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_send(this_, addr, flags, data, ports, control);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
@@ -1501,8 +1513,8 @@ fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_socket_recv::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -1510,7 +1522,7 @@ fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1526,14 +1538,14 @@ fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     let result_ = server_.socket_recv(this_, flags, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.control)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.outflags)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1577,10 +1589,19 @@ pub fn dispatch_request<S: SocketServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: SocketServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: SocketServer + ?Sized, const RAW: bool>(

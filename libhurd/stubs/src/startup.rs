@@ -343,7 +343,7 @@ fn serve_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_essential_task::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -352,7 +352,7 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -367,16 +367,12 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_
-        .startup_essential_task(
-            this_,
-            this_.reply_port(),
-            task,
-            excpt,
-            name,
-            credential,
-        )?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_
+        .startup_essential_task(this_, this_.reply_port(), task, excpt, name, credential)
+    {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -384,7 +380,7 @@ fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_request_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -393,7 +389,7 @@ fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -406,8 +402,10 @@ fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.startup_request_notification(this_, notify_port, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.startup_request_notification(this_, notify_port, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -415,7 +413,7 @@ fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_reboot::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -424,7 +422,7 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -437,8 +435,10 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.startup_reboot(this_, refport, reboot_code)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.startup_reboot(this_, refport, reboot_code) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -446,7 +446,7 @@ fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_procinit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -455,7 +455,7 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -470,13 +470,13 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
     let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, out_.auth)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -484,7 +484,7 @@ fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_authinit::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -493,7 +493,7 @@ fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -508,10 +508,10 @@ fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
     let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -555,10 +555,19 @@ pub fn dispatch_request<S: StartupServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: StartupServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: StartupServer + ?Sized, const RAW: bool>(

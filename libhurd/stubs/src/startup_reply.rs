@@ -165,7 +165,7 @@ fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW:
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_essential_task_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -173,7 +173,7 @@ fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW:
 fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -185,7 +185,7 @@ fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: b
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.startup_essential_task_reply(this_, return_code);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -193,7 +193,7 @@ fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_procinit_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -201,7 +201,7 @@ fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
 fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -225,7 +225,7 @@ fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
             host_priv,
             device_master,
         );
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -233,7 +233,7 @@ fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_startup_authinit_reply::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -241,7 +241,7 @@ fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>
 fn try_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -254,7 +254,7 @@ fn try_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.startup_authinit_reply(this_, return_code, proc);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -298,10 +298,19 @@ pub fn dispatch_request<S: StartupReplyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: StartupReplyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: StartupReplyServer + ?Sized, const RAW: bool>(

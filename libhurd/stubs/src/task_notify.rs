@@ -68,7 +68,7 @@ fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_mach_notify_new_task::<S, RAW>(server_, this_) {
-        Ok(()) => Outcome::NoReply,
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -76,7 +76,7 @@ fn serve_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
 fn try_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<(), i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -89,7 +89,7 @@ fn try_mach_notify_new_task<S: TaskNotifyServer + ?Sized, const RAW: bool>(
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.mach_notify_new_task(this_, task, parent);
-    Ok(())
+    Ok(Outcome::NoReply)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -133,10 +133,19 @@ pub fn dispatch_request<S: TaskNotifyServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: TaskNotifyServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: TaskNotifyServer + ?Sized, const RAW: bool>(

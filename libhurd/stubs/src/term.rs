@@ -652,7 +652,7 @@ fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_getctty::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -661,7 +661,7 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -675,10 +675,10 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_getctty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -686,7 +686,7 @@ fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_open_ctty::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -695,7 +695,7 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -711,10 +711,10 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_open_ctty(this_, pid, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -722,7 +722,7 @@ fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_set_nodename::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -731,7 +731,7 @@ fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -743,8 +743,10 @@ fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
     let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.term_set_nodename(this_, name)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.term_set_nodename(this_, name) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
@@ -753,8 +755,8 @@ fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_get_nodename::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -762,7 +764,7 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -776,10 +778,10 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_get_nodename(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -787,7 +789,7 @@ fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_set_filenode::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -796,7 +798,7 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -808,8 +810,10 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
     let filenode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.term_set_filenode(this_, filenode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.term_set_filenode(this_, filenode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -817,7 +821,7 @@ fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_get_bottom_type::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -826,7 +830,7 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -840,10 +844,10 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_get_bottom_type(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -851,7 +855,7 @@ fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_on_machdev::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -860,7 +864,7 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -872,8 +876,10 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
     let machdev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.term_on_machdev(this_, machdev)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.term_on_machdev(this_, machdev) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -881,7 +887,7 @@ fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_on_hurddev::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -890,7 +896,7 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -902,8 +908,10 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
     let hurddev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.term_on_hurddev(this_, hurddev)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.term_on_hurddev(this_, hurddev) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -911,7 +919,7 @@ fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_on_pty::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -920,7 +928,7 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -934,10 +942,10 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_on_pty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -945,7 +953,7 @@ fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_termctty_open_terminal::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -954,7 +962,7 @@ fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -969,10 +977,10 @@ fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.termctty_open_terminal(this_, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.terminal)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 #[inline(never)]
 fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
@@ -981,8 +989,8 @@ fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_term_get_peername::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+        Ok(outcome) => outcome,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
@@ -990,7 +998,7 @@ fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1004,10 +1012,10 @@ fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
     let result_ = server_.term_get_peername(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -1051,10 +1059,19 @@ pub fn dispatch_request<S: TermServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: TermServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: TermServer + ?Sized, const RAW: bool>(

@@ -1750,7 +1750,7 @@ fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmodg::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1759,7 +1759,7 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1773,10 +1773,10 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocmodg(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1784,7 +1784,7 @@ fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmods::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1793,7 +1793,7 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1805,16 +1805,19 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
     let state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocmods(this_, state)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocmods(this_, state) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocexcl::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1823,7 +1826,7 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1834,16 +1837,19 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocexcl(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocexcl(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocnxcl::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1852,7 +1858,7 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1863,8 +1869,10 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocnxcl(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocnxcl(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1872,7 +1880,7 @@ fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocflush::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1881,7 +1889,7 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1893,8 +1901,10 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
     let queue_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocflush(this_, queue_selector)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocflush(this_, queue_selector) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1902,7 +1912,7 @@ fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocgeta::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1911,7 +1921,7 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1925,12 +1935,12 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocgeta(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, out_.modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, out_.ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1938,7 +1948,7 @@ fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocseta::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1947,7 +1957,7 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1961,8 +1971,10 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocseta(this_, modes, ccs, speeds) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -1970,7 +1982,7 @@ fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsetaw::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -1979,7 +1991,7 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1993,8 +2005,10 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsetaw(this_, modes, ccs, speeds) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2002,7 +2016,7 @@ fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsetaf::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2011,7 +2025,7 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2025,8 +2039,10 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsetaf(this_, modes, ccs, speeds) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2034,7 +2050,7 @@ fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocgetd::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2043,7 +2059,7 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2057,10 +2073,10 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocgetd(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2068,7 +2084,7 @@ fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsetd::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2077,7 +2093,7 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2089,16 +2105,19 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
     let discipline = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsetd(this_, discipline)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsetd(this_, discipline) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocdrain::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2107,7 +2126,7 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2118,8 +2137,10 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocdrain(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocdrain(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2127,7 +2148,7 @@ fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsig::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2136,7 +2157,7 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2148,8 +2169,10 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
     let signal = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsig(this_, signal)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsig(this_, signal) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2157,7 +2180,7 @@ fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocext::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2166,7 +2189,7 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2178,8 +2201,10 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocext(this_, mode)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocext(this_, mode) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2187,7 +2212,7 @@ fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocucntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2196,7 +2221,7 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2208,8 +2233,10 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
     let set_or_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocucntl(this_, set_or_clear)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocucntl(this_, set_or_clear) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2217,7 +2244,7 @@ fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocswinsz::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2226,7 +2253,7 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2238,8 +2265,10 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     let sizes = decoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocswinsz(this_, sizes)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocswinsz(this_, sizes) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2247,7 +2276,7 @@ fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocgwinsz::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2256,7 +2285,7 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2270,10 +2299,10 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocgwinsz(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2281,7 +2310,7 @@ fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocremote::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2290,7 +2319,7 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2302,8 +2331,10 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocremote(this_, on_or_off)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocremote(this_, on_or_off) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2311,7 +2342,7 @@ fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmget::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2320,7 +2351,7 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2334,10 +2365,10 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocmget(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2345,7 +2376,7 @@ fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmbic::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2354,7 +2385,7 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2366,8 +2397,10 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocmbic(this_, bits)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocmbic(this_, bits) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2375,7 +2408,7 @@ fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmbis::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2384,7 +2417,7 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2396,8 +2429,10 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocmbis(this_, bits)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocmbis(this_, bits) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2405,7 +2440,7 @@ fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocmset::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2414,7 +2449,7 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2426,16 +2461,19 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocmset(this_, bits)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocmset(this_, bits) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocstart::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2444,7 +2482,7 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2455,16 +2493,19 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocstart(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocstart(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocstop::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2473,7 +2514,7 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2484,8 +2525,10 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocstop(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocstop(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2493,7 +2536,7 @@ fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocpkt::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2502,7 +2545,7 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2514,8 +2557,10 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocpkt(this_, on_or_off)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocpkt(this_, on_or_off) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2523,7 +2568,7 @@ fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsti::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2532,7 +2577,7 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2544,8 +2589,10 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
     let datum = decoder_.value::<u8>(0x0000_0001_2000_0808)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsti(this_, datum)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsti(this_, datum) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2553,7 +2600,7 @@ fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocoutq::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2562,7 +2609,7 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2576,10 +2623,10 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocoutq(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2587,7 +2634,7 @@ fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocspgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2596,7 +2643,7 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2608,8 +2655,10 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocspgrp(this_, pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocspgrp(this_, pgrp) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
@@ -2617,7 +2666,7 @@ fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocgpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2626,7 +2675,7 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2640,18 +2689,19 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
     let result_ = server_.tioctl_tiocgpgrp(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Err(*code),
+        Err(code) => return Ok(encoder_.fail(*code)),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(this_.finish(encoder_)?)
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tioccdtr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2660,7 +2710,7 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2671,16 +2721,19 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tioccdtr(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tioccdtr(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsdtr::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2689,7 +2742,7 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2700,16 +2753,19 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsdtr(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsdtr(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tioccbrk::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2718,7 +2774,7 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2729,16 +2785,19 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tioccbrk(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tioccbrk(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
+#[inline(always)]
 fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     match try_tioctl_tiocsbrk::<S, RAW>(server_, this_, buffer_) {
-        Ok(size) => Outcome::Reply(size),
+        Ok(outcome) => outcome,
         Err(code) => this_.refuse::<RAW>(code, buffer_),
     }
 }
@@ -2747,7 +2806,7 @@ fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
-) -> Result<usize, i32> {
+) -> Result<Outcome, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2758,8 +2817,10 @@ fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    server_.tioctl_tiocsbrk(this_)?;
-    Ok(this_.finish(encoder_)?)
+    if let Err(code) = server_.tioctl_tiocsbrk(this_) {
+        return Ok(encoder_.fail(code));
+    }
+    Ok(Outcome::Reply(encoder_.end()?))
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
 #[inline]
@@ -2803,10 +2864,19 @@ pub fn dispatch_request<S: TioctlServer + ?Sized>(
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    match request.mode {
-        Mode::Received => dispatch_::<S, false>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true>(server, request, reply),
+    if request.mode == Mode::Raw {
+        return raw_(server, request, reply);
     }
+    dispatch_::<S, false>(server, request, reply)
+}
+#[cold]
+#[inline(never)]
+fn raw_<S: TioctlServer + ?Sized>(
+    server: &mut S,
+    request: &Request<'_>,
+    reply: &mut [u8],
+) -> Outcome {
+    dispatch_::<S, true>(server, request, reply)
 }
 #[inline(always)]
 fn dispatch_<S: TioctlServer + ?Sized, const RAW: bool>(

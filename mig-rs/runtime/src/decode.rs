@@ -10,8 +10,8 @@ use drover_abi::port::NOTIFY_SEND_ONCE;
 use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_REPLY_MISMATCH};
 use zerocopy::FromBytes;
 
-use crate::array::until_nul;
 use crate::port::received;
+use crate::text::until_nul;
 use crate::{Array, Data, ERROR_REPLY_SIZE, Ool, Port, PortName, RpcError, Value, round8};
 
 /// The message is not what the interface says. A server answers `MIG_BAD_ARGUMENTS`, a client reports `MIG_TYPE_ERROR`.
@@ -176,7 +176,14 @@ impl<'m> Decoder<'m> {
     #[inline(always)]
     pub fn port(&mut self, expected: u64) -> Result<Port, Bad> {
         let word = self.word()?;
-        self.expect(word, expected, compared(expected))?;
+        if !self.raw && msgt::is_port((expected & NAME) as u32) {
+            // The name is known, and is a right's: the message must be complex, and one comparison does.
+            if (word.0 ^ expected) & compared(expected) != 0 || !self.complex {
+                return Err(Bad);
+            }
+        } else {
+            self.expect(word, expected, compared(expected))?;
+        }
         Ok(Port { name: PortName::load(self.take(8)?), disposition: word.name() })
     }
 

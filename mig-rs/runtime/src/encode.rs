@@ -4,13 +4,15 @@
 //! whoever lends the buffer says that it is clean.
 
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
-use drover_abi::returns::MIG_ARRAY_TOO_LARGE;
+use drover_abi::returns::{MIG_ARRAY_TOO_LARGE, MIG_NO_REPLY};
 use zerocopy::IntoBytes;
 
-use crate::array::has_nul;
 use crate::decode::{ool_size, unit_and_stride};
 use crate::port::received;
-use crate::{Bounded, FixedStr, Flat, Ool, OutData, Port, PortName, Ports, Value, round8};
+use crate::text::copy_without_nul;
+use crate::{
+    Bounded, ERROR_REPLY_SIZE, FixedStr, Flat, Ool, OutData, Outcome, Port, PortName, Ports, Value, round8,
+};
 
 /// An argument does not fit in the message: `MIG_ARRAY_TOO_LARGE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Encoder<'m> {
     at: usize,
     complex: bool,
     as_received: bool,
+    /// The size is in the header.
+    sized: bool,
     /// The buffer holds nothing that must not leave.
     clean: bool,
 }
@@ -37,7 +41,7 @@ impl<'m> Encoder<'m> {
     /// A message in `message`, from its front.
     #[inline(always)]
     pub fn new(message: &'m mut [u8]) -> Self {
-        Self { message, at: HEADER_SIZE, complex: false, as_received: false, clean: false }
+        Self { message, at: HEADER_SIZE, complex: false, as_received: false, sized: false, clean: false }
     }
 
     /// As [`Encoder::new`], into a buffer that holds nothing that its receiver may not see: then padding and the rest of
@@ -117,19 +121,28 @@ impl<'m> Encoder<'m> {
     /// [`Overflow`] if `text` with its NUL is longer, or holds a NUL.
     #[inline(always)]
     pub fn string(&mut self, word: u64, size: usize, text: &[u8]) -> Result<(), Overflow> {
-        if text.len() >= size || has_nul(text) {
+        if text.len() >= size {
             return Err(Overflow);
         }
-        self.terminated(word, size, text)
+        self.field(word, size, text.len(), |front| copy_without_nul(text, front))
     }
 
-    /// Text without NUL, and a NUL behind it.
+    /// A field of `size` bytes that begins with `length` bytes of text, which `copy` writes if there is no NUL among them, and a NUL
+    /// behind them.
     #[inline(always)]
-    fn terminated(&mut self, word: u64, size: usize, text: &[u8]) -> Result<(), Overflow> {
+    fn field(
+        &mut self,
+        word: u64,
+        size: usize,
+        length: usize,
+        copy: impl FnOnce(&mut [u8]) -> bool,
+    ) -> Result<(), Overflow> {
         self.word(word)?;
         let clean = self.clean;
-        let (front, rest) = self.take(size)?.split_at_mut_checked(text.len()).ok_or(Overflow)?;
-        front.copy_from_slice(text);
+        let (front, rest) = self.take(size)?.split_at_mut_checked(length).ok_or(Overflow)?;
+        if !copy(front) {
+            return Err(Overflow);
+        }
         if !clean {
             rest.fill(0);
         } else if let Some(end) = rest.first_mut() {
@@ -144,7 +157,11 @@ impl<'m> Encoder<'m> {
     /// [`Overflow`] if the buffer ends.
     #[inline(always)]
     pub fn string_value<const N: usize>(&mut self, word: u64, text: &FixedStr<N>) -> Result<(), Overflow> {
-        self.terminated(word, N, text.as_bytes())
+        let text = text.as_bytes();
+        self.field(word, N, text.len(), |front| {
+            front.copy_from_slice(text);
+            true
+        })
     }
 
     /// A C string of variable length, at most `max` bytes with its NUL.
@@ -298,12 +315,13 @@ impl<'m> Encoder<'m> {
         self.array(word, N, values)
     }
 
-    /// Writes the header, all but the size and the complex bit, which [`Encoder::close`] adds.
+    /// Writes the header, all but the complex bit and, unless the size is fixed, the size, which [`Encoder::end`] adds.
     #[inline(always)]
-    pub(crate) fn open(&mut self, id: i32, remote: Port, local: Port) -> Result<(), Overflow> {
+    pub(crate) fn open(&mut self, id: i32, size: usize, remote: Port, local: Port) -> Result<(), Overflow> {
+        self.sized = size != 0;
         let header = Header {
             bits: drover_abi::message::bits(remote.disposition, local.disposition),
-            size: 0,
+            size: size as u32,
             remote: u64::from(remote.name.0),
             local: u64::from(local.name.0),
             seqno: 0,
@@ -312,15 +330,29 @@ impl<'m> Encoder<'m> {
         header.write_to_prefix(self.message).map_err(|_| Overflow)
     }
 
-    /// Ends a message that was opened; its size.
+    /// Ends a reply that was begun with [`Request::reply`](crate::Request::reply); its size.
+    ///
+    /// # Errors
+    /// [`Overflow`] if it is larger than a message can be.
     #[inline(always)]
-    pub(crate) fn close(self) -> Result<usize, Overflow> {
-        let size = u32::try_from(self.at).map_err(|_| Overflow)?;
-        size.store(self.message.get_mut(4..8).ok_or(Overflow)?);
+    pub fn end(self) -> Result<usize, Overflow> {
+        if !self.sized {
+            let size = u32::try_from(self.at).map_err(|_| Overflow)?;
+            size.store(self.message.get_mut(4..8).ok_or(Overflow)?);
+        }
         if self.complex {
             *self.message.get_mut(3).ok_or(Overflow)? |= 0x80;
         }
         Ok(self.at)
+    }
+
+    /// Turns a reply that was begun into an error reply; none for `MIG_NO_REPLY`.
+    #[inline(always)]
+    pub fn fail(self, code: i32) -> Outcome {
+        match failed(self.message, code) {
+            0 => Outcome::NoReply,
+            size => Outcome::Reply(size),
+        }
     }
 
     /// Ends the message: writes its header. `remote` and `local` carry the dispositions of the header's ports.
@@ -341,4 +373,20 @@ impl<'m> Encoder<'m> {
         header.write_to_prefix(self.message).map_err(|_| Overflow)?;
         Ok(self.at)
     }
+}
+
+/// What [`Encoder::fail`] does, and the size of the error reply, 0 if there is none: the header and the return code's descriptor are there, and nothing has been marked complex.
+#[cold]
+#[inline(never)]
+fn failed(message: &mut [u8], code: i32) -> usize {
+    if code == MIG_NO_REPLY || message.len() < ERROR_REPLY_SIZE {
+        return 0;
+    }
+    if let Some(place) = message.get_mut(4..8) {
+        (ERROR_REPLY_SIZE as u32).store(place);
+    }
+    if let Some(place) = message.get_mut(ERROR_REPLY_SIZE - 8..ERROR_REPLY_SIZE - 4) {
+        code.store(place);
+    }
+    ERROR_REPLY_SIZE
 }

@@ -153,30 +153,21 @@ impl<'m> Request<'m> {
             (false, true) => Encoder::clean(buffer),
             (false, false) => Encoder::new(buffer),
         };
-        self.open::<RAW>(&mut encoder)?;
+        self.open::<RAW>(&mut encoder, size.unwrap_or(0))?;
         encoder.value(RETURN_CODE, 0u64)?;
         Ok(encoder)
     }
 
     #[inline(always)]
-    fn open<const RAW: bool>(&self, encoder: &mut Encoder<'_>) -> Result<(), Overflow> {
+    fn open<const RAW: bool>(&self, encoder: &mut Encoder<'_>, size: usize) -> Result<(), Overflow> {
         let id = self.header.id.wrapping_add(100);
         if RAW {
             let name = PortName(self.header.local as u32);
             let disposition = received(local_disposition(self.header.bits));
-            return encoder.open(id, Port::default(), Port::new(name, disposition));
+            return encoder.open(id, size, Port::default(), Port::new(name, disposition));
         }
         let name = PortName(self.header.remote as u32);
-        encoder.open(id, Port::new(name, remote_disposition(self.header.bits)), Port::default())
-    }
-
-    /// Ends a reply. For generated code.
-    ///
-    /// # Errors
-    /// [`Overflow`] if it is larger than a message can be.
-    #[inline(always)]
-    pub fn finish(&self, encoder: Encoder<'_>) -> Result<usize, Overflow> {
-        encoder.close()
+        encoder.open(id, size, Port::new(name, remote_disposition(self.header.bits)), Port::default())
     }
 
     /// Turns a routine's result into the outcome, with an error reply if need be. For generated code.
@@ -198,11 +189,11 @@ impl<'m> Request<'m> {
         let written = (|| {
             let mut encoder = Encoder::new(buffer);
             match self.mode {
-                Mode::Received => self.open::<false>(&mut encoder)?,
-                Mode::Raw => self.open::<true>(&mut encoder)?,
+                Mode::Received => self.open::<false>(&mut encoder, 0)?,
+                Mode::Raw => self.open::<true>(&mut encoder, 0)?,
             }
             encoder.value(RETURN_CODE, code)?;
-            encoder.close()
+            encoder.end()
         })();
         match written {
             Ok(size) => Outcome::Reply(size),

@@ -1,8 +1,8 @@
 //! Encoder and decoder against each other and against hand-made words.
 
 use crate::{
-    Array, Bad, Bounded, Data, Decoder, Encoder, FixedStr, Mode, Ool, OutData, Overflow, Port, PortName,
-    Request, Shape, Value,
+    Array, Bad, Bounded, Data, Decoder, Encoder, FixedStr, Mode, Ool, OutData, Outcome, Overflow, Port,
+    PortName, Request, Shape, Value,
 };
 
 const INT32: u64 = 0x0000_0001_2000_2002;
@@ -107,6 +107,71 @@ fn strings_end_before_their_field() {
     // A sender that leaves out the NUL loses its last byte.
     bytes[43] = b'd';
     assert_eq!(read(&bytes, |d| d.string(0x0000_0004_2000_080c, 4)), Ok(&b"abc"[..]));
+}
+
+/// Every length around the words that are copied at once, with a NUL at every place and without one.
+#[test]
+fn strings_of_all_lengths() {
+    fn check<const N: usize>(text: &[u8]) {
+        let nul = text.iter().position(|&b| b == 0);
+        let kept = &text[..nul.unwrap_or(text.len()).min(N - 1)];
+        assert_eq!(FixedStr::<N>::truncated(text).as_bytes(), kept);
+        let whole = nul.is_none() && text.len() < N;
+        assert_eq!(FixedStr::<N>::new(text).is_some(), whole);
+        let mut field = [0xee; N];
+        let front = text.len().min(N);
+        field[..front].copy_from_slice(&text[..front]);
+        let end = field.iter().position(|&b| b == 0).unwrap_or(N).min(N - 1);
+        assert_eq!(FixedStr::of_field(&field).as_bytes(), &field[..end]);
+        let word = 0x2000_080c | ((N as u64) << 32);
+        let bytes = message(|e| e.string(word, N, text));
+        assert_eq!(bytes.is_ok(), whole, "{N} {text:?}");
+        let held = message(|e| e.string_value(word, &FixedStr::<N>::truncated(text))).unwrap();
+        assert_eq!(read(&held, |d| d.string(word, N)), Ok(kept));
+        // The rest of the field is zeros.
+        assert!(held[40 + kept.len()..].iter().all(|&b| b == 0));
+        if let Ok(bytes) = bytes {
+            assert_eq!(bytes, held);
+        }
+    }
+    for length in 0..28 {
+        for nul in 0..=length {
+            let mut text = vec![b'x'; length];
+            if let Some(place) = text.get_mut(nul) {
+                *place = 0;
+            }
+            check::<1>(&text);
+            check::<4>(&text);
+            check::<8>(&text);
+            check::<9>(&text);
+            check::<16>(&text);
+            check::<27>(&text);
+        }
+    }
+}
+
+/// A method's error goes into the reply that was begun, and nothing of what the buffer held before goes with it.
+#[test]
+fn a_begun_reply_fails_as_one_that_was_not() {
+    let request = message(|e| e.value(INT32, 1i32)).unwrap();
+    for mode in [Mode::Received, Mode::Raw] {
+        for (size, clean) in [(None, false), (Some(56), false), (Some(56), true)] {
+            let request = Request::new(mode, &request).unwrap();
+            let request = if clean { request.with_clean_reply() } else { request };
+            let (mut begun, mut plain) = (vec![0xee; 64], vec![0xee; 64]);
+            let mut encoder = match mode {
+                Mode::Received => request.reply::<false>(&mut begun, size),
+                Mode::Raw => request.reply::<true>(&mut begun, size),
+            }
+            .unwrap();
+            encoder.port(0x0000_0001_2000_4011, PortName(3)).unwrap_or_default();
+            assert_eq!(encoder.fail(-7), request.error(-7, &mut plain));
+            assert_eq!(begun[..48], plain[..48]);
+        }
+    }
+    let request = Request::new(Mode::Received, &request).unwrap();
+    let mut reply = [0; 64];
+    assert_eq!(request.reply::<false>(&mut reply, None).unwrap().fail(-305), Outcome::NoReply);
 }
 
 #[test]

@@ -109,7 +109,11 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
          /// As [`dispatch`], of a request of which its receiver may know what was offered.\n\
          #[inline]\n\
          pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
-         match request.mode {{ Mode::Received => dispatch_::<S, false>(server, request, reply), Mode::Raw => dispatch_::<S, true>(server, request, reply) }}\n}}\n\
+         if request.mode == Mode::Raw {{ return raw_(server, request, reply); }}\n\
+         dispatch_::<S, false>(server, request, reply)\n}}\n\
+         #[cold]\n#[inline(never)]\n\
+         fn raw_<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
+         dispatch_::<S, true>(server, request, reply)\n}}\n\
          #[inline(always)]\n\
          fn dispatch_<S: {name} + ?Sized, const RAW: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
          match request.header.id {{"
@@ -141,29 +145,29 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
 pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
     let types = options.types_path.as_deref();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
-    // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them.
-    if routine.reply.as_ref().is_some_and(|r| r.max > SMALL_REPLY) {
+    // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them. The request is in
+    // memory then; elsewhere it need not be.
+    let large = routine.reply.as_ref().is_some_and(|r| r.max > SMALL_REPLY);
+    let empty = routine.request.items.is_empty() && routine.reply.as_ref().is_none_or(|r| r.items.len() <= 1);
+    if large {
         out.push_str("#[inline(never)]\n");
+    } else if empty {
+        out.push_str("#[inline(always)]\n");
     }
+    let refuse = if large { "error" } else { "refuse::<RAW>" };
     let name = plain(&routine.name);
     let head = format!(
         "<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8])"
     );
-    let outcome = if routine.reply.is_some() {
-        "Ok(size) => Outcome::Reply(size)"
-    } else {
-        "Ok(()) => Outcome::NoReply"
-    };
     let argument = if routine.reply.is_some() { ", buffer_" } else { "" };
     let _ = writeln!(
         out,
         "fn serve_{name}{head} -> Outcome {{\n\
-         match try_{name}::<S, RAW>(server_, this_{argument}) {{ {outcome}, Err(code) => this_.refuse::<RAW>(code, buffer_) }}\n}}\n#[inline(always)]"
+         match try_{name}::<S, RAW>(server_, this_{argument}) {{ Ok(outcome) => outcome, Err(code) => this_.{refuse}(code, buffer_) }}\n}}\n#[inline(always)]"
     );
-    let result = if routine.reply.is_some() { "usize" } else { "()" };
     let _ = writeln!(
         out,
-        "fn try_{name}<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<{result}, i32> {{"
+        "fn try_{name}<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<Outcome, i32> {{"
     );
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
     let _ = writeln!(out, "let {mutable}decoder_ = this_.body::<RAW>({})?;", shape(&routine.request));
@@ -213,9 +217,10 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
     let call = format!("server_.{}(this_{arguments})", method(routine, options));
     let Some(reply) = &routine.reply else {
         // Nobody waits for the code of a one-way message.
-        let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
+        let _ = writeln!(out, "let _ = {call};\nOk(Outcome::NoReply)\n}}");
         return;
     };
+    // Once the reply is begun, an error of the method is written into it: nothing of the request is needed for that.
     let size = if reply.is_variable() { "None".into() } else { format!("Some({})", reply.max) };
     let mutable = if reply.items.len() > 1 { "mut " } else { "" };
     // Begun before the method runs: what the reply needs of the request need not be kept while it does.
@@ -225,11 +230,14 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
         let taken = super::outs(routine)
             .any(|a| outgoing(a, options).is_some() || words::server_type(a, options).is_some());
         let _ = if taken {
-            writeln!(out, "let out_ = {call}?;")
+            writeln!(
+                out,
+                "let out_ = match {call} {{ Ok(out_) => out_, Err(code) => return Ok(encoder_.fail(code)) }};"
+            )
         } else {
             writeln!(
                 out,
-                "let result_ = {call};\nlet out_ = match &result_ {{ Ok(out_) => out_, Err(code) => return Err(*code) }};"
+                "let result_ = {call};\nlet out_ = match &result_ {{ Ok(out_) => out_, Err(code) => return Ok(encoder_.fail(*code)) }};"
             )
         };
         for argument in super::outs(routine) {
@@ -250,8 +258,11 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
             };
             let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
         }
-        out.push_str("Ok(this_.finish(encoder_)?)\n}\n");
+        out.push_str("Ok(Outcome::Reply(encoder_.end()?))\n}\n");
     } else {
-        let _ = writeln!(out, "{call}?;\nOk(this_.finish(encoder_)?)\n}}");
+        let _ = writeln!(
+            out,
+            "if let Err(code) = {call} {{ return Ok(encoder_.fail(code)); }}\nOk(Outcome::Reply(encoder_.end()?))\n}}"
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use mig_runtime::{Donation, FixedStr, Outcome, Port, PortName, Request, RpcError, Transport};
+use mig_runtime::{Donation, FixedStr, Mode, Outcome, Port, PortName, Request, RpcError, Transport};
 
 #[allow(
     clippy::all,
@@ -104,14 +104,24 @@ fn count_lookup_client(wire: &Wire, port: PortName, name: &[u8]) -> Result<fs::D
     fs::dir_lookup(wire, port, name, 1, 0o644, &Donation::ALL)
 }
 
+/// Serves as libhurd does a call: the reply goes into memory that is fresh with the call.
+macro_rules! serve_clean {
+    ($interface:ident, $request:expr, $reply:expr) => {
+        match Request::new(Mode::Received, $request) {
+            Some(request) => $interface::dispatch_request(&mut Server, &request.with_clean_reply(), $reply),
+            None => Outcome::NotMine,
+        }
+    };
+}
+
 #[inline(never)]
 fn count_null_server(request: &[u8], reply: &mut [u8]) -> Outcome {
-    null::dispatch(&mut Server, request, reply)
+    serve_clean!(null, request, reply)
 }
 
 #[inline(never)]
 fn count_lookup_server(request: &[u8], reply: &mut [u8]) -> Outcome {
-    fs::dispatch(&mut Server, request, reply)
+    serve_clean!(fs, request, reply)
 }
 
 fn main() -> ExitCode {
