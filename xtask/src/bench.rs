@@ -61,7 +61,7 @@ fn table(figures: &[Figure]) -> String {
         |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.1}").trim_end_matches(".0").to_owned());
     let ratio = |n: Option<f64>| n.map_or("-".to_owned(), |n| format!("{n:.2}"));
     let mut out = String::new();
-    let (ours, theirs): (Vec<&Figure>, Vec<&Figure>) = figures.iter().partition(|f| f.ratio.is_none());
+    let (ours, theirs): (Vec<&Figure>, Vec<&Figure>) = figures.iter().partition(|f| f.gnu.is_none());
     if !ours.is_empty() {
         out.push_str(&format!("{:width$} {:>14} {:>10}\n", "", "instructions", "frames"));
     }

@@ -19,7 +19,7 @@ use crate::{Array, Data, ERROR_REPLY_SIZE, Ool, Port, PortName, RpcError, Value,
 pub struct Bad;
 
 impl From<Bad> for i32 {
-    #[cold]
+    #[inline(always)]
     fn from(_: Bad) -> Self {
         MIG_BAD_ARGUMENTS
     }

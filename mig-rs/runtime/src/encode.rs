@@ -19,7 +19,7 @@ use crate::{
 pub struct Overflow;
 
 impl From<Overflow> for i32 {
-    #[cold]
+    #[inline(always)]
     fn from(_: Overflow) -> Self {
         MIG_ARRAY_TOO_LARGE
     }

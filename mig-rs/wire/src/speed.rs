@@ -90,21 +90,18 @@ fn preprocess_and_compile(gnu: &Gnu, flags: &Flags, file: &Path, work: &Path) ->
 /// Instructions that one call's stub executes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Count {
-    /// Routine and side.
-    pub what: &'static str,
+    /// The routine.
+    pub routine: &'static str,
+    /// `client`, `server`, or `both` for what a call takes altogether.
+    pub side: &'static str,
     /// mig-rs's, in release mode.
     pub ours: f64,
     /// GNU MIG's, with -O2.
     pub theirs: f64,
 }
 
-/// What is counted: the programs' argument and the name for people.
-const COUNTED: [(&str, &str); 4] = [
-    ("null_client", "null routine, client"),
-    ("null_server", "null routine, server"),
-    ("lookup_client", "dir_lookup, client"),
-    ("lookup_server", "dir_lookup, server"),
-];
+/// What is counted: the programs' word for it and the name for people.
+const COUNTED: [(&str, &str); 2] = [("null", "null routine"), ("lookup", "dir_lookup")];
 
 /// Counts instructions with callgrind. `ours`: the program `wire-count`, a release build.
 ///
@@ -113,9 +110,16 @@ const COUNTED: [(&str, &str); 4] = [
 pub fn counts(gnu: &Gnu, ours: &Path, work: &Path) -> Result<Vec<Count>> {
     let theirs = c_program(gnu, work)?;
     let mut counts = Vec::new();
-    for (argument, what) in COUNTED {
-        let of = |program: &Path| count(program, argument, work);
-        counts.push(Count { what, ours: of(ours)?, theirs: of(&theirs)? });
+    for (word, routine) in COUNTED {
+        let mut both = Count { routine, side: "both", ours: 0.0, theirs: 0.0 };
+        for side in ["client", "server"] {
+            let of = |program: &Path| count(program, &format!("{word}_{side}"), work);
+            let count = Count { routine, side, ours: of(ours)?, theirs: of(&theirs)? };
+            both.ours += count.ours;
+            both.theirs += count.theirs;
+            counts.push(count);
+        }
+        counts.push(both);
     }
     Ok(counts)
 }

@@ -21,7 +21,7 @@ fn main() -> Result<()> {
         times.ratio()
     );
     for count in speed::counts(&gnu, Path::new(count), &folder.join("count"))? {
-        println!("{:24} {:8.1}, GNU MIG {:8.1}", count.what, count.ours, count.theirs);
+        println!("{:14}{:8} {:8.1}, GNU MIG {:8.1}", count.routine, count.side, count.ours, count.theirs);
     }
     Ok(())
 }
