@@ -80,6 +80,13 @@ impl Builder {
     pub fn kernel_user(self) -> Self {
         self.define("KERNEL_USER", None)
     }
+    /// What rights are in an interface of which one side is a kernel: a type with `mig_runtime::Name`, instead of
+    /// `mig_runtime::KernelPort`.
+    #[must_use]
+    pub fn kernel_port(mut self, path: &str) -> Self {
+        self.emit.kernel_port = Some(path.into());
+        self
+    }
     /// Writes there instead of `OUT_DIR`.
     #[must_use]
     pub fn out_dir(mut self, directory: impl Into<PathBuf>) -> Self {

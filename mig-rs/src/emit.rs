@@ -34,10 +34,44 @@ pub struct EmitOptions {
     pub rust_types: BTreeMap<String, String>,
     /// Make conversions of translations: the server's trait gets a type and a function for each.
     pub translate: bool,
+    /// What rights are in an interface of which one side is a kernel: a type with `mig_runtime::Name`; without it
+    /// `mig_runtime::KernelPort`. In other interfaces it means nothing.
+    pub kernel_port: Option<String>,
+}
+
+impl EmitOptions {
+    /// What becomes of types, in an interface for which `kernel_port` has been settled.
+    fn types(&self) -> Types<'_> {
+        Types { path: self.types_path.as_deref(), right: self.kernel_port.as_deref() }
+    }
+}
+
+/// What types become.
+#[derive(Clone, Copy, Default)]
+struct Types<'o> {
+    /// The module that has the structs.
+    path: Option<&'o str>,
+    /// The type of rights, where that is not `PortName`.
+    right: Option<&'o str>,
+}
+
+impl Types<'_> {
+    /// A right with its disposition.
+    fn port(self) -> String {
+        self.right.map_or_else(|| "Port".into(), |right| format!("Port<{right}>"))
+    }
+    /// A right whose disposition is known.
+    fn name(self) -> String {
+        self.right.unwrap_or("PortName").into()
+    }
+    /// Several with one disposition.
+    fn ports(self) -> String {
+        self.right.map_or_else(|| "Ports<'_>".into(), |right| format!("Ports<'_, {right}>"))
+    }
 }
 
 /// Names of the runtime that generated code may mention; those it does mention are imported.
-const RUNTIME: [&str; 25] = [
+const RUNTIME: [&str; 26] = [
     "Array",
     "Bad",
     "Bounded",
@@ -48,6 +82,7 @@ const RUNTIME: [&str; 25] = [
     "Donation",
     "Encoder",
     "FixedStr",
+    "KernelPort",
     "Loan",
     "Mode",
     "Ool",
@@ -71,13 +106,15 @@ const RUNTIME: [&str; 25] = [
 /// A message, if the output is not Rust: a name in the `.defs` that Rust cannot have.
 pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Result<String, String> {
     let mut body = String::new();
-    let types = options.types_path.as_deref();
+    let kernel = subsystem.kernel_server || subsystem.kernel_user;
+    let right = kernel.then(|| options.kernel_port.clone().unwrap_or_else(|| "KernelPort".into()));
+    let options = &EmitOptions { kernel_port: right, ..options.clone() };
     words::words(&mut body, subsystem, options);
     ids(&mut body, subsystem);
     donation::offers(&mut body, subsystem);
-    if types.is_none() {
+    if options.types_path.is_none() {
         for def in &subsystem.structs {
-            structure(&mut body, def, None);
+            structure(&mut body, def, Types::default());
         }
     }
     for routine in &subsystem.routines {
@@ -100,7 +137,7 @@ pub fn emit(subsystem: &Subsystem, source: &str, options: &EmitOptions) -> Resul
 pub fn emit_types(structs: &[std::rc::Rc<StructDef>], source: &str) -> Result<String, String> {
     let mut body = String::new();
     for def in structs {
-        structure(&mut body, def, None);
+        structure(&mut body, def, Types::default());
     }
     finish(&body, source, "Structs that interfaces share.", None)
 }
@@ -147,7 +184,7 @@ fn ids(out: &mut String, subsystem: &Subsystem) {
     out.push_str("}\n");
 }
 
-fn structure(out: &mut String, def: &StructDef, types: Option<&str>) {
+fn structure(out: &mut String, def: &StructDef, types: Types<'_>) {
     let name = struct_name(&def.name);
     doc(out, def.doc.as_deref().unwrap_or(""));
     doc(out, &format!("\n`{}`: {} bytes.", def.name, def.size));
@@ -207,7 +244,7 @@ fn reply_struct(out: &mut String, routine: &Routine, options: &EmitOptions) -> R
                 argument.name, routine.name, argument.user_type, argument.server_type
             ));
         }
-        let own = reply_type(&argument.wire, options.types_path.as_deref());
+        let own = reply_type(&argument.wire, options.types());
         let _ = writeln!(out, "pub {}: {},", ident(&argument.name), user.map_or(own, str::to_string));
     }
     out.push_str("}\n");

@@ -20,12 +20,13 @@ fn expect(path: &Path, found: &str) {
     assert!(expected == found, "{} differs; found:\n{found}", path.display());
 }
 
-/// What `options` beside a fixture says: `translate`, `prefix NAME`, `import FILE PATH`, `type NAME PATH`.
+/// What `options` beside a fixture says: `translate`, `kernel_port PATH`, `prefix NAME`, `import FILE PATH`, `type NAME PATH`.
 fn options(case: &Path) -> EmitOptions {
     let mut options = EmitOptions::default();
     for line in std::fs::read_to_string(case.join("options")).unwrap_or_default().lines() {
         match *line.split(' ').collect::<Vec<_>>() {
             ["translate"] => options.translate = true,
+            ["kernel_port", path] => options.kernel_port = Some(path.into()),
             ["prefix", name] => options.prefix = name.into(),
             ["import", file, path] => _ = options.imports.insert(file.into(), path.into()),
             ["type", name, path] => _ = options.rust_types.insert(name.into(), path.into()),
@@ -80,6 +81,10 @@ mod kinds;
 #[rustfmt::skip]
 #[path = "fixtures/donation/expected.rs"]
 mod donation;
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
+#[path = "fixtures/kernel/expected.rs"]
+mod kernel;
 #[allow(dead_code, reason = "not every stub is tried")]
 #[rustfmt::skip]
 #[path = "fixtures/macros/expected.rs"]
@@ -315,6 +320,76 @@ fn translations_convert_and_destroy() {
     let mut server = Server(dropped, Vec::new());
     translations::dispatch(&mut server, &request, &mut [0; 64]);
     assert_eq!(server.1, [1009]);
+}
+
+#[test]
+fn kernels_see_their_own_ports() {
+    use mig_runtime::{Array, Bounded, Data, Donation, KernelPort, Ool, Port, PortName, Request};
+    use std::cell::{Cell, RefCell};
+
+    const HIGH: u64 = 0xffff_8000_0000_0000;
+    struct Kernel;
+    /// What a task is in this kernel.
+    struct TaskObject(u64);
+    impl kernel::ObjectsServer for Kernel {
+        type TaskObject = TaskObject;
+        fn convert_port_to_task(&mut self, value: Port<KernelPort>) -> Result<TaskObject, i32> {
+            assert_eq!(value.disposition, 19);
+            Ok(TaskObject(value.name.0))
+        }
+        fn convert_task_to_port(&mut self, value: TaskObject) -> Result<KernelPort, i32> {
+            Ok(KernelPort(value.0))
+        }
+        fn objects_rights(
+            &mut self,
+            _: &Request<'_>,
+            task: TaskObject,
+            _: Port<KernelPort>,
+            right: Port<KernelPort>,
+            any: Port<KernelPort>,
+            name: PortName,
+            few: Array<'_, KernelPort>,
+            many: Ool,
+            either: Data<'_, KernelPort>,
+        ) -> Result<kernel::ObjectsRightsOut<Self>, i32> {
+            // As the caller wrote them.
+            assert_eq!((right.disposition, any.disposition, name), (19, 21, PortName(5)));
+            // A right out of line is as large as one in the message.
+            assert_eq!((many.count, many.element, many.disposition), (2, 8, 19));
+            assert_eq!(either.inline().and_then(|e| e.get(1)), Some(KernelPort(HIGH + 9)));
+            let mut few_back = Bounded::new();
+            assert!(few.iter().all(|port| few_back.push(port)));
+            Ok(kernel::ObjectsRightsOut {
+                right_back: right.name,
+                any_back: any,
+                few_back,
+                many_back: many,
+                parent: TaskObject(task.0 + 1),
+            })
+        }
+    }
+    let direct = Direct(
+        RefCell::new(|request: &[u8], reply: &mut [u8]| kernel::dispatch_raw(&mut Kernel, request, reply)),
+        Cell::new(None),
+    );
+    let [a, b] = [KernelPort(HIGH + 8), KernelPort(HIGH + 9)];
+    let once = Port::new(b, 21);
+    let ports = [a, b];
+    let reply = kernel::objects_rights(
+        &direct,
+        KernelPort(HIGH),
+        a,
+        once,
+        PortName(5),
+        &ports,
+        &ports,
+        &ports,
+        &Donation::ALL,
+    )
+    .expect("reply");
+    assert_eq!((reply.right_back, reply.any_back, reply.parent), (a, Port::new(b, 18), KernelPort(HIGH + 1)));
+    assert_eq!(reply.few_back.as_slice(), ports);
+    assert_eq!((reply.many_back.count, reply.many_back.element), (2, 8));
 }
 
 #[test]

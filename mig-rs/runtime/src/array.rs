@@ -176,25 +176,25 @@ impl<'m, T: Value> Data<'m, T> {
 
 /// Port rights that a client sends as an array: names and what is done with all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports<'a> {
+pub struct Ports<'a, N = PortName> {
     /// The names.
-    pub names: &'a [PortName],
+    pub names: &'a [N],
     /// `msgt_name` of every one of them.
     pub disposition: u32,
 }
 
-impl<'a> Ports<'a> {
+impl<'a, N> Ports<'a, N> {
     /// No rights.
     pub const EMPTY: Self = Self { names: &[], disposition: drover_abi::message::msgt::COPY_SEND };
 
     /// The sender keeps its send rights.
     #[must_use]
-    pub const fn copy_send(names: &'a [PortName]) -> Self {
+    pub const fn copy_send(names: &'a [N]) -> Self {
         Self { names, disposition: drover_abi::message::msgt::COPY_SEND }
     }
     /// The sender gives its send rights away.
     #[must_use]
-    pub const fn move_send(names: &'a [PortName]) -> Self {
+    pub const fn move_send(names: &'a [N]) -> Self {
         Self { names, disposition: drover_abi::message::msgt::MOVE_SEND }
     }
 }

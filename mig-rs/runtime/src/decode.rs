@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 
 use crate::port::received;
 use crate::text::until_nul;
-use crate::{Array, Data, ERROR_REPLY_SIZE, Ool, Port, PortName, RpcError, Value, round8};
+use crate::{Array, Data, ERROR_REPLY_SIZE, Name, Ool, Port, RpcError, Value, round8};
 
 /// The message is not what the interface says. A server answers `MIG_BAD_ARGUMENTS`, a client reports `MIG_TYPE_ERROR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl<'m> Decoder<'m> {
     /// # Errors
     /// [`Bad`] if it is not that.
     #[inline(always)]
-    pub fn port(&mut self, expected: u64) -> Result<Port, Bad> {
+    pub fn port<N: Name>(&mut self, expected: u64) -> Result<Port<N>, Bad> {
         let word = self.word()?;
         if !self.raw && msgt::is_port((expected & NAME) as u32) {
             // The name is known, and is a right's: the message must be complex, and one comparison does.
@@ -184,7 +184,7 @@ impl<'m> Decoder<'m> {
         } else {
             self.expect(word, expected, compared(expected))?;
         }
-        Ok(Port { name: PortName::load(self.take(8)?), disposition: word.name() })
+        Ok(Port { name: N::of_word(u64::load(self.take(8)?)), disposition: word.name() })
     }
 
     /// A C string in a field of `size` bytes.
@@ -252,7 +252,7 @@ impl<'m> Decoder<'m> {
         // A free name is that of rights.
         let want = (expected & NAME) as u32;
         let rights = want == msgt::POLYMORPHIC || msgt::is_port(want);
-        let expected = if rights { ool_size(expected) } else { expected };
+        let expected = if rights { ool_size::<T>(expected) } else { expected };
         self.expect(word, expected, !(NUMBER | TypeWord::DEALLOCATE | TypeWord::INLINE | UNUSED))?;
         self.ool_item::<T>(word).map(Data::Ool)
     }
@@ -320,8 +320,8 @@ const UNUSED: u64 = 0x1f00_0000;
 
 /// The size field of a port descriptor when the rights are out of line.
 #[inline(always)]
-pub(crate) const fn ool_size(word: u64) -> u64 {
-    (word & !0xff_ff00) | (32 << 8)
+pub(crate) const fn ool_size<T: Value>(word: u64) -> u64 {
+    (word & !0xff_ff00) | ((T::RIGHT_BITS as u64) << 8)
 }
 
 /// How many units of the descriptor make one element, and the bytes from one element to the next.

@@ -11,7 +11,7 @@ use crate::decode::{ool_size, unit_and_stride};
 use crate::port::received;
 use crate::text::copy_without_nul;
 use crate::{
-    Bounded, ERROR_REPLY_SIZE, FixedStr, Flat, Ool, OutData, Outcome, Port, PortName, Ports, Value, round8,
+    Bounded, ERROR_REPLY_SIZE, FixedStr, Flat, Name, Ool, OutData, Outcome, Port, Ports, Value, round8,
 };
 
 /// An argument does not fit in the message: `MIG_ARRAY_TOO_LARGE`.
@@ -99,7 +99,7 @@ impl<'m> Encoder<'m> {
     /// # Errors
     /// [`Overflow`] if the buffer ends.
     #[inline(always)]
-    pub fn port(&mut self, word: u64, name: PortName) -> Result<(), Overflow> {
+    pub fn port<N: Name>(&mut self, word: u64, name: N) -> Result<(), Overflow> {
         self.poly(word, Port { name, disposition: (word & 0xff) as u32 })
     }
 
@@ -108,10 +108,10 @@ impl<'m> Encoder<'m> {
     /// # Errors
     /// [`Overflow`] if the buffer ends.
     #[inline(always)]
-    pub fn poly(&mut self, word: u64, port: Port) -> Result<(), Overflow> {
+    pub fn poly<N: Name>(&mut self, word: u64, port: Port<N>) -> Result<(), Overflow> {
         let word = self.named(word, port.disposition);
         self.word(word)?;
-        u64::from(port.name.0).store(self.take(8)?);
+        port.name.word().store(self.take(8)?);
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if there are more than `max`.
-    pub fn ports(&mut self, word: u64, max: usize, ports: Ports<'_>) -> Result<(), Overflow> {
+    pub fn ports<N: Name>(&mut self, word: u64, max: usize, ports: Ports<'_, N>) -> Result<(), Overflow> {
         self.array((word & !0xff) | u64::from(ports.disposition & 0xff), max, ports.names)
     }
 
@@ -234,7 +234,12 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    pub fn data_ports(&mut self, word: u64, max: usize, ports: Ports<'_>) -> Result<(), Overflow> {
+    pub fn data_ports<N: Name>(
+        &mut self,
+        word: u64,
+        max: usize,
+        ports: Ports<'_, N>,
+    ) -> Result<(), Overflow> {
         self.data((word & !0xff) | u64::from(ports.disposition & 0xff), max, ports.names)
     }
 
@@ -252,7 +257,7 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// [`Overflow`] if the buffer ends.
-    pub fn ports_out_of_line(&mut self, word: u64, ports: Ports<'_>) -> Result<(), Overflow> {
+    pub fn ports_out_of_line<N: Name>(&mut self, word: u64, ports: Ports<'_, N>) -> Result<(), Overflow> {
         self.slice_out_of_line((word & !0xff) | u64::from(ports.disposition & 0xff), ports.names)
     }
 
@@ -266,7 +271,7 @@ impl<'m> Encoder<'m> {
             if word as u32 & 0xff == msgt::POLYMORPHIC { item.disposition } else { (word & 0xff) as u32 };
         let mut word = self.named(word, name) & !TypeWord::INLINE & 0xffff_ffff;
         if msgt::is_port(name) {
-            word = ool_size(word);
+            word = ool_size::<T>(word);
         }
         if item.dealloc || self.as_received {
             word |= TypeWord::DEALLOCATE;
@@ -317,13 +322,19 @@ impl<'m> Encoder<'m> {
 
     /// Writes the header, all but the complex bit and, unless the size is fixed, the size, which [`Encoder::end`] adds.
     #[inline(always)]
-    pub(crate) fn open(&mut self, id: i32, size: usize, remote: Port, local: Port) -> Result<(), Overflow> {
+    pub(crate) fn open<N: Name>(
+        &mut self,
+        id: i32,
+        size: usize,
+        remote: Port<N>,
+        local: Port<N>,
+    ) -> Result<(), Overflow> {
         self.sized = size != 0;
         let header = Header {
             bits: drover_abi::message::bits(remote.disposition, local.disposition),
             size: size as u32,
-            remote: u64::from(remote.name.0),
-            local: u64::from(local.name.0),
+            remote: remote.name.word(),
+            local: local.name.word(),
             seqno: 0,
             id,
         };
@@ -360,13 +371,13 @@ impl<'m> Encoder<'m> {
     /// # Errors
     /// [`Overflow`] if there is no room for a header.
     #[inline(always)]
-    pub fn finish(self, id: i32, remote: Port, local: Port) -> Result<usize, Overflow> {
+    pub fn finish<N: Name>(self, id: i32, remote: Port<N>, local: Port<N>) -> Result<usize, Overflow> {
         let complex = if self.complex { BITS_COMPLEX } else { 0 };
         let header = Header {
             bits: drover_abi::message::bits(remote.disposition, local.disposition) | complex,
             size: u32::try_from(self.at).map_err(|_| Overflow)?,
-            remote: u64::from(remote.name.0),
-            local: u64::from(local.name.0),
+            remote: remote.name.word(),
+            local: local.name.word(),
             seqno: 0,
             id,
         };

@@ -38,7 +38,7 @@ pub use decode::{Bad, Decoder, Shape};
 pub use encode::{Encoder, Overflow};
 pub use error::RpcError;
 pub use loan::{Loan, Memory};
-pub use port::{Port, PortName};
+pub use port::{KernelPort, Name, Port, PortName};
 pub use server::{Mode, Outcome, Request, write_error};
 pub use text::FixedStr;
 pub use transport::{CallOptions, Transport};

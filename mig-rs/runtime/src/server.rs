@@ -6,7 +6,9 @@ use zerocopy::FromBytes;
 
 use crate::decode::RETURN_CODE;
 use crate::port::received;
-use crate::{Bad, Bounds, Decoder, Encoder, Offer, Overflow, Port, PortName, Retain, Shape};
+use crate::{
+    Bad, Bounds, Decoder, Encoder, KernelPort, Name, Offer, Overflow, Port, PortName, Retain, Shape,
+};
 
 /// Who looks at the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +126,24 @@ impl<'m> Request<'m> {
         }
     }
 
+    /// As [`Request::request_port`], for a kernel.
+    #[must_use]
+    #[inline]
+    pub fn request_right<N: Name>(&self) -> Port<N> {
+        Port::new(N::of_word(self.target()), self.request_port().disposition)
+    }
+
+    /// As [`Request::reply_port`], for a kernel.
+    #[must_use]
+    #[inline]
+    pub fn reply_right<N: Name>(&self) -> Port<N> {
+        let word = match self.mode {
+            Mode::Received => self.header.remote,
+            Mode::Raw => self.header.local,
+        };
+        Port::new(N::of_word(word), self.reply_port().disposition)
+    }
+
     /// Starts to decode. For generated code, which knows whether the request is raw.
     ///
     /// # Errors
@@ -162,7 +182,8 @@ impl<'m> Request<'m> {
     fn open<const RAW: bool>(&self, encoder: &mut Encoder<'_>, size: usize) -> Result<(), Overflow> {
         let id = self.header.id.wrapping_add(100);
         if RAW {
-            let name = PortName(self.header.local as u32);
+            // The caller's own word; a kernel's may have 64 bits.
+            let name = KernelPort(self.header.local);
             let disposition = received(local_disposition(self.header.bits));
             return encoder.open(id, size, Port::default(), Port::new(name, disposition));
         }

@@ -196,5 +196,5 @@ fn messages_shorter_than_they_say() {
     assert_eq!(read(&bytes, |d| d.value::<i32>(INT32)), Ok(1));
     let mut tiny = [0u8; 16];
     assert_eq!(Encoder::new(&mut tiny).value(INT32, 0i32), Err(Overflow));
-    assert_eq!(Encoder::new(&mut tiny).finish(0, Port::default(), Port::default()), Err(Overflow));
+    assert_eq!(Encoder::new(&mut tiny).finish(0, Port::NULL, Port::NULL), Err(Overflow));
 }

@@ -1,6 +1,6 @@
 //! Plain values that travel in messages, little-endian.
 
-use crate::PortName;
+use crate::{KernelPort, PortName};
 
 /// A value with a fixed size on the wire.
 ///
@@ -9,6 +9,8 @@ use crate::PortName;
 pub trait Value: Copy + PartialEq + core::fmt::Debug {
     /// Bytes on the wire.
     const SIZE: usize;
+    /// For rights: bits of one out of line. What is no right has no use for it.
+    const RIGHT_BITS: u32 = 32;
     /// The value whose bytes are all 0.
     const ZERO: Self;
     /// Reads from the front of `bytes`.
@@ -74,10 +76,27 @@ impl Value for PortName {
 
 impl Flat for PortName {}
 
+impl Value for KernelPort {
+    const SIZE: usize = 8;
+    const RIGHT_BITS: u32 = 64;
+    const ZERO: Self = Self(0);
+    #[inline]
+    fn load(bytes: &[u8]) -> Self {
+        Self(u64::load(bytes))
+    }
+    #[inline]
+    fn store(self, bytes: &mut [u8]) {
+        self.0.store(bytes);
+    }
+}
+
+impl Flat for KernelPort {}
+
 impl<T: Flat, const N: usize> Flat for [T; N] {}
 
 impl<T: Value, const N: usize> Value for [T; N] {
     const SIZE: usize = T::SIZE * N;
+    const RIGHT_BITS: u32 = T::RIGHT_BITS;
     const ZERO: Self = [T::ZERO; N];
     #[inline]
     fn load(bytes: &[u8]) -> Self {

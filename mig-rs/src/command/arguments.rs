@@ -68,6 +68,7 @@ pub(crate) fn parse(list: impl Iterator<Item = String>) -> Result<Arguments, Str
             // Names functions of C's support library, which Rust's stubs do not call.
             "-subrprefix" | "--subrprefix" => drop(value("")?),
             "--translate" => emit.translate = true,
+            "--kernel-port" => emit.kernel_port = Some(value("")?),
             "--types" => emit.types_path = Some(value("")?),
             "--import" => emit.imports.extend([pair(value("")?, "--import")?]),
             "--type" => emit.rust_types.extend([pair(value("")?, "--type")?]),

@@ -46,6 +46,8 @@ allocation nor std nor unsafe.
   --type NAME=PATH        what Rust has for a type of C: --type vm_prot_t=crate::Protection (From both ways)
   --types PATH            structs are in module PATH instead of the output
   --translate             intran, outtran, intranpayload and destructor become types and functions of the server's trait
+  --kernel-port PATH      what rights are in an interface that says KernelServer or KernelUser: a type with mig_runtime::Name;
+                          otherwise mig_runtime::KernelPort, the 64 bits in the message
 
 A first client and server
   mig-rs gen counter.defs > src/counter.rs

@@ -12,10 +12,10 @@ use crate::model::{Role, Routine, Wire, msgt};
 const LARGE_BUFFER: u64 = 512;
 
 pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions) -> Result<(), String> {
-    let types = options.types_path.as_deref();
+    let types = options.types();
     let how = words::call_options(routine)?;
     routine_doc(out, routine);
-    let port = |wire: &Wire| if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" };
+    let port = |wire: &Wire| if wire.send == msgt::POLYMORPHIC { types.port() } else { types.name() };
     let mut parameters = String::from("transport: &T, ");
     let (mut remote, mut local) = (String::new(), "Port::default()".to_string());
     for argument in &routine.arguments {

@@ -1,5 +1,6 @@
 //! Wire types in Rust: what clients pass, what servers get, what replies hold; and the calls that write and read them.
 
+use super::Types;
 use super::rust::elem_type;
 use crate::layout::{received_word, word};
 use crate::model::{Elem, Placement, Prim, Shape, Wire, msgt};
@@ -9,12 +10,16 @@ pub(super) fn polymorphic(wire: &Wire) -> bool {
 }
 
 /// Type of a value in a reply, on both sides.
-pub(super) fn reply_type(wire: &Wire, types: Option<&str>) -> String {
+pub(super) fn reply_type(wire: &Wire, types: Types<'_>) -> String {
     match (&wire.shape, wire.placement) {
         (_, Placement::OutOfLine) => "Ool".into(),
         (Shape::Str { size, .. }, _) => format!("FixedStr<{size}>"),
         (Shape::Fixed(elem), _) if elem.is_right() && matches!(elem, Elem::Prim(_)) => {
-            if polymorphic(wire) { "Port" } else { "PortName" }.into()
+            if polymorphic(wire) {
+                types.port()
+            } else {
+                types.name()
+            }
         }
         (Shape::Fixed(elem), _) => elem_type(elem, types),
         (Shape::Variable(elem, max), placement) => {
@@ -25,12 +30,16 @@ pub(super) fn reply_type(wire: &Wire, types: Option<&str>) -> String {
 }
 
 /// Type of an argument that a client passes.
-pub(super) fn client_type(wire: &Wire, types: Option<&str>) -> String {
+pub(super) fn client_type(wire: &Wire, types: Types<'_>) -> String {
     match (&wire.shape, wire.placement) {
         (Shape::Fixed(_), Placement::OutOfLine) => "Ool".into(),
         (Shape::Str { .. }, _) => "&[u8]".into(),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _) => {
-            if wire.send == msgt::POLYMORPHIC { "Port" } else { "PortName" }.into()
+            if wire.send == msgt::POLYMORPHIC {
+                types.port()
+            } else {
+                types.name()
+            }
         }
         (Shape::Fixed(elem @ Elem::Array(..)), _) => format!("&{}", elem_type(elem, types)),
         (Shape::Fixed(elem), _) => elem_type(elem, types),
@@ -38,19 +47,17 @@ pub(super) fn client_type(wire: &Wire, types: Option<&str>) -> String {
         (Shape::Variable(..), Placement::Chosen) if !wire.takes_slice() => {
             format!("&{}", reply_type(wire, types))
         }
-        (Shape::Variable(elem, _), _) if elem.is_right() && wire.send == msgt::POLYMORPHIC => {
-            "Ports<'_>".into()
-        }
+        (Shape::Variable(elem, _), _) if elem.is_right() && wire.send == msgt::POLYMORPHIC => types.ports(),
         (Shape::Variable(elem, _), _) => format!("&[{}]", elem_type(elem, types)),
     }
 }
 
 /// Type of an argument that a server method gets.
-pub(super) fn server_type(wire: &Wire, types: Option<&str>) -> String {
+pub(super) fn server_type(wire: &Wire, types: Types<'_>) -> String {
     match (&wire.shape, wire.placement) {
         (_, Placement::OutOfLine) => "Ool".into(),
         (Shape::Str { .. }, _) => "&[u8]".into(),
-        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => "Port".into(),
+        (Shape::Fixed(Elem::Prim(Prim::Right)), _) => types.port(),
         (Shape::Fixed(elem), _) => elem_type(elem, types),
         (Shape::Variable(elem, _), Placement::Chosen) => format!("Data<'_, {}>", elem_type(elem, types)),
         (Shape::Variable(elem, _), _) => format!("Array<'_, {}>", elem_type(elem, types)),
@@ -70,7 +77,7 @@ pub(super) fn max(wire: &Wire) -> u32 {
     }
 }
 
-pub(super) fn elem_of(wire: &Wire, types: Option<&str>) -> String {
+pub(super) fn elem_of(wire: &Wire, types: Types<'_>) -> String {
     match &wire.shape {
         Shape::Fixed(elem) | Shape::Variable(elem, _) => elem_type(elem, types),
         Shape::Str { .. } => "u8".into(),
@@ -78,7 +85,7 @@ pub(super) fn elem_of(wire: &Wire, types: Option<&str>) -> String {
 }
 
 /// The call that writes a client's argument.
-pub(super) fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> String {
+pub(super) fn encode_argument(wire: &Wire, value: &str, types: Types<'_>) -> String {
     let w = hex(word(wire, wire.send));
     let (max, elem) = (max(wire), elem_of(wire, types));
     let ports = wire.carries_rights() && wire.send == msgt::POLYMORPHIC;
@@ -112,7 +119,7 @@ pub(super) fn encode_argument(wire: &Wire, value: &str, types: Option<&str>) -> 
 }
 
 /// The call that writes a value of a reply.
-pub(super) fn encode_result(wire: &Wire, value: &str, types: Option<&str>) -> String {
+pub(super) fn encode_result(wire: &Wire, value: &str, types: Types<'_>) -> String {
     let w = hex(word(wire, wire.send));
     let elem = elem_of(wire, types);
     match (&wire.shape, wire.placement) {
@@ -149,7 +156,7 @@ pub(super) fn keep(wire: &Wire, name: &str) -> String {
 }
 
 /// The expression that reads an item; `by_value`: for a client, which [keeps](keep) what it gets.
-pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String {
+pub(super) fn decode(wire: &Wire, by_value: bool, types: Types<'_>) -> String {
     let w = hex(received_word(wire));
     let (max, elem) = (max(wire), elem_of(wire, types));
     let call = match (&wire.shape, wire.placement, by_value) {
@@ -161,10 +168,11 @@ pub(super) fn decode(wire: &Wire, by_value: bool, types: Option<&str>) -> String
         (Shape::Str { variable: true, .. }, ..) => format!("variable_string({w}, {max})"),
         (Shape::Str { variable: false, .. }, _, true) => format!("string_field::<{max}>({w})"),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _, by_value) => {
+            let of = types.right.map_or_else(String::new, |right| format!("::<{right}>"));
             if by_value && !polymorphic(wire) {
-                return format!("decoder_.port({w})?.name");
+                return format!("decoder_.port{of}({w})?.name");
             }
-            format!("port({w})")
+            format!("port{of}({w})")
         }
         (Shape::Fixed(_), _, _) => format!("value::<{elem}>({w})"),
         (Shape::Variable(..), Placement::Inline, _) => format!("array::<{elem}>({w}, {max})"),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::Types;
 use crate::model::{Elem, Prim};
 
 /// Words that a Rust identifier cannot be, and names that generated functions use themselves.
@@ -120,15 +121,16 @@ pub(super) fn struct_name(name: &str) -> String {
 }
 
 /// The Rust type of an element.
-pub(super) fn elem_type(elem: &Elem, types: Option<&str>) -> String {
+pub(super) fn elem_type(elem: &Elem, types: Types<'_>) -> String {
     match elem {
         Elem::Prim(Prim::Bool) => "bool".into(),
         Elem::Prim(Prim::Int { bits, signed }) => {
             format!("{}{bits}", if *signed == Some(true) { 'i' } else { 'u' })
         }
         Elem::Prim(Prim::Float(bits)) => format!("f{bits}"),
-        Elem::Prim(Prim::PortName | Prim::Right) => "PortName".into(),
-        Elem::Struct(def) => match types {
+        Elem::Prim(Prim::PortName) => "PortName".into(),
+        Elem::Prim(Prim::Right) => types.name(),
+        Elem::Struct(def) => match types.path {
             Some(path) => format!("{path}::{}", struct_name(&def.name)),
             None => struct_name(&def.name),
         },

@@ -18,7 +18,7 @@ pub(super) fn server_parameters(routine: &Routine, options: &EmitOptions) -> Vec
             continue;
         }
         match argument.role {
-            Role::ReplyPort { server: true, .. } => list.push((name, "Port".into())),
+            Role::ReplyPort { server: true, .. } => list.push((name, options.types().port())),
             Role::In | Role::InOut => list.push((name, argument_type(argument, options))),
             _ => {}
         }
@@ -38,7 +38,7 @@ fn retains(routine: &Routine) -> bool {
 }
 
 fn argument_type(argument: &Argument, options: &EmitOptions) -> String {
-    let types = options.types_path.as_deref();
+    let types = options.types();
     if let Some(own) = words::server_type(argument, options) {
         return own.into();
     }
@@ -49,7 +49,7 @@ fn argument_type(argument: &Argument, options: &EmitOptions) -> String {
 }
 
 fn decode_argument(argument: &Argument, options: &EmitOptions) -> String {
-    let value = decode(&argument.wire, false, options.types_path.as_deref());
+    let value = decode(&argument.wire, false, options.types());
     if let Some(own) = words::server_type(argument, options) {
         return format!("{own}::from({value})");
     }
@@ -143,7 +143,7 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
 
 /// The function that decodes one request, calls the method and encodes its reply.
 pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
-    let types = options.types_path.as_deref();
+    let types = options.types();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
     // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them. The request is in
     // memory then; elsewhere it need not be.
@@ -195,12 +195,15 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
     for argument in &routine.arguments {
         // Everything has been checked by now, so that no translation runs for a request that is refused.
         if let Some(translation) = incoming(argument, options) {
-            let _ = writeln!(out, "{}", translation::translate_in(argument, translation));
+            let _ = writeln!(out, "{}", translation::translate_in(argument, translation, options));
             if argument.role == Role::RequestPort {
                 let _ = write!(arguments, ", {}", ident(&argument.name));
             }
         }
         match argument.role {
+            Role::ReplyPort { server: true, .. } if types.right.is_some() => {
+                arguments.push_str(", this_.reply_right()");
+            }
             Role::ReplyPort { server: true, .. } => arguments.push_str(", this_.reply_port()"),
             Role::In | Role::InOut => {
                 let _ = write!(arguments, ", {}", ident(&argument.name));

@@ -54,10 +54,8 @@ pub(super) fn results(out: &mut String, subsystem: &Subsystem, server: &str, opt
         for argument in outs(routine) {
             let ty = match outgoing(argument, options) {
                 Some(translation) => format!("S::{}", own_type(translation)),
-                None => words::server_type(argument, options).map_or_else(
-                    || reply_type(&argument.wire, options.types_path.as_deref()),
-                    str::to_string,
-                ),
+                None => words::server_type(argument, options)
+                    .map_or_else(|| reply_type(&argument.wire, options.types()), str::to_string),
             };
             let _ = writeln!(out, "#[doc = {:?}]", format!(" `{}`", argument.type_name));
             let _ = writeln!(out, "pub {}: {ty},", ident(&argument.name));
@@ -79,7 +77,7 @@ pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptio
         }
         _ => Ok(()),
     };
-    let paths = options.types_path.as_deref();
+    let paths = options.types();
     for argument in subsystem.routines.iter().flat_map(|r| &r.arguments) {
         let (incoming, outgoing) = (incoming(argument, options), outgoing(argument, options));
         let Some(translation) = incoming.or(outgoing) else { continue };
@@ -122,14 +120,17 @@ pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptio
 }
 
 /// The statement that translates an incoming value; the destination's comes from the header.
-pub(super) fn translate_in(argument: &Argument, translation: &Translation) -> String {
+pub(super) fn translate_in(argument: &Argument, translation: &Translation, options: &EmitOptions) -> String {
     let name = ident(&argument.name);
     if argument.role != Role::RequestPort {
         let function = translation.intran.as_deref().unwrap_or_default();
         return format!("let {name} = server_.{}({name})?;", ident(function));
     }
     let port = match &translation.intran {
-        Some(function) => format!("server_.{}(this_.request_port())?", ident(function)),
+        Some(function) => {
+            let port = if options.types().right.is_some() { "request_right" } else { "request_port" };
+            format!("server_.{}(this_.{port}())?", ident(function))
+        }
         // A port without payload is none of this server's.
         None => "return Err(Bad.into())".into(),
     };

@@ -82,7 +82,7 @@ pub(super) fn server_type<'o>(argument: &Argument, options: &'o EmitOptions) -> 
 /// The type on the wire, for conversions.
 pub(super) fn wire_type(argument: &Argument, options: &EmitOptions) -> String {
     match &argument.wire.shape {
-        Shape::Fixed(elem) => elem_type(elem, options.types_path.as_deref()),
+        Shape::Fixed(elem) => elem_type(elem, options.types()),
         _ => String::new(),
     }
 }
