@@ -333,6 +333,23 @@ fn kernels_see_their_own_ports() {
     struct TaskObject(u64);
     impl kernel::ObjectsServer for Kernel {
         type TaskObject = TaskObject;
+        type Address = u64;
+        type Size = usize;
+        fn convert_from_user_address(&mut self, value: u64) -> Result<u64, i32> {
+            Ok(value)
+        }
+        fn convert_from_user_size(&mut self, value: u64) -> Result<usize, i32> {
+            usize::try_from(value).map_err(|_| 1)
+        }
+        fn objects_end(
+            &mut self,
+            _: &Request<'_>,
+            _: TaskObject,
+            start: u64,
+            length: usize,
+        ) -> Result<kernel::ObjectsEndReply, i32> {
+            Ok(kernel::ObjectsEndReply { end: start + length as u64 })
+        }
         fn convert_port_to_task(&mut self, value: Port<KernelPort>) -> Result<TaskObject, i32> {
             assert_eq!(value.disposition, 19);
             Ok(TaskObject(value.name.0))
@@ -390,6 +407,8 @@ fn kernels_see_their_own_ports() {
     assert_eq!((reply.right_back, reply.any_back, reply.parent), (a, Port::new(b, 18), KernelPort(HIGH + 1)));
     assert_eq!(reply.few_back.as_slice(), ports);
     assert_eq!((reply.many_back.count, reply.many_back.element), (2, 8));
+    let reply = kernel::objects_end(&direct, KernelPort(HIGH), 7, 8, &Donation::ALL).expect("reply");
+    assert_eq!(reply.end, 15);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Server traits and demultiplexers.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::items::{decode, elem_of, encode_result, hex, max, server_type};
@@ -91,8 +92,9 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
         );
     }
     out.push_str("}\n");
+    let overloaded = translation::overloaded(subsystem, options);
     for routine in &subsystem.routines {
-        serve(out, routine, &name, options);
+        serve(out, routine, &name, &overloaded, options);
     }
     let _ = writeln!(
         out,
@@ -142,7 +144,13 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
 }
 
 /// The function that decodes one request, calls the method and encodes its reply.
-pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: &EmitOptions) {
+pub(super) fn serve(
+    out: &mut String,
+    routine: &Routine,
+    server: &str,
+    overloaded: &BTreeSet<String>,
+    options: &EmitOptions,
+) {
     let types = options.types();
     let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
     // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them. The request is in
@@ -195,7 +203,8 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
     for argument in &routine.arguments {
         // Everything has been checked by now, so that no translation runs for a request that is refused.
         if let Some(translation) = incoming(argument, options) {
-            let _ = writeln!(out, "{}", translation::translate_in(argument, translation, options));
+            let _ =
+                writeln!(out, "{}", translation::translate_in(argument, translation, overloaded, options));
             if argument.role == Role::RequestPort {
                 let _ = write!(arguments, ", {}", ident(&argument.name));
             }
@@ -244,9 +253,12 @@ pub(super) fn serve(out: &mut String, routine: &Routine, server: &str, options: 
             )
         };
         for argument in super::outs(routine) {
-            if let Some(function) = outgoing(argument, options).and_then(|t| t.outtran.as_deref()) {
+            if let Some((translation, outtran)) =
+                outgoing(argument, options).and_then(|t| Some((t, t.outtran.as_deref()?)))
+            {
                 let name = ident(&argument.name);
-                let _ = writeln!(out, "let {name} = server_.{}(out_.{name})?;", ident(function));
+                let function = translation::function(outtran, translation, overloaded);
+                let _ = writeln!(out, "let {name} = server_.{function}(out_.{name})?;");
             }
         }
         for (item, index) in items_of(reply) {

@@ -1,7 +1,7 @@
 //! Translations as Rust: the server's trait has a type for every type that the server makes of one on the wire, and a function for
 //! every `intran`, `intranpayload` and `outtran`. The destructor is the type's `Drop`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::items::{reply_type, server_type};
@@ -64,6 +64,37 @@ pub(super) fn results(out: &mut String, subsystem: &Subsystem, server: &str, opt
     }
 }
 
+/// Names of translations that make different types in one interface, as only C can have them: in Rust each has its type behind its name.
+pub(super) fn overloaded(subsystem: &Subsystem, options: &EmitOptions) -> BTreeSet<String> {
+    let mut types: BTreeMap<&str, String> = BTreeMap::new();
+    let mut overloaded = BTreeSet::new();
+    for argument in subsystem.routines.iter().flat_map(|r| &r.arguments) {
+        let (incoming, outgoing) = (incoming(argument, options), outgoing(argument, options));
+        let names = [
+            (incoming, incoming.and_then(|t| t.intran.as_deref())),
+            (incoming, incoming.and_then(|t| t.intran_payload.as_deref())),
+            (outgoing, outgoing.and_then(|t| t.outtran.as_deref())),
+        ];
+        for (translation, name) in names {
+            let (Some(translation), Some(name)) = (translation, name) else { continue };
+            let own = own_type(translation);
+            if types.insert(name, own.clone()).is_some_and(|before| before != own) {
+                overloaded.insert(name.to_string());
+            }
+        }
+    }
+    overloaded
+}
+
+/// The name of a translation's function.
+pub(super) fn function(name: &str, translation: &Translation, overloaded: &BTreeSet<String>) -> String {
+    if !overloaded.contains(name) {
+        return ident(name);
+    }
+    let own = &translation.server_type;
+    ident(&format!("{name}_{}", own.strip_suffix("_t").unwrap_or(own)))
+}
+
 /// The types and functions that the trait has for translations.
 ///
 /// # Errors
@@ -71,7 +102,10 @@ pub(super) fn results(out: &mut String, subsystem: &Subsystem, server: &str, opt
 pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptions) -> Result<(), String> {
     let mut types: BTreeMap<String, String> = BTreeMap::new();
     let mut functions: BTreeMap<String, String> = BTreeMap::new();
-    let mut add = |name: &str, text: String| match functions.insert(ident(name), text.clone()) {
+    let overloaded = overloaded(subsystem, options);
+    let mut add = |name: &str, of: &Translation, text: String| match functions
+        .insert(function(name, of, &overloaded), text.clone())
+    {
         Some(before) if before != text => {
             Err(format!("the translation {name} has two meanings in this interface: {before} and {text}"))
         }
@@ -94,17 +128,17 @@ pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptio
         if incoming.is_some() {
             if let Some(name) = &translation.intran {
                 let wire = server_type(&argument.wire, paths);
-                add(name, format!("(&mut self, value: {wire}) -> Result<Self::{own}, i32>;"))?;
+                add(name, translation, format!("(&mut self, value: {wire}) -> Result<Self::{own}, i32>;"))?;
             }
             if let Some(name) =
                 translation.intran_payload.as_ref().filter(|_| argument.role == Role::RequestPort)
             {
-                add(name, format!("(&mut self, payload: u64) -> Result<Self::{own}, i32>;"))?;
+                add(name, translation, format!("(&mut self, payload: u64) -> Result<Self::{own}, i32>;"))?;
             }
         }
         if let Some(name) = outgoing.and_then(|t| t.outtran.as_ref()) {
             let wire = reply_type(&argument.wire, paths);
-            add(name, format!("(&mut self, value: Self::{own}) -> Result<{wire}, i32>;"))?;
+            add(name, translation, format!("(&mut self, value: Self::{own}) -> Result<{wire}, i32>;"))?;
         }
     }
     for (name, doc) in &types {
@@ -120,24 +154,29 @@ pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptio
 }
 
 /// The statement that translates an incoming value; the destination's comes from the header.
-pub(super) fn translate_in(argument: &Argument, translation: &Translation, options: &EmitOptions) -> String {
+pub(super) fn translate_in(
+    argument: &Argument,
+    translation: &Translation,
+    overloaded: &BTreeSet<String>,
+    options: &EmitOptions,
+) -> String {
     let name = ident(&argument.name);
     if argument.role != Role::RequestPort {
-        let function = translation.intran.as_deref().unwrap_or_default();
-        return format!("let {name} = server_.{}({name})?;", ident(function));
+        let intran = translation.intran.as_deref().unwrap_or_default();
+        return format!("let {name} = server_.{}({name})?;", function(intran, translation, overloaded));
     }
     let port = match &translation.intran {
-        Some(function) => {
+        Some(intran) => {
             let port = if options.types().right.is_some() { "request_right" } else { "request_port" };
-            format!("server_.{}(this_.{port}())?", ident(function))
+            format!("server_.{}(this_.{port}())?", function(intran, translation, overloaded))
         }
         // A port without payload is none of this server's.
         None => "return Err(Bad.into())".into(),
     };
     match &translation.intran_payload {
-        Some(function) => format!(
+        Some(intran) => format!(
             "let {name} = match this_.payload() {{ Some(payload) => server_.{}(payload)?, None => {port} }};",
-            ident(function)
+            function(intran, translation, overloaded)
         ),
         None => format!("let {name} = {port};"),
     }
