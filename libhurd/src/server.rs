@@ -84,7 +84,7 @@ fn current() -> Option<&'static Server> {
 #[derive(Debug)]
 pub struct Object {
     port: ReceiveRight,
-    /// Its payload is the object's.
+    /// Its payload is the object's. None for a port with a queue, which takes its own notification.
     notify: Option<ReceiveRight>,
 }
 
@@ -155,12 +155,17 @@ impl Server {
     }
 
     /// A new object whose end is reported: when all send rights are gone, the server hears [`Notification::NoSenders`].
-    /// Costs a second port. The report comes only after a send right has been made and has gone.
+    /// Costs a second port where calls migrate; a port with a queue takes its own report, as those of libports do. The report comes only after a send right has
+    /// been made and has gone.
     ///
     /// # Errors
     /// The kernel's; nothing is left behind.
     pub fn counted_object(&self, payload: u64) -> Result<Object, i32> {
         let mut object = self.object(payload)?;
+        if !world::current().migrates() {
+            port::request_no_senders(&object.port, &object.port, 1)?;
+            return Ok(object);
+        }
         let notify = ReceiveRight::new()?;
         notify.set_payload(payload)?;
         self.set.add(&notify)?;

@@ -8,7 +8,7 @@
 //! | `/home/attacker/payload.bz2`, `.gz` | the bombs: `hello` padded with zeros, compressed, owned by the attacker |
 //! | `/home/attacker/bomb` | the node whose passive translator is the first payload |
 //! | `/srv/tree` | 200 directories with 10 files each, some large, some symbolic links |
-//! | `/srv/large` | one directory with 600 entries, 100 in the experiment (several blocks) |
+//! | `/srv/large` | one directory with 600 entries (several blocks), 40 in the experiment |
 //! | `/tests/bad` | truncated and corrupted executables |
 //! | `/tests/bombs` | more bombs: `bz2` and `gz`, and `bz2-legacy` with its record in the legacy form |
 //! | `/servers` | a node for each server that wants one (`node` in its manifest), with the server as its passive translator |
@@ -114,7 +114,7 @@ pub(super) fn build(
     t.file("/bin/true.bz2", 0, 0o755, small_bz2.clone());
     t.file("/bin/true.gz", 0, 0o755, small_gz.clone());
     homes(&mut t, payloads);
-    walk(&mut t, if spec.tests { 600 } else { 100 });
+    walk(&mut t, if spec.tests { 600 } else { 40 });
     if spec.tests {
         bad_files(&mut t, small, &small_bz2, &small_gz);
         for payload in payloads {
