@@ -35,7 +35,8 @@ fn classic_pays() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let trial = |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_kind("experiment");
+    let trial =
+        |name: &str, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_kind("experiment");
     let trials = vec![
         trial("classic_pays", || Ok(classic_pays()?)),
         trial("accounted_holds_checked", || holds("accounted", "a,c", &["--checked"])),

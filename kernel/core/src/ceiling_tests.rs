@@ -31,15 +31,7 @@ fn chain() -> Chain {
     let (_, names) = s.rpc_port(first, &[client], true, 1000, 2);
     let (_, ports) = s.rpc_port(second, &[first], true, 1000, 2);
     s.run_thread(thread);
-    Chain {
-        s,
-        client_account: accounts[0],
-        client,
-        second,
-        thread,
-        first_port: names[0],
-        port: ports[0],
-    }
+    Chain { s, client_account: accounts[0], client, second, thread, first_port: names[0], port: ports[0] }
 }
 
 impl Chain {
@@ -176,12 +168,8 @@ fn a_late_reply_to_an_rpc_port_is_refused() {
     let mut words = [0; 32];
     c.s.k.copyin(task, window + 0x100, &mut words).expect("a window");
     let name = u32::from_le_bytes(words[8..12].try_into().expect("four bytes"));
-    let answer = Header {
-        bits: bits(msgt::COPY_SEND, 0),
-        size: 32,
-        remote: u64::from(name),
-        ..Header::default()
-    };
+    let answer =
+        Header { bits: bits(msgt::COPY_SEND, 0), size: 32, remote: u64::from(name), ..Header::default() };
     c.s.k.copyout(task, window + 0x20000, answer.as_bytes()).expect("a window");
     c.s.trap(trap::DROVER_RETURN, [window + 0x20000, 32, 0, 0, 0, 0]);
     assert_eq!((c.s.k.task_here(), c.s.result()), (task, MACH_SEND_INVALID_DEST));

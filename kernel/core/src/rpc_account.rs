@@ -126,12 +126,7 @@ impl<M: Machine> Rpc<'_, M> {
     }
 
     /// A new account with its port; undone if the caller can have no name for it.
-    fn new_account(
-        &mut self,
-        parent: Ref<Account>,
-        limits: &Limits,
-        session: bool,
-    ) -> Result<PortName, i32> {
+    fn new_account(&mut self, parent: Ref<Account>, limits: &Limits, session: bool) -> Result<PortName, i32> {
         let child = self.k.account_create(parent, limits);
         let child = self.end(child)?;
         if session {

@@ -248,8 +248,7 @@ impl<M: Machine> Kernel<M> {
     /// The first of a list of orphans goes; `heir`, the next one if there is any, takes its place.
     fn orphan_replace(&mut self, first: Ref<Thread>, heir: Ref<Thread>) {
         let t = self.get_mut(first);
-        let (next, prev) =
-            (core::mem::take(&mut t.orphan_next), core::mem::take(&mut t.orphan_prev));
+        let (next, prev) = (core::mem::take(&mut t.orphan_next), core::mem::take(&mut t.orphan_prev));
         let (before, after) = if heir.is_some() { (heir, heir) } else { (prev, next) };
         if heir.is_some() {
             let h = self.get_mut(heir);
