@@ -104,7 +104,7 @@ impl Ext2 {
                 retry(FS_RETRY_NORMAL, b"", result)
             }
             Ok(End::Translated { node, dir: parent, rest }) => {
-                self.lookup_through(dir, &node, &parent, &rest, flags, &ids, retain)
+                self.lookup_through(dir, &node, &parent, &rest, flags, retain)
             }
             Ok(End::Above { rest }) => {
                 let above = &dir.shared.above;
@@ -156,9 +156,9 @@ impl Ext2 {
         parent: &Inode,
         rest: &[u8],
         flags: i32,
-        ids: &Ids,
         retain: &Retain,
     ) -> Result<DirLookupReply, i32> {
+        let ids = &dir.ids()?;
         // The translator gets its directory as somebody without any ids.
         let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default(), Some(retain))?;
         let last = rest.is_empty();
