@@ -17,6 +17,7 @@ use crate::relay::{Dispatch, INTERFACES, Relay, SKIPPED};
 
 const POLYMORPHIC: u32 = 0xff;
 const INLINE: u64 = 1 << 29;
+const LONGFORM: u64 = 1 << 30;
 const DEALLOCATE: u64 = 1 << 31;
 /// Bits 24 to 28 of a descriptor mean nothing.
 const UNUSED: u64 = 0x1f << 24;
@@ -243,9 +244,14 @@ fn admits_item(item: &Item, bytes: &[u8], at: &mut usize, complex: bool, view: V
     let name = (found & 0xff) as u32;
     let elsewhere = found & INLINE == 0;
     let mut expected = word(wire, 0);
-    // The whole word of what is fixed and in line, else what decides how the data are read.
+    let wanted = wire.receive;
+    // The whole word of what is fixed and in line, else what decides how the data are read; also of a free name, and in the long form.
     let mut compared = !0xff;
-    if wire.is_variable() || wire.placement == Placement::OutOfLine {
+    if wire.is_variable()
+        || wire.placement == Placement::OutOfLine
+        || wanted == POLYMORPHIC
+        || expected & LONGFORM != 0
+    {
         compared &= !(UNUSED | DEALLOCATE);
     }
     if wire.is_variable() {
@@ -258,7 +264,6 @@ fn admits_item(item: &Item, bytes: &[u8], at: &mut usize, complex: bool, view: V
     if elsewhere && rights {
         expected = (expected & !0xff_ff00) | (32 << 8);
     }
-    let wanted = wire.receive;
     // Only ports have two dispositions; other data are named alike on both sides.
     let seen = if view == View::Raw && wire.carries_rights() { received(name) } else { name };
     if (wanted != POLYMORPHIC && seen != wanted) || (found ^ expected) & compared != 0 {

@@ -28,7 +28,7 @@ pub struct Machine(PortName);
 /// Limits of a new account.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
-    /// For people, and for [`Machine::account`].
+    /// For people, and for [`make_account`].
     pub name: &'static str,
     /// Frames of 4096 bytes.
     pub frames: u64,
