@@ -1,7 +1,7 @@
 //! The generated code under arbitrary messages.
 //!
-//! Messages are made from the layouts of the compiler's model ([`made`]), which the generated code has never seen; whether a message is to be taken is judged by
-//! the same layouts ([`admits`], written after the rules of MIG's receivers, not after the decoder).
+//! Messages are made from the layouts of the compiler's model (`made`), which the generated code has never seen; whether a message is to be taken is judged by
+//! the same layouts (`admits`, written after the rules of MIG's receivers, not after the decoder).
 
 use std::path::Path;
 
