@@ -40,7 +40,7 @@ const CALL: &str = include_str!("../templates/new-server/call.rs.in");
 /// Writes the package and says what to do next.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn run(ws: &Workspace, name: &str, defs: &Path) -> Result<()> {
     let folder = write(ws, name, defs, &Place::Workspace)?;
     let shown = folder.strip_prefix(&ws.root).unwrap_or(&folder).display().to_string();

@@ -1,6 +1,6 @@
 //! The trap `mach_msg`: the send half, and where a message goes.
 //!
-//! A send to a message port builds a [`Message`](crate::message::Message) and queues it; to an RPC port it becomes a call, to a kernel object a kernel RPC, both on the
+//! A send to a message port builds a [`Message`] and queues it; to an RPC port it becomes a call, to a kernel object a kernel RPC, both on the
 //! sender's own thread. A sender that finds the queue full parks *before* anything is taken from it and executes the trap again when woken, so a failed or
 //! interrupted send has changed nothing and needs no rights given back.
 //!

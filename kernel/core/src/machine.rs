@@ -1,6 +1,6 @@
 //! What the kernel's logic needs of a machine: frames, a clock, a timer, a console.
 //!
-//! On bare metal this is the direct map and a few instructions; on the host ([`crate::host`]) a vector of frames.
+//! On bare metal this is the direct map and a few instructions; on the host (`crate::host`) a vector of frames.
 //! Deliberately absent: any notion of a pointer, of a user address, or of policy.
 
 use drover_abi::PAGE_SIZE;

@@ -1,12 +1,12 @@
 //! The machine: x86_64 from the boot loader's jump to a kernel that can run user code and get it back.
 //!
-//! What is here: the multiboot2 header and the way to 64-bit mode ([`boot`]), the kernel's own page tables ([`paging`]),
-//! segments and traps ([`segments`], [`trap`]), the clock and its timer ([`clock`], [`timer`]), the serial console, the
-//! end of the machine ([`power`]) and what a panic prints ([`symbols`]). The kernel sees it all through
-//! [`hardware::Hardware`] and [`boot_info::BootInfo`].
+//! What is here: the multiboot2 header and the way to 64-bit mode (`boot`), the kernel's own page tables ([`paging`]),
+//! segments and traps ([`segments`], `trap`), the clock and its timer ([`clock`], `timer`), the serial console, the
+//! end of the machine (`power`) and what a panic prints ([`symbols`]). The kernel sees it all through
+//! `hardware::Hardware` and [`boot_info::BootInfo`].
 //!
 //! Invariants:
-//! * One CPU, one kernel stack, interrupts off in the kernel except inside [`hardware::Hardware::idle`].
+//! * One CPU, one kernel stack, interrupts off in the kernel except inside `hardware::Hardware::idle`.
 //! * The kernel's mappings are complete before the first user address space exists and never change afterwards: every
 //!   root copies the same 256 upper entries.
 //! * Nothing is writable and executable, under any of its addresses: the direct map starts above the kernel image.

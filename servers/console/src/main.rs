@@ -1,4 +1,4 @@
-//! The console: the kernel's serial line as a terminal, an I/O object with a line discipline ([`line`]).
+//! The console: the kernel's serial line as a terminal, an I/O object with a line discipline ([`mod@line`]).
 //!
 //! Descriptor 3 is the device master port. The program starts up on its bootstrap port like a translator; its root is the terminal, one object that all
 //! opens share.

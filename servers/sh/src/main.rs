@@ -1,6 +1,6 @@
 //! A small shell: a prompt, quotes, commands for files, translators, processes and accounts, and programs that it waits for.
 //!
-//! Deliberately absent: pipes, redirection, jobs, variables, patterns, scripts; [`line`](crate::line) refuses them by name.
+//! Deliberately absent: pipes, redirection, jobs, variables, patterns, scripts; [`mod@line`] refuses them by name.
 //!
 //! Who pays: the account that the shell runs in, for everything. `offer` in front of a command says how much its calls may spend.
 #![cfg_attr(target_os = "none", no_std, no_main)]

@@ -73,7 +73,7 @@ fn run_lane(ws: &Workspace, lane: Lane) -> Result<()> {
         }
         Lane::Doc => {
             let mut command = cargo(ws, &["doc", "--workspace", "--no-deps", "--document-private-items"]);
-            command.env("RUSTDOCFLAGS", "-D warnings");
+            command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
             show(command)
         }
     }
