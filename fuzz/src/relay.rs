@@ -5,7 +5,8 @@
 use std::cell::RefCell;
 
 use mig_runtime::{
-    Array, Bounded, Data, Donation, Mode, Ool, OutData, Outcome, PortName, RpcError, Transport, Value,
+    Array, Bounded, CallOptions, Data, Donation, Mode, Ool, OutData, Outcome, PortName, RpcError, Transport,
+    Value,
 };
 
 /// What generated code needs.
@@ -46,6 +47,15 @@ impl Transport for Wire {
     fn send(&self, msg: &mut [u8], size: usize, _: &Donation) -> Result<(), i32> {
         *self.sent.borrow_mut() = msg[..size].to_vec();
         Ok(())
+    }
+
+    // Nobody waits here, and options are not part of a message.
+    fn call_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<usize, i32> {
+        self.call(m, size, offer)
+    }
+
+    fn send_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<(), i32> {
+        self.send(m, size, offer)
     }
 }
 

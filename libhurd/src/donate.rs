@@ -8,7 +8,7 @@ use mig_runtime::{Donation, Offered};
 
 use crate::clock::{Deadline, nanos};
 use crate::local::Local;
-use crate::{syscall, world};
+use crate::{server, syscall, world};
 
 /// A donation under construction. Goes wherever a `&Donation` is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,18 +86,40 @@ impl Deref for Offer {
     }
 }
 
-/// What remains of the offer of the call that runs here, by which interfaces judge it. `None` outside a call, and in worlds without ceilings.
+/// What the call that runs here was offered, by which interfaces judge it: what remains, and the unwind reserve, which is part of the offer but not of what
+/// remains. `None` outside a call, and in worlds without ceilings.
 #[must_use]
 pub fn offered() -> Option<Offered> {
     if !Local::current().in_call() || !world::current().has_ceilings() {
         return None;
     }
-    syscall::call_info().map(|info| Offered { remaining: info.remaining, now_ns: info.now_ns })
+    let info = syscall::call_info()?;
+    let (cpu_ns, frames) = server::reserve();
+    Some(Offered { remaining: with_reserve(&info.remaining, cpu_ns, frames), now_ns: info.now_ns })
+}
+
+fn with_reserve(remaining: &Donation, cpu_ns: u64, frames: u64) -> Donation {
+    /// More than any machine has: the offer was all that remains, and the way has taken something of it.
+    const ALL_FRAMES: u64 = 1 << 52;
+    let frames = match remaining.frames {
+        ALL_FRAMES.. => u64::MAX,
+        left => left.saturating_add(frames),
+    };
+    Donation { cpu_ns: remaining.cpu_ns.saturating_add(cpu_ns), frames, ..*remaining }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reserve_is_part_of_the_offer() {
+        let remaining = Donation::ALL.cpu(5_000_000).frames(3);
+        assert_eq!(with_reserve(&remaining, 200_000, 8), Donation::ALL.cpu(5_200_000).frames(11));
+        // "All that remains" is no more than any bound.
+        let all = Donation::ALL.frames(u64::MAX - 12);
+        assert_eq!(with_reserve(&all, 200_000, 8), Donation::ALL);
+    }
 
     #[test]
     fn each_ceiling_is_its_own() {

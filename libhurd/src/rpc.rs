@@ -5,19 +5,18 @@
 //! end; a reply port at which a late answer may still arrive is destroyed instead.
 //!
 //! Who pays: reply ports are the task's own (`own`). Everything a call uses is paid by the caller, up to the offer. In worlds without
-//! ceilings the offer is ignored.
+//! ceilings the offer is ignored, but not how long the interface says that its call may take: see [`timing`](mod@crate::timing).
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use core::time::Duration;
 
-use drover_abi::message::{Header, msgt, option};
+use drover_abi::message::{Header, msgt};
 use drover_abi::returns::{KERN_RESOURCE_SHORTAGE, MACH_SEND_MSG_TOO_SMALL};
 use mig_runtime::{CallOptions, Donation, PortName, Transport};
 use zerocopy::FromBytes;
 
-use crate::clock::Deadline;
 use crate::local::Local;
 use crate::syscall::{self, MsgArgs};
+use crate::timing::{Halves, Timing};
 use crate::{payer, port, world};
 
 /// The kernel's message traps.
@@ -105,12 +104,7 @@ impl Transport for Mach {
         how: CallOptions,
         donation: &Donation,
     ) -> Result<usize, i32> {
-        // A call that migrates ends by its deadline, one that waits at a queue by its time-out: both are set.
-        let deadline = match how.wait_ms {
-            Some(ms) => Deadline::within(Duration::from_millis(ms.into())).ns().min(donation.deadline_ns),
-            None => donation.deadline_ns,
-        };
-        exchange(msg, send_size, how, &donation.deadline(deadline))
+        exchange(msg, send_size, how, donation)
     }
 
     fn send_with(
@@ -120,14 +114,26 @@ impl Transport for Mach {
         how: CallOptions,
         donation: &Donation,
     ) -> Result<(), i32> {
-        let args = MsgArgs { option: option::SEND_MSG | how.option, send_size: size, ..MsgArgs::default() };
-        let offer = world::current().has_ceilings().then_some(donation);
-        syscall::drover_call(msg, args, offer)
+        let timing = Timing::of(how, Halves::Send)?;
+        let args =
+            MsgArgs { option: timing.option, send_size: size, timeout: timing.timeout, ..MsgArgs::default() };
+        trap(msg, args, donation, &timing)
     }
+}
+
+/// The trap. What the kernel is told of the offer: in worlds without ceilings nothing, unless the call has a time of its own.
+fn trap(msg: &mut [u8], args: MsgArgs, donation: &Donation, timing: &Timing) -> Result<(), i32> {
+    let ceilings = world::current().has_ceilings();
+    if !timing.is_timed() {
+        return syscall::drover_call(msg, args, ceilings.then_some(donation));
+    }
+    let bounded = timing.bound(if ceilings { donation } else { ALL });
+    syscall::drover_call(msg, args, Some(&bounded)).map_err(|code| timing.refused(code))
 }
 
 /// Sends a request and receives its reply.
 fn exchange(msg: &mut [u8], send_size: usize, how: CallOptions, donation: &Donation) -> Result<usize, i32> {
+    let timing = Timing::of(how, Halves::Both)?;
     let local = Local::current();
     let (header, _) = Header::mut_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
     let own = header.local == 0;
@@ -136,16 +142,10 @@ fn exchange(msg: &mut [u8], send_size: usize, how: CallOptions, donation: &Donat
         header.local = u64::from(reply.0);
         header.bits = header.bits & !0xff00 | msgt::MAKE_SEND_ONCE << 8;
     }
-    let waits = if how.wait_ms.is_some() { option::RCV_TIMEOUT } else { 0 };
-    let args = MsgArgs {
-        option: option::SEND_MSG | option::RCV_MSG | waits | how.option,
-        send_size,
-        rcv_name: reply,
-        timeout: how.wait_ms.unwrap_or(0),
-    };
-    let offer = world::current().has_ceilings().then_some(donation);
-    match syscall::drover_call(msg, args, offer) {
+    let args = MsgArgs { option: timing.option, send_size, rcv_name: reply, timeout: timing.timeout };
+    match trap(msg, args, donation, &timing) {
         Ok(()) => {
+            timing.replied(msg)?;
             let (header, _) = Header::read_from_prefix(msg).map_err(|_| MACH_SEND_MSG_TOO_SMALL)?;
             Ok((header.size as usize).min(msg.len()))
         }

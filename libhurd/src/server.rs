@@ -80,6 +80,11 @@ fn current() -> Option<&'static Server> {
     SERVER.get()
 }
 
+/// The unwind reserve of this task's ports, ns of CPU and frames.
+pub(crate) fn reserve() -> (u64, u64) {
+    current().map_or((0, 0), |server| (nanos(server.reserve.cpu), server.reserve.frames))
+}
+
 /// An object of the server's: its port, and the port by which it learns that nobody can call it any more.
 #[derive(Debug)]
 pub struct Object {

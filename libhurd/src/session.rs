@@ -8,16 +8,17 @@ use alloc::vec::Vec;
 
 use drover_abi::returns::{KERN_FAILURE, KERN_NO_ACCESS, KERN_RESOURCE_SHORTAGE};
 use hurd_stubs::account;
-use mig_runtime::{PortName, Retain};
+use mig_runtime::{Memory, Ool, PortName, Retain};
 
 use crate::cleanup::{Held, hold};
+use crate::loan::Caller;
 use crate::local::Local;
 use crate::lock::Mutex;
 use crate::ool::Pages;
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
 use crate::server::{Object, Server};
-use crate::{payer, syscall};
+use crate::{ool, payer, syscall};
 
 /// What a session may hold.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +86,19 @@ impl Session {
     /// The kernel's.
     pub fn pages(&self, len: usize) -> Result<Pages, i32> {
         self.pays(|| Pages::new(len))?
+    }
+
+    /// Keeps memory that a request gave beyond the end of its call, at the session's expense. What came is freed.
+    ///
+    /// # Errors
+    /// The kernel's; what came is still there then.
+    pub fn keep(&self, gift: Ool) -> Result<Pages, i32> {
+        let mut pages = self.pages(gift.bytes() as usize)?;
+        if !pages.bytes().is_empty() {
+            Caller.read(gift.address, pages.bytes_mut())?;
+            ool::discard(gift.address, gift.bytes());
+        }
+        Ok(pages)
     }
 }
 

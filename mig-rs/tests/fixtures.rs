@@ -228,6 +228,16 @@ impl<F: FnMut(&[u8], &mut [u8]) -> mig_runtime::Outcome> mig_runtime::Transport 
         self.1.set(Some(how));
         self.call(msg, size, donation)
     }
+    fn send_with(
+        &self,
+        msg: &mut [u8],
+        size: usize,
+        how: mig_runtime::CallOptions,
+        donation: &mig_runtime::Donation,
+    ) -> Result<(), i32> {
+        self.1.set(Some(how));
+        self.send(msg, size, donation)
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! Links the program where user space expects it, for the bare target only: on the host the package is an ordinary program.
+//! Makes Rust of the tests' own interface, and links the programs where user space expects them, for the bare target only: on the host the package is an
+//! ordinary program.
 
 use std::env;
 
 fn main() {
+    mig_rs::Builder::new().include("../../libhurd/defs").file("defs/trial.defs").build();
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../../libhurd/program.ld");
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {

@@ -312,6 +312,10 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         if mine && self.k.get(act).left.retain < frames {
             return Err(KERN_RESOURCE_SHORTAGE);
         }
+        // What a server knows of its client's account is good in that client's calls only, whose offers say how much: kept, it is worth nothing.
+        if !mine && self.account().is_err() {
+            return Err(KERN_NO_ACCESS);
+        }
         let mut limits = Limits { resources: [0; 5], share: 0 };
         limits.resources[FRAMES] = frames;
         limits.resources[OBJECTS] = objects;

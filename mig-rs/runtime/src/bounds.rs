@@ -31,6 +31,22 @@
 //! const OFFER: Donation = READ.check(Donation::ALL.cpu(49_999));
 //! ```
 //!
+//! A deadline is a point in time, which no constant knows. [`offer_at!`](crate::offer_at) takes it as a time from now, and the offer is constant but for
+//! that now:
+//!
+//! ```
+//! # use mig_runtime::{Bounds, Donation, offer_at};
+//! # const READ: Bounds = Bounds { default: Donation::ALL, least: Bounds::NOTHING, most: Donation { deadline_ns: 2_000, ..Donation::ALL } };
+//! let now_ns = 500;
+//! assert_eq!(offer_at!(now_ns, READ, deadline_ns: 2_000).deadline_ns, 2_500);
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use mig_runtime::{Bounds, Donation, offer_at};
+//! # const READ: Bounds = Bounds { default: Donation::ALL, least: Bounds::NOTHING, most: Donation { deadline_ns: 2_000, ..Donation::ALL } };
+//! let offer = offer_at!(500, READ, deadline_ns: 2_001);
+//! ```
+//!
 //! An offer made at run time is checked by the server's side, before the method runs, if the server knows what was offered.
 
 use drover_abi::returns::DROVER_OFFER_REFUSED;
@@ -67,7 +83,13 @@ impl Bounds {
     /// The default offer of a call that is made `now_ns` after boot.
     #[must_use]
     pub const fn default_at(&self, now_ns: u64) -> Donation {
-        self.default.deadline(now_ns.saturating_add(self.default.deadline_ns))
+        Self::starting(self.default, now_ns)
+    }
+
+    /// The offer of a call that is made `now_ns` after boot, from one whose deadline is a time from then; `u64::MAX` is none.
+    #[must_use]
+    pub const fn starting(offer: Donation, now_ns: u64) -> Donation {
+        offer.deadline(now_ns.saturating_add(offer.deadline_ns))
     }
 
     /// `offer`, if it is within the bounds; for constants. `u64::MAX` ("all that remains") is within all upper bounds:
@@ -96,6 +118,18 @@ impl Bounds {
             "the interface wants a deadline"
         );
         offer
+    }
+
+    /// As [`Bounds::check`], of an offer whose deadline is a time from when the call will be made.
+    ///
+    /// # Panics
+    /// As for [`Bounds::check`].
+    #[must_use]
+    pub const fn check_relative(&self, offer: Donation) -> Donation {
+        let (least, most) = (self.least.deadline_ns, self.most.deadline_ns);
+        assert!(offer.deadline_ns >= least, "the deadline is nearer than what the interface needs");
+        assert!(offer.deadline_ns <= most, "the deadline is farther than what the interface allows");
+        self.check(offer)
     }
 
     /// Whether a server must know the offer to judge it. What may be retained is capped, not judged.
@@ -174,6 +208,18 @@ macro_rules! offer {
     };
 }
 
+/// As [`offer!`](crate::offer), for a call that is made `now` (ns since boot): `deadline_ns` is a time from then, and checked like the other fields.
+/// `offer_at!(now, fs::offer::DIR_LOOKUP, deadline_ns: 5_000_000, frames: 16)` is a [`Donation`].
+#[macro_export]
+macro_rules! offer_at {
+    ($now:expr, $bounds:expr $(, $field:ident : $value:expr)* $(,)?) => {{
+        #[allow(clippy::needless_update, reason = "all fields may be given")]
+        const OFFER: $crate::Donation =
+            $bounds.check_relative($crate::Donation { $($field: $value,)* ..$bounds.default });
+        $crate::Bounds::starting(OFFER, $now)
+    }};
+}
+
 /// What remains of the offer of the call that is being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offered {
@@ -202,7 +248,8 @@ pub struct Retain {
 }
 
 impl Retain {
-    /// Frames.
+    /// Frames: no more than the interface allows, and than the offer says if it was judged. An offer is not asked for because of this alone; what it says holds in
+    /// any case, because the kernel makes no larger session.
     #[must_use]
     pub const fn frames(&self) -> u64 {
         self.frames
@@ -261,5 +308,18 @@ mod tests {
     fn defaults_are_relative_to_now() {
         assert_eq!(BOUNDS.default_at(1000).deadline_ns, 1500);
         assert_eq!(BOUNDS.default_offer().deadline_ns, u64::MAX);
+        assert_eq!(Bounds::starting(Donation::ALL, 1000).deadline_ns, u64::MAX);
+        let offer = crate::offer_at!(1000, BOUNDS, deadline_ns: 1_000_000, frames: 30);
+        assert_eq!((offer.deadline_ns, offer.frames, offer.cpu_ns), (1_001_000, 30, 1_000_000));
+    }
+
+    #[test]
+    fn deadlines_of_constant_offers_have_bounds() {
+        const LONG: Bounds = Bounds { least: Bounds::NOTHING.deadline(100), ..BOUNDS };
+        let refused = |relative| {
+            let offer = Donation { frames: 20, ..LONG.default }.deadline(relative);
+            std::panic::catch_unwind(|| LONG.check_relative(offer)).is_err()
+        };
+        assert_eq!([99, 100, 1_000_000, 1_000_001, u64::MAX].map(refused), [true, false, false, true, true]);
     }
 }

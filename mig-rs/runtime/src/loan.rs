@@ -48,6 +48,15 @@ impl<'m, T: Value> Loan<'m, T> {
         self.0.inline()
     }
 
+    /// Where the elements are, if they came out of line: for whoever frees the memory. They are read with [`Loan::read`], which may fail.
+    #[must_use]
+    pub const fn memory(&self) -> Option<Ool> {
+        match &self.0 {
+            Data::Inline(_) => None,
+            Data::Ool(ool) => Some(*ool),
+        }
+    }
+
     /// Copies elements from `first` on; how many there were, at most `out.len()`.
     ///
     /// # Errors
@@ -83,6 +92,27 @@ impl<'m, T: Value> Loan<'m, T> {
     }
 }
 
+impl Loan<'_, u8> {
+    /// As [`Loan::read`], of bytes: in one piece.
+    ///
+    /// # Errors
+    /// As for [`Loan::read`].
+    pub fn read_bytes(
+        &self,
+        memory: &(impl Memory + ?Sized),
+        first: usize,
+        out: &mut [u8],
+    ) -> Result<usize, i32> {
+        let Data::Ool(ool) = &self.0 else { return self.read(memory, first, out) };
+        let count = self.len().saturating_sub(first).min(out.len());
+        let out = out.get_mut(..count).unwrap_or_default();
+        if !out.is_empty() {
+            memory.read(ool.address.wrapping_add(first as u64), out)?;
+        }
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +138,18 @@ mod tests {
         assert_eq!((out[0], out[498], out[499]), (0x0706_0504, 0xcfce_cdcc, 0));
         assert_eq!(loan.read(&memory, 600, &mut out), Ok(0));
         assert_eq!(loan.read(&Bytes(vec![0; 100]), 0, &mut out), Err(1));
+        assert_eq!(loan.memory(), Some(ool));
+    }
+
+    #[test]
+    fn bytes_are_read_at_once() {
+        let memory = Bytes((0..=255).cycle().take(2000).collect());
+        let ool = Ool { address: 0x1000, count: 1000, element: 1, disposition: 2, dealloc: false };
+        let loan = Loan::<u8>::of_memory(ool);
+        let mut out = [0u8; 400];
+        assert_eq!(loan.read_bytes(&memory, 700, &mut out), Ok(300));
+        assert_eq!((out[0], out[299], out[300]), (188, 231, 0));
+        assert_eq!(loan.read_bytes(&memory, 1001, &mut out), Ok(0));
+        assert_eq!(loan.read_bytes(&Bytes(vec![0; 700]), 700, &mut out), Err(1));
     }
 }

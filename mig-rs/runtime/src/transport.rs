@@ -1,6 +1,7 @@
 //! How a client stub reaches a port.
 
 use drover_abi::donation::Donation;
+use drover_abi::returns::KERN_INVALID_ARGUMENT;
 
 /// Sends requests and brings back replies. Implemented over a trap in user space, and over plain functions in tests.
 pub trait Transport {
@@ -22,11 +23,12 @@ pub trait Transport {
     /// As for [`Transport::call`].
     fn send(&self, msg: &mut [u8], size: usize, donation: &Donation) -> Result<(), i32>;
 
-    /// As [`Transport::call`], with what the interface says of the message call. A transport without a clock waits as long as the
-    /// donation allows, and one without options has none: that is what this does unless it is implemented.
+    /// As [`Transport::call`], with what the interface says of the message call. A transport that does not implement this has neither clock
+    /// nor options: it refuses what it cannot do.
     ///
     /// # Errors
-    /// As for [`Transport::call`]; `MACH_RCV_TIMED_OUT` when the time is over.
+    /// As for [`Transport::call`]; `MACH_SEND_TIMED_OUT` when the time is over before the request could be sent, `MACH_RCV_TIMED_OUT` when it
+    /// is over before the reply has come; `KERN_INVALID_ARGUMENT`, or the code of `mach_msg`, for what the transport cannot do.
     fn call_with(
         &self,
         msg: &mut [u8],
@@ -34,7 +36,7 @@ pub trait Transport {
         how: CallOptions,
         donation: &Donation,
     ) -> Result<usize, i32> {
-        let _ = how;
+        how.nothing()?;
         self.call(msg, send_size, donation)
     }
 
@@ -49,7 +51,7 @@ pub trait Transport {
         how: CallOptions,
         donation: &Donation,
     ) -> Result<(), i32> {
-        let _ = how;
+        how.nothing()?;
         self.send(msg, size, donation)
     }
 }
@@ -59,8 +61,21 @@ pub trait Transport {
 pub struct CallOptions {
     /// How long to wait for the reply, in ms; `None`: as long as the donation allows.
     pub wait_ms: Option<u32>,
-    /// More `mach_msg` options, such as `MACH_SEND_NOTIFY`.
+    /// More `mach_msg` options, such as `MACH_SEND_TIMEOUT`.
     pub option: u32,
+}
+
+impl CallOptions {
+    /// Holds that nothing is said: for a transport that could do nothing about it.
+    ///
+    /// # Errors
+    /// `KERN_INVALID_ARGUMENT`: something is said.
+    pub const fn nothing(self) -> Result<(), i32> {
+        match self {
+            Self { wait_ms: None, option: 0 } => Ok(()),
+            _ => Err(KERN_INVALID_ARGUMENT),
+        }
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for &T {
@@ -87,5 +102,34 @@ impl<T: Transport + ?Sized> Transport for &T {
         donation: &Donation,
     ) -> Result<(), i32> {
         (**self).send_with(msg, size, how, donation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers everything, and knows of no options.
+    struct Plain;
+
+    impl Transport for Plain {
+        fn call(&self, _: &mut [u8], size: usize, _: &Donation) -> Result<usize, i32> {
+            Ok(size)
+        }
+        fn send(&self, _: &mut [u8], _: usize, _: &Donation) -> Result<(), i32> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_transport_cannot_do_it_refuses() {
+        let offer = &Donation::ALL;
+        let plain = CallOptions::default();
+        assert_eq!((&Plain).call_with(&mut [], 7, plain, offer), Ok(7));
+        assert_eq!((&Plain).send_with(&mut [], 7, plain, offer), Ok(()));
+        for how in [CallOptions { wait_ms: Some(0), ..plain }, CallOptions { option: 0x10, ..plain }] {
+            assert_eq!(Plain.call_with(&mut [], 7, how, offer), Err(KERN_INVALID_ARGUMENT));
+            assert_eq!((&Plain).send_with(&mut [], 7, how, offer), Err(KERN_INVALID_ARGUMENT));
+        }
     }
 }

@@ -17,3 +17,9 @@ pub mod machine;
 pub mod peer;
 pub mod record;
 pub mod walk;
+
+/// The interface of `tests/guest/defs/trial.defs`.
+pub mod trial {
+    #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/trial.rs"));
+}

@@ -1,6 +1,6 @@
 //! The in-guest tests of one group (`group=NAME` of the boot line), one verdict each: see `tests/guest/tests.txt`.
 //!
-//! With an argument it is something else: `serve` is the server that tests call ([`suite::server`]), `client` and `misuse` are programs that tests
+//! With an argument it is something else: `serve` is the server that tests call ([`suite::server`]), `client`, `lend` and `misuse` are programs that tests
 //! let die. This program's account pays for everything; it ends the machine.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -17,6 +17,7 @@ fn program(env: &'static Env) -> i32 {
     match env.args().nth(1) {
         Some(b"serve") => return suite::server::run(env),
         Some(b"client") => return suite::exits::client(env),
+        Some(b"lend") => return suite::memory::lender(env),
         Some(b"misuse") => return suite::misuse::run(env),
         _ => {}
     }

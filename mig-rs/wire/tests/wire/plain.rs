@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use drover_abi::message::msgt;
-use mig_runtime::{Array, Bounded, Data, Donation, Ool, OutData, Port, PortName, Ports, Transport, Value};
+use mig_runtime::{
+    Array, Bounded, CallOptions, Data, Donation, Ool, OutData, Port, PortName, Ports, Transport, Value,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::exchange;
@@ -223,6 +225,13 @@ impl Transport for Wire {
     }
     fn send(&self, message: &mut [u8], size: usize, _: &Donation) -> Result<(), i32> {
         exchange::exchange(message, size).map(drop)
+    }
+    // Time-outs and options are arguments of the trap, of which nothing is seen in a message.
+    fn call_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<usize, i32> {
+        self.call(m, size, offer)
+    }
+    fn send_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<(), i32> {
+        self.send(m, size, offer)
     }
 }
 

@@ -5,10 +5,14 @@ pub(crate) mod exits;
 pub(crate) mod files;
 pub(crate) mod ipc;
 pub(crate) mod locks;
+pub(crate) mod memory;
 pub(crate) mod misuse;
+pub(crate) mod offers;
 pub(crate) mod programs;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod timing;
+mod trial;
 
 use alloc::format;
 use alloc::string::String;
@@ -34,6 +38,14 @@ pub(crate) const GROUPS: &[(&str, &[(&str, Test)])] = &[
     ("locks", locks::TESTS),
     ("files", files::TESTS),
     ("misuse", misuse::TESTS),
+    ("offers", offers::TESTS),
+    ("offers-classic", offers::WITHOUT),
+    ("offers-charging", offers::WITHOUT),
+    ("memory", memory::TESTS),
+    ("memory-classic", memory::AT_A_QUEUE),
+    ("timing", timing::TESTS),
+    ("timing-classic", timing::TESTS),
+    ("timing-charging", timing::TESTS),
     ("programs", programs::TESTS),
 ];
 
