@@ -428,15 +428,16 @@ pub fn account_thread_create<T: Transport + ?Sized>(
     })
 }
 /// Makes a session: a child of `account` that the calling task may charge for what it keeps after the reply. The client,
-/// as holder of the account, can list and destroy it. The caller's donation must allow to retain so many frames.
+/// as holder of the account, can list and destroy it. In a call the caller's donation must allow to retain so many frames;
+/// what a server got of its caller's account by drover_account_self is good for this in that caller's calls only.
 ///
 /// Message 700009 (64 bytes), reply 700109 (64 bytes).
 ///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
-/// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_INVALID_ARGUMENT no
-/// account.
+/// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_NO_ACCESS a call's account,
+/// and no call of it is being served; KERN_INVALID_ARGUMENT no account.
 pub fn account_session_create<T: Transport + ?Sized>(
     transport: &T,
     account: PortName,
@@ -622,15 +623,16 @@ pub trait AccountServer {
         Err(-303)
     }
     /// Makes a session: a child of `account` that the calling task may charge for what it keeps after the reply. The client,
-    /// as holder of the account, can list and destroy it. The caller's donation must allow to retain so many frames.
+    /// as holder of the account, can list and destroy it. In a call the caller's donation must allow to retain so many frames;
+    /// what a server got of its caller's account by drover_account_self is good for this in that caller's calls only.
     ///
     /// Message 700009 (64 bytes), reply 700109 (64 bytes).
     ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
-    /// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_INVALID_ARGUMENT no
-    /// account.
+    /// KERN_RESOURCE_SHORTAGE the account has less, or the donation does not allow it; KERN_NO_ACCESS a call's account,
+    /// and no call of it is being served; KERN_INVALID_ARGUMENT no account.
     fn account_session_create(
         &mut self,
         request: &Request<'_>,

@@ -125,11 +125,12 @@ mod tests {
     fn what_a_transport_cannot_do_it_refuses() {
         let offer = &Donation::ALL;
         let plain = CallOptions::default();
-        assert_eq!((&Plain).call_with(&mut [], 7, plain, offer), Ok(7));
-        assert_eq!((&Plain).send_with(&mut [], 7, plain, offer), Ok(()));
+        let by_reference = &&Plain;
+        assert_eq!(Plain.call_with(&mut [], 7, plain, offer), Ok(7));
+        assert_eq!(Plain.send_with(&mut [], 7, plain, offer), Ok(()));
         for how in [CallOptions { wait_ms: Some(0), ..plain }, CallOptions { option: 0x10, ..plain }] {
             assert_eq!(Plain.call_with(&mut [], 7, how, offer), Err(KERN_INVALID_ARGUMENT));
-            assert_eq!((&Plain).send_with(&mut [], 7, how, offer), Err(KERN_INVALID_ARGUMENT));
+            assert_eq!(by_reference.send_with(&mut [], 7, how, offer), Err(KERN_INVALID_ARGUMENT));
         }
     }
 }
