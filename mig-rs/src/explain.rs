@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::emit::{offer_words, payer_words};
-use crate::layout::{descriptor, word};
+use crate::layout::{Kernels, descriptor, word};
 use crate::model::{Complex, Item, Message, Placement, Role, Routine, Transfer};
 
 /// A drawing of a routine's request and reply, with the offset of everything, and who pays.
@@ -70,8 +70,8 @@ fn message(text: &mut String, routine: &Routine, title: &str, message: &Message,
             "{mark}{:>7} | type {:#018x}  {} -> {}",
             item.type_offset,
             word(&item.wire, item.wire.send),
-            descriptor(&item.wire, true, false),
-            descriptor(&item.wire, false, false),
+            descriptor(&item.wire, true, Kernels::default()),
+            descriptor(&item.wire, false, Kernels::default()),
         );
         let _ = writeln!(text, "{mark}{:>7} | {}\n{RULE}", item.data_offset(), data(routine, item));
         moved |= item.wire.is_variable() && item.wire.placement != Placement::OutOfLine;

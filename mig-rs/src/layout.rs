@@ -114,29 +114,39 @@ pub(crate) fn received_word(wire: &Wire) -> u64 {
     }
 }
 
+/// Who of the two is a kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kernels {
+    /// It sends rights as their receivers get them.
+    pub(crate) sender: bool,
+    /// It sees its caller's own descriptors.
+    pub(crate) receiver: bool,
+}
+
 /// The descriptor as the tables spell it.
-pub(crate) fn descriptor(wire: &Wire, sends: bool, from_kernel: bool) -> String {
-    // Receivers compare whole words only of fixed inline items with a known name; elsewhere the tables show the sender's.
-    let compared =
-        !wire.is_variable() && wire.placement == Placement::Inline && wire.receive != msgt::POLYMORPHIC;
-    // A kernel sends rights as their receivers get them.
-    let as_received = if sends { from_kernel && wire.receive != msgt::POLYMORPHIC } else { compared };
-    let name = if as_received { wire.receive } else { wire.send };
+pub(crate) fn descriptor(wire: &Wire, sends: bool, kernels: Kernels) -> String {
+    // Receivers compare whole words only of fixed items with a known name; elsewhere the tables show the sender's.
+    let looks = !sends && !wire.is_variable() && wire.receive != msgt::POLYMORPHIC;
+    let name = if looks || kernels.sender { wire.receive } else { wire.send };
     let name = if name == msgt::POLYMORPHIC { "poly".into() } else { name.to_string() };
     let place = if wire.placement == Placement::OutOfLine { "OOL" } else { "in" };
     let mut text = format!("{name}:{}:{}:{place}", wire.bits, wire.number);
     if wire.is_long() {
         text.push_str(":long");
     }
-    let received = !sends && wire.placement == Placement::OutOfLine && !wire.is_variable();
-    let sent = wire.dealloc == Dealloc::Yes && wire.placement != Placement::Chosen;
-    if received || (sent && (sends || wire.placement == Placement::OutOfLine)) {
+    // What arrives out of line is the receiver's, where the whole word is compared. Of a long one this bit is not looked at, nor
+    // does a kernel.
+    let dealloc = match looks {
+        true => !kernels.receiver && !wire.is_long() && wire.placement == Placement::OutOfLine,
+        false => wire.dealloc == Dealloc::Yes && wire.placement != Placement::Chosen,
+    };
+    if dealloc {
         text.push_str(":dealloc");
     }
     text
 }
 
-fn row(routine: &Routine, part: &str, message: &Message, sends: bool, from_kernel: bool) -> String {
+fn row(routine: &Routine, part: &str, message: &Message, sends: bool, kernels: Kernels) -> String {
     let kind = if routine.reply.is_some() { "Routine" } else { "SimpleRoutine" };
     let reply_id = if routine.reply.is_some() { routine.id.wrapping_add(100) } else { 0 };
     let size = if message.is_variable() { "var" } else { "fixed" };
@@ -155,7 +165,7 @@ fn row(routine: &Routine, part: &str, message: &Message, sends: bool, from_kerne
             item.type_offset,
             item.data_offset(),
             item.wire.data_length(),
-            descriptor(&item.wire, sends, from_kernel)
+            descriptor(&item.wire, sends, kernels)
         );
         match &item.wire.shape {
             Shape::Variable(_, Some(max)) if item.wire.placement != Placement::OutOfLine => {
@@ -174,10 +184,12 @@ fn row(routine: &Routine, part: &str, message: &Message, sends: bool, from_kerne
 #[must_use]
 pub fn layout_rows(subsystem: &Subsystem, side: Side) -> Vec<String> {
     let mut rows = Vec::new();
+    let asks = Kernels { sender: false, receiver: subsystem.kernel_server };
+    let answers = Kernels { sender: subsystem.kernel_server, receiver: false };
     for routine in &subsystem.routines {
-        rows.push(row(routine, "req", &routine.request, side == Side::User, false));
+        rows.push(row(routine, "req", &routine.request, side == Side::User, asks));
         if let Some(reply) = &routine.reply {
-            rows.push(row(routine, "rep", reply, side == Side::Server, subsystem.kernel_server));
+            rows.push(row(routine, "rep", reply, side == Side::Server, answers));
         }
     }
     rows

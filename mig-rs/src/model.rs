@@ -203,7 +203,7 @@ impl Wire {
         self.longform.unwrap_or_else(|| {
             (self.is_variable() && self.placement != Placement::Inline)
                 || self.bits >= 256
-                || (!self.is_variable() && self.number >= 4096)
+                || self.number >= 4096
         })
     }
 

@@ -116,11 +116,14 @@ impl<'a> Parser<'a> {
 
     fn word(&mut self, what: &str) -> Parsed<Name> {
         match self.peek() {
-            Some(t) if t.kind == Kind::Ident => {
+            Some(t) if t.kind == Kind::Ident && !t.text.contains('$') => {
                 self.at += 1;
                 Ok(Name { text: t.text.to_string(), span: t.place() })
             }
-            _ => self.fail(format!("expected {what}, found {}", self.found()), "names are C identifiers"),
+            _ => self.fail(
+                format!("expected {what}, found {}", self.found()),
+                "names are C identifiers: letters, digits and _, not beginning with a digit",
+            ),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From statements to the model: names looked up, ids given, rules checked.
 
 mod donation;
+mod special;
 mod translation;
 mod types;
 
@@ -273,7 +274,7 @@ impl Checker {
             self.only_one(&mut arguments, &checked);
             arguments.push(checked);
         }
-        self.request_port_is_port(&arguments);
+        self.special_arguments(&arguments);
         let complete = self.errors() == before && !self.incomplete;
         if complete && !arguments.iter().any(|a| a.role == Role::RequestPort) {
             self.diagnostics.push(
@@ -326,29 +327,6 @@ impl Checker {
             Direction::MsgSeqno => Role::MsgSeqno,
         };
         let span = written.name.span;
-        if matches!(role, Role::ReplyPort { .. })
-            && !(wire.carries_rights() && matches!(wire.shape, Shape::Fixed(crate::model::Elem::Prim(_))))
-        {
-            self.diagnostics.push(
-                Diagnostic::error(written.type_name.span, format!("{} is no port", written.type_name.text))
-                    .note("the request port and the reply port of a routine are single port rights")
-                    .help("use a type such as mach_port_t"),
-            );
-            return None;
-        }
-        if matches!(role, Role::WaitTime | Role::MsgOption | Role::MsgSeqno)
-            && (wire.send, wire.bits, wire.number) != (msgt::INTEGER_32, 32, 1)
-        {
-            self.diagnostics.push(
-                Diagnostic::error(
-                    written.type_name.span,
-                    format!("{} is no 32-bit integer", written.type_name.text),
-                )
-                .note("time-outs, options and sequence numbers are MACH_MSG_TYPE_INTEGER_32")
-                .help("use a type such as natural_t"),
-            );
-            return None;
-        }
         if routine.simple && role.in_reply() {
             self.diagnostics.push(
                 Diagnostic::error(span, "a simpleroutine has no reply, so nothing can come out of it")
@@ -394,6 +372,15 @@ impl Checker {
                 }
             }
         }
+        // Out of line names take 32 bits, where the long form of the descriptor says so; in the kernel a right is a pointer wherever
+        // it is.
+        if wire.placement == Placement::OutOfLine
+            && wire.carries_rights()
+            && !self.in_kernel()
+            && wire.is_long()
+        {
+            wire.bits = 32;
+        }
         if role == Role::InOut && wire.is_variable() && wire.placement != Placement::OutOfLine {
             self.diagnostics.push(
                 Diagnostic::error(span, "an array of variable length inside the message cannot be inout")
@@ -415,40 +402,6 @@ impl Checker {
             server_type: c_types.server,
             text: written.text.clone(),
         })
-    }
-
-    /// Of several destinations the last counts, as in GNU MIG; of the other special arguments there is one.
-    fn only_one(&mut self, arguments: &mut [Argument], new: &Argument) {
-        let reply = |role: Role| matches!(role, Role::ReplyPort { .. });
-        let special =
-            matches!(new.role, Role::RequestPort | Role::WaitTime | Role::MsgOption | Role::MsgSeqno);
-        for earlier in arguments.iter_mut() {
-            let same = (special && earlier.role == new.role) || (reply(new.role) && reply(earlier.role));
-            if !same {
-                continue;
-            }
-            self.diagnostics.push(
-                Diagnostic::error(new.span, format!("{} takes the place of {}", new.name, earlier.name))
-                    .warning()
-                    .related(earlier.span, "this argument is not used")
-                    .note("a routine has one destination, one reply port, one time-out, one option and one sequence number")
-                    .help("drop one of them"),
-            );
-            earlier.role = Role::Unused;
-        }
-    }
-
-    fn request_port_is_port(&mut self, arguments: &[Argument]) {
-        for argument in arguments.iter().filter(|a| a.role == Role::RequestPort) {
-            let single = matches!(argument.wire.shape, Shape::Fixed(crate::model::Elem::Prim(_)));
-            if !(argument.wire.carries_rights() && single) {
-                self.diagnostics.push(
-                    Diagnostic::error(argument.span, format!("{} is no port", argument.type_name))
-                        .note("the first argument without a direction is the port that the request goes to")
-                        .help("give it a port type, or the direction `in` and put a port before it"),
-                );
-            }
-        }
     }
 
     fn lookup(&mut self, name: &ast::Name) -> Option<Wire> {

@@ -63,6 +63,16 @@ pub(super) fn integer(name: u32, bits: u32, signed: bool) -> Wire {
     plain(name, bits, Elem::Prim(Prim::Int { bits, signed: Some(signed) }))
 }
 
+/// Where a field may begin: GNU MIG takes a basic type of up to 8 bytes for as aligned as it is long, and a longer one for as
+/// aligned as words.
+fn alignment(elem: &Elem, bits: u32) -> u32 {
+    match elem {
+        Elem::Struct(def) => def.align,
+        Elem::Array(inner, _) => alignment(inner, bits),
+        Elem::Prim(_) => (bits / 8).clamp(1, 8),
+    }
+}
+
 fn plain(name: u32, bits: u32, elem: Elem) -> Wire {
     Wire {
         send: name,
@@ -84,15 +94,6 @@ impl Checker {
         spec: &TypeSpec,
         doc: Option<String>,
     ) -> Option<Wire> {
-        if let Base::Symbols(symbol, None) = &spec.base
-            && symbol.text.parse::<u32>().is_ok()
-        {
-            self.diagnostics.push(
-                Diagnostic::error(symbol.span, "a number alone says too little of a type")
-                    .help("write ( number, bits )"),
-            );
-            return None;
-        }
         let mut wire = match &spec.base {
             Base::Struct(fields, span) => self.structure(name, fields, *span, doc)?,
             Base::OutOfLine(of, _) if matches!(**of, Base::Struct(..)) => {
@@ -138,15 +139,28 @@ impl Checker {
 
     fn symbol(&mut self, symbol: &Symbol) -> Option<(u32, u32, u32, bool)> {
         if let Ok(number) = symbol.text.parse::<u32>() {
+            if number > 0xff {
+                self.diagnostics.push(
+                    Diagnostic::error(symbol.span, format!("{number} does not fit in a descriptor"))
+                        .note("a descriptor has 8 bits for the name of a type")
+                        .help("use a MACH_MSG_TYPE_ name"),
+                );
+                return None;
+            }
             let found = SYMBOLS.iter().find(|s| s.1 == number && s.0 != "POLYMORPHIC");
             return Some((number & 0xff, number & 0xff, found.map_or(0, |s| s.3), false));
         }
-        let name = symbol.text.strip_prefix("MACH_MSG_TYPE_").unwrap_or(&symbol.text).to_ascii_uppercase();
+        // Unlike the words of the language these have one spelling; `polymorphic` is such a word.
+        let name = match symbol.text.strip_prefix("MACH_MSG_TYPE_") {
+            None if symbol.text.eq_ignore_ascii_case("polymorphic") => "POLYMORPHIC",
+            name => name.unwrap_or(""),
+        };
         match SYMBOLS.iter().find(|s| s.0 == name) {
             Some(&(known, send, receive, bits)) => Some((send, receive, bits, known == "BOOLEAN")),
             None => {
                 self.diagnostics.push(
                     Diagnostic::error(symbol.span, format!("{} is no descriptor name", symbol.text))
+                        .note("descriptor names are in capitals")
                         .help("known are MACH_MSG_TYPE_ INTEGER_32, INTEGER_64, BOOLEAN, CHAR, BYTE, STRING_C, PORT_NAME, MOVE_SEND, COPY_SEND, MAKE_SEND, ..."),
                 );
                 None
@@ -221,7 +235,17 @@ impl Checker {
 
     fn base(&mut self, base: &Base) -> Option<Wire> {
         match base {
-            Base::Symbols(send, receive) => self.symbols(send, receive.as_ref(), None, send.span),
+            Base::Symbols(send, receive) => {
+                let numbers = |symbol: &&Symbol| symbol.text.starts_with(|c: char| c.is_ascii_digit());
+                if let Some(number) = std::iter::once(send).chain(receive).find(numbers) {
+                    self.diagnostics.push(
+                        Diagnostic::error(number.span, "a number alone says too little of a type")
+                            .help("write ( number, bits )"),
+                    );
+                    return None;
+                }
+                self.symbols(send, receive.as_ref(), None, send.span)
+            }
             Base::Sized { send, receive, bits, flags } => {
                 let mut wire = self.symbols(send, receive.as_ref(), Some(*bits), send.span)?;
                 for (flag, place) in flags {
@@ -255,14 +279,6 @@ impl Checker {
             Base::Array(bound, of, span) => self.array(*bound, of, *span, false),
             Base::StructArray(number, of, span) => self.array(Bound::Exactly(*number), of, *span, false),
             Base::OutOfLine(of, span) => {
-                if matches!(**of, Base::Array(Bound::AtMost(_), ..)) {
-                    self.diagnostics.push(
-                        Diagnostic::error(*span, "an array out of line has no bound")
-                            .note("a bound is for what lies in the message")
-                            .help("write ^array[] of"),
-                    );
-                    return None;
-                }
                 let mut wire = match &**of {
                     Base::Array(bound, of, span) => self.array(*bound, of, *span, true)?,
                     of => self.base(of)?,
@@ -271,11 +287,15 @@ impl Checker {
                     self.diagnostics.push(Diagnostic::error(*span, "out of line twice").help("write one ^"));
                     return None;
                 }
-                wire.placement = Placement::OutOfLine;
-                // Out of line, names take 32 bits; in the kernel a right is a pointer wherever it is.
-                if wire.carries_rights() && !self.in_kernel() {
-                    wire.bits = 32;
+                if wire.is_variable() && wire.placement == Placement::Inline {
+                    self.diagnostics.push(
+                        Diagnostic::error(*span, "an array or string out of line has no bound")
+                            .note("`*:` and a bound are for what lies in the message")
+                            .help("write ^array[] of"),
+                    );
+                    return None;
                 }
+                wire.placement = Placement::OutOfLine;
                 // GNU MIG counts nothing behind a `^`, not even what has a fixed number of elements.
                 wire.number = 0;
                 if let Shape::Variable(_, bound) = &mut wire.shape {
@@ -374,7 +394,7 @@ impl Checker {
                     .push(Diagnostic::error(field.span, format!("two fields are named {}", field.text)));
                 return None;
             }
-            let own = elem.align().max(1);
+            let own = alignment(&elem, wire.bits);
             at = at.next_multiple_of(u64::from(own));
             align = align.max(own);
             fields.push(Field {

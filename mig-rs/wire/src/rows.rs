@@ -117,7 +117,7 @@ fn descriptor(
     sender: &Measured,
 ) -> Result<String> {
     let put = sender.descriptor(routine, format!("{}Type", item.name));
-    let compared = own.descriptor(routine, format!("{}Check", item.name)).filter(|d| !sends && d[3] == 1);
+    let compared = own.descriptor(routine, format!("{}Check", item.name)).filter(|_| !sends);
     // The code of a reply that carries nothing else is put by the demultiplexer.
     const RETURN_CODE: Descriptor = [2, 32, 1, 1, 0, 0];
     let d = match compared.or(put) {
@@ -208,6 +208,37 @@ fn field<'a>(text: &'a str, name: &str) -> &'a str {
         .map_or("0", |p| p.0.trim())
 }
 
+/// What a stub compares of a descriptor, field by field, as C expressions; if it compares all of them. Kernels do so, and
+/// everybody with the long form.
+fn compared_fields(body: &str, item: &str) -> Option<[String; 5]> {
+    let short = ["msgt_name", "msgt_size", "msgt_number", "msgt_inline", "msgt_longform"];
+    let long = [
+        "msgtl_name",
+        "msgtl_size",
+        "msgtl_number",
+        "msgtl_header.msgt_inline",
+        "msgtl_header.msgt_longform",
+    ];
+    let value = |field: &str| {
+        let (_, rest) = body.split_once(&format!("->{item}Type.{field} != "))?;
+        let end = rest.find([')', ' '])?;
+        Some(format!("(unsigned) ({})", &rest[..end]))
+    };
+    // Of a right in the long form the size depends on where it is: first the one in the message, then the one out of line.
+    let elsewhere = format!("{item}Type.msgtl_header.msgt_inline == FALSE");
+    let far_size = |inline: &str| {
+        let (before, _) = body.split_once(&elsewhere).filter(|_| inline.contains("FALSE"))?;
+        let (_, size) = before.rsplit_once("!= ")?;
+        Some(format!("(unsigned) ({})", size.split_once(' ')?.0))
+    };
+    let all = |fields: [&str; 5]| {
+        let [name, size, number, inline, longform] = fields.map(value);
+        let size = inline.as_deref().and_then(far_size).or(size);
+        Some([name?, size?, number?, inline?, longform?])
+    };
+    all(short).or_else(|| all(long))
+}
+
 /// Lets a C compiler print the offsets and values.
 fn measure(gnu: &Gnu, written: &Written, routines: &[Routine<'_>], work: &Path) -> Result<Measured> {
     std::fs::create_dir_all(work)?;
@@ -225,6 +256,13 @@ fn measure(gnu: &Gnu, written: &Written, routines: &[Routine<'_>], work: &Path) 
                     main,
                     "printf(\"p {whole} {item} %zu %zu\\n\", offsetof({whole}, {item}), sizeof((({whole} *)0)->{item}));"
                 );
+            }
+        }
+        for item in routine.request.items.iter().chain(routine.reply.iter().flat_map(|r| &r.items)) {
+            if let Some(fields) = compared_fields(routine.body, &item.name) {
+                let fields = fields.join(", ");
+                let _ =
+                    writeln!(main, "printf(\"d {name} {}Check %u %u %u %u %u 0\\n\", {fields});", item.name);
             }
         }
         for (at, mark) in routine.body.match_indices("\tconst mach_msg_type_") {
@@ -246,7 +284,9 @@ fn measure(gnu: &Gnu, written: &Written, routines: &[Routine<'_>], work: &Path) 
         preamble
             .unwrap_or("")
             .lines()
-            .filter(|l| !l.starts_with("#include \""))
+            .filter(|l| !["#include \"", "#include <ipc/", "#include <kern/"]
+                .iter()
+                .any(|own| l.starts_with(own)))
             .collect::<Vec<_>>()
             .join("\n")
     );
