@@ -73,6 +73,18 @@ fn interface(out: &mut String, name: &str, path: &Path) {
             _ => None,
         })
         .collect();
+    // Structs and their fields.
+    let returns: HashMap<String, Vec<String>> = file
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Struct(item) => {
+                let fields = item.fields.iter().filter_map(|field| Some(field.ident.as_ref()?.to_string()));
+                Some((item.ident.to_string(), fields.collect()))
+            }
+            _ => None,
+        })
+        .collect();
     let _ = writeln!(out, "mod {name} {{\nuse super::prelude::*;\nuse hurd_stubs::{name}::*;");
     for item in &file.items {
         let Item::Trait(server) = item else { continue };
@@ -82,14 +94,20 @@ fn interface(out: &mut String, name: &str, path: &Path) {
             let routine = method.sig.ident.to_string();
             let client =
                 clients.get(&routine).unwrap_or_else(|| panic!("{name}: no client function {routine}"));
-            relay(out, &routine, &method.sig, client);
+            relay(out, &routine, &method.sig, client, &returns);
         }
         out.push_str("}\n");
     }
     out.push_str("}\n");
 }
 
-fn relay(out: &mut String, routine: &str, method: &syn::Signature, client: &ItemFn) {
+fn relay(
+    out: &mut String,
+    routine: &str,
+    method: &syn::Signature,
+    client: &ItemFn,
+    returns: &HashMap<String, Vec<String>>,
+) {
     let signature = method.to_token_stream().to_string().replace("crate :: types", "hurd_stubs :: types");
     let server: HashMap<String, String> = parameters(&method.inputs).into_iter().collect();
     let request =
@@ -116,6 +134,7 @@ fn relay(out: &mut String, routine: &str, method: &syn::Signature, client: &Item
                 format!("Ports {{ names: &{name}, disposition: {name}_disposition }}")
             }
             (wanted, Some(have)) if wanted == have => name.clone(),
+            ("&[u8]", Some(have)) if have.starts_with("&Text<") => format!("{name}.as_bytes()"),
             (wanted, Some(_)) if wanted.starts_with("&OutData<") => {
                 let _ = writeln!(out, "let {name} = self.hold_or_pass({name})?;");
                 format!("&{name}")
@@ -134,5 +153,24 @@ fn relay(out: &mut String, routine: &str, method: &syn::Signature, client: &Item
         port_seen |= matches!(wanted.as_str(), "PortName" | "Port");
         let _ = write!(arguments, ", {expression}");
     }
-    let _ = writeln!(out, "let result = {routine}({arguments});\nself.result(result)\n}}");
+    // Strings of the reply that the method writes in place; what it returns besides, if that is not what the client gets.
+    let places: Vec<&String> =
+        server.iter().filter(|(_, ty)| ty.starts_with("&mutText<")).map(|(name, _)| name).collect();
+    let _ = writeln!(out, "let result = {routine}({arguments});");
+    if places.is_empty() {
+        out.push_str("self.result(result)\n}\n");
+        return;
+    }
+    out.push_str("let reply = self.result(result)?;\n");
+    for name in places {
+        let _ = writeln!(out, "{name}.set(reply.{name}.as_bytes())?;");
+    }
+    let returned = spelled(&method.output);
+    match returns.iter().find(|(name, _)| returned.contains(&format!("<{name},"))) {
+        Some((name, fields)) => {
+            let fields: String = fields.iter().map(|field| format!("{field}: reply.{field}, ")).collect();
+            let _ = writeln!(out, "Ok({name} {{ {fields} }})\n}}");
+        }
+        None => out.push_str("Ok(())\n}\n"),
+    }
 }

@@ -467,12 +467,12 @@ pub(crate) fn fail_call(local: Local) -> ! {
 #[inline]
 #[must_use]
 pub fn request<'m>(message: &'m [u8], reply: &[u8]) -> Option<Request<'m>> {
-    let request = Request::new(Mode::Received, message)?.with_offer(Offer::Ask(donate::offered));
     let local = Local::current();
     // A call has one reply, into memory of its window that was zero when the call began. A thread that serves a queue uses its buffer again
     // and again.
     let fresh = local.in_call() && reply.as_ptr() as u64 == local.near().end;
-    Some(if fresh { request.with_clean_reply() } else { request })
+    let mode = if fresh { Mode::Clean } else { Mode::Received };
+    Some(Request::new(mode, message)?.with_offer(Offer::Ask(donate::offered)))
 }
 
 /// Tries interfaces one after the other: `dispatch!(request, reply, io => &mut server, fs => &mut server)`.

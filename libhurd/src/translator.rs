@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicI64, Ordering};
 use drover_abi::returns::KERN_RESOURCE_SHORTAGE;
 use hurd_stubs::types::IoStatbuf;
 use hurd_stubs::{fs, fsys, io};
-use mig_runtime::{Data, FixedStr, OutData, Outcome, Port, Request, Retain, Value};
+use mig_runtime::{Data, OutData, Outcome, Port, Request, Retain, Text, Value};
 
 use crate::cleanup::Held;
 use crate::errno::{EBADF, EBUSY, EINVAL, EOPNOTSUPP, EROFS, ESPIPE};
@@ -155,14 +155,15 @@ impl fsys::FsysServer for Call {
         _gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         flags: i32,
+        _: &mut Text<1024>,
         _: Retain,
-    ) -> Result<fsys::FsysGetrootReply, i32> {
+    ) -> Result<fsys::FsysGetrootOut, i32> {
         if request.target() != CONTROL {
             return Err(EOPNOTSUPP);
         }
         let file = current()?.open(flags)?;
         drop(SendRight::received(dotdot_node));
-        Ok(fsys::FsysGetrootReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, file })
+        Ok(fsys::FsysGetrootOut { do_retry: FS_RETRY_NORMAL, file })
     }
 
     fn fsys_goaway(&mut self, request: &Request<'_>, flags: i32) -> Result<(), i32> {
@@ -265,17 +266,18 @@ impl fs::FsServer for Call {
     fn dir_lookup(
         &mut self,
         request: &Request<'_>,
-        file_name: &[u8],
+        file_name: &Text<1024>,
         flags: i32,
         _mode: u32,
+        _: &mut Text<1024>,
         _: Retain,
-    ) -> Result<fs::DirLookupReply, i32> {
+    ) -> Result<fs::DirLookupOut, i32> {
         let (translator, _open) = Self::target(request)?;
         if !file_name.is_empty() {
             return Err(crate::errno::ENOTDIR);
         }
         let result = translator.open(flags)?;
-        Ok(fs::DirLookupReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, result })
+        Ok(fs::DirLookupOut { do_retry: FS_RETRY_NORMAL, result })
     }
 
     fn file_check_access(&mut self, request: &Request<'_>) -> Result<fs::FileCheckAccessReply, i32> {

@@ -14,7 +14,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::model::{Argument, Complex, Item, Message, Routine, StructDef, Subsystem};
+use crate::model::{Argument, Complex, Item, Message, Placement, Role, Routine, Shape, StructDef, Subsystem};
 pub(crate) use donation::{payer_words, words as offer_words};
 use items::reply_type;
 pub(crate) use rust::camel;
@@ -71,7 +71,7 @@ impl Types<'_> {
 }
 
 /// Names of the runtime that generated code may mention; those it does mention are imported.
-const RUNTIME: [&str; 26] = [
+const RUNTIME: [&str; 27] = [
     "Array",
     "Bad",
     "Bounded",
@@ -96,6 +96,7 @@ const RUNTIME: [&str; 26] = [
     "Retain",
     "RpcError",
     "Shape",
+    "Text",
     "Transport",
     "Value",
 ];
@@ -223,6 +224,30 @@ fn structure(out: &mut String, def: &StructDef, types: Types<'_>) {
 
 fn outs(routine: &Routine) -> impl Iterator<Item = &Argument> {
     routine.arguments.iter().filter(|a| a.role.in_reply())
+}
+
+/// The strings of a reply that a server's method writes where they are to be: argument, bytes of the field and where it begins.
+/// A string behind something of varying length has no such place before that is known, and is returned; so is one that
+/// also comes in.
+fn in_place(routine: &Routine) -> Vec<(&Argument, u32, u64)> {
+    let items = routine.reply.iter().flat_map(|reply| &reply.items);
+    items
+        .take_while(|item| item.wire.min_data_length() == item.wire.data_length())
+        .filter_map(|item| match (&routine.arguments[item.argument?], &item.wire.shape) {
+            (argument, Shape::Str { size, variable: false })
+                if argument.role == Role::Out && item.wire.placement == Placement::Inline =>
+            {
+                Some((argument, *size, item.type_offset + 8))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// What a server's method returns of the arguments that come out: all but those that it writes in place.
+fn returned(routine: &Routine) -> Vec<&Argument> {
+    let places = in_place(routine);
+    outs(routine).filter(|a| !places.iter().any(|(place, ..)| std::ptr::eq(*place, *a))).collect()
 }
 
 fn reply_name(routine: &Routine) -> String {

@@ -120,13 +120,16 @@ fn glue(interface: &str, routines: &[Routine], stubs: &str) -> String {
                 _ => None,
             })
             .expect("a server method");
-        let result = text(&method.sig.output);
-        let reply = structs.iter().find(|s| result.contains(&format!("<{},", s.ident)));
-        let fields: Vec<(String, String)> = reply
-            .into_iter()
-            .flat_map(|s| &s.fields)
-            .filter_map(|f| Some((f.ident.as_ref()?.to_string(), text(&f.ty))))
-            .collect();
+        // What the client gets and what the method returns.
+        let result = |signature: &Signature| {
+            let result = text(&signature.output);
+            structs.iter().copied().find(|s| result.contains(&format!("<{},", s.ident)))
+        };
+        let fields = |result: Option<&syn::ItemStruct>| -> Vec<(String, String)> {
+            let fields = result.into_iter().flat_map(|s| &s.fields);
+            fields.filter_map(|f| Some((f.ident.as_ref()?.to_string(), text(&f.ty)))).collect()
+        };
+        let returned = result(&method.sig);
         let call: Vec<String> = parameters(&client.sig, 1)
             .iter()
             .map(|(name, kind)| match belongs(name, &routine.arguments) {
@@ -138,11 +141,12 @@ fn glue(interface: &str, routines: &[Routine], stubs: &str) -> String {
             .collect();
         let name = &routine.name;
         let mut got = String::new();
-        for (field, kind) in &fields {
+        let got_fields = fields(result(&client.sig));
+        for (field, kind) in &got_fields {
             let (i, argument, _) = belongs(field, &routine.arguments).expect("a result is an argument");
             let _ = writeln!(got, "got.push({});", to_plain(i, argument, kind, &format!("r.{field}")));
         }
-        let (bind, mutable) = if fields.is_empty() { ("()", "") } else { ("r", "mut ") };
+        let (bind, mutable) = if got_fields.is_empty() { ("()", "") } else { ("r", "mut ") };
         let _ = writeln!(
             clients,
             "fn {}(t: &Wire, a: &[Plain]) -> Result<Vec<Seen>, i32> {{\nlet {bind} = stubs::{}(t, {}).map_err(RpcError::code)?;\nlet {mutable}got = Vec::new();\n{got}Ok(got)\n}}",
@@ -151,11 +155,14 @@ fn glue(interface: &str, routines: &[Routine], stubs: &str) -> String {
             call.join(", ")
         );
         let _ = writeln!(table, "(\"{name}\", {}),", ident(name));
-        let mut seen = String::new();
-        let mut list = String::new();
+        let (mut seen, mut give) = (String::new(), String::new());
+        let (mut list, mut places) = (String::new(), String::new());
         for (parameter, kind) in parameters(&method.sig, 2) {
             let _ = write!(list, ", {parameter}: {}", method_type(&method.sig, &parameter));
             match belongs(&parameter, &routine.arguments) {
+                Some((i, ..)) if kind.starts_with("&mutText<") => {
+                    let _ = writeln!(places, "{parameter}.set(plain::text(&a[{i}]))?;");
+                }
                 Some((i, argument, false)) => {
                     let _ = writeln!(seen, "self.saw({});", to_plain(i, argument, &kind, &parameter));
                 }
@@ -167,24 +174,24 @@ fn glue(interface: &str, routines: &[Routine], stubs: &str) -> String {
                 }
             }
         }
-        let mut give = String::new();
-        for (field, kind) in &fields {
+        for (field, kind) in &fields(returned) {
             let (i, argument, _) = belongs(field, &routine.arguments).expect("a result is an argument");
             let _ = write!(give, "{field}: {}, ", to_rust(i, argument, kind));
         }
-        let answer = match reply {
-            Some(reply) => format!("let a = self.answers();\nOk(stubs::{} {{ {give} }})", reply.ident),
-            None => "Ok(())".into(),
+        let answer = match returned {
+            Some(returned) => format!("{places}Ok(stubs::{} {{ {give} }})", returned.ident),
+            None => format!("{places}Ok(())"),
         };
+        let answers = if give.is_empty() && places.is_empty() { "" } else { "let a = self.answers();\n" };
         let _ = writeln!(
             methods,
-            "fn {}(&mut self, _: &Request<'_>{list}) -> {} {{\n{seen}self.code()?;\n{answer}\n}}",
+            "fn {}(&mut self, _: &Request<'_>{list}) -> {} {{\n{seen}self.code()?;\n{answers}{answer}\n}}",
             method.sig.ident,
             method.sig.output.to_token_stream().to_string().replace("->", ""),
         );
     }
     format!(
-        "//! Glue of `{interface}`.\n#![allow(unused_imports, clippy::all, reason = \"generated\")]\nuse super::plain::*;\nuse super::stubs_{interface} as stubs;\n\
+        "//! Glue of `{interface}`.\n#![allow(unused_imports, clippy::all, reason = \"generated\")]\nuse super::plain::{{self, *}};\nuse super::stubs_{interface} as stubs;\n\
          use super::stubs_{interface}::*;\nuse mig_runtime::*;\n\
          pub(crate) const ROUTINES: &[(&str, Call)] = &[{table}];\n\
          pub(crate) fn dispatch(server: &mut Recorder, request: &[u8], reply: &mut [u8]) -> Outcome {{ stubs::dispatch(server, request, reply) }}\n\
@@ -218,19 +225,21 @@ fn to_rust(i: usize, argument: &Argument, kind: &str) -> String {
     let is_string = matches!(wire.shape, Shape::Str { .. });
     let is_inline = wire.placement == Placement::Inline;
     match kind {
-        "PortName" => format!("name(&a[{i}])"),
-        "Port" => format!("port(&a[{i}])"),
-        "Ool" => format!("ool(&a[{i}])"),
-        "Ports<'_>" => format!("ports(&a[{i}])"),
-        "&[u8]" if is_string => format!("text(&a[{i}])"),
-        _ if kind.starts_with("FixedStr<") => format!("FixedStr::truncated(text(&a[{i}]))"),
-        _ if kind.starts_with("Bounded<") => format!("bounded(&a[{i}])"),
-        _ if kind.starts_with("OutData<") => format!("chosen(&a[{i}])"),
-        _ if kind.starts_with("&OutData<") => format!("&chosen(&a[{i}])"),
-        _ if kind.starts_with("&[") && matches!(wire.shape, Shape::Fixed(_)) => format!("&fixed(&a[{i}])"),
-        _ if kind.starts_with("&[") && is_inline => format!("&list(&a[{i}])"),
-        _ if kind.starts_with("&[") => format!("flat(&a[{i}])"),
-        _ => format!("fixed(&a[{i}])"),
+        "PortName" => format!("plain::name(&a[{i}])"),
+        "Port" => format!("plain::port(&a[{i}])"),
+        "Ool" => format!("plain::ool(&a[{i}])"),
+        "Ports<'_>" => format!("plain::ports(&a[{i}])"),
+        "&[u8]" if is_string => format!("plain::text(&a[{i}])"),
+        _ if kind.starts_with("FixedStr<") => format!("FixedStr::truncated(plain::text(&a[{i}]))"),
+        _ if kind.starts_with("Bounded<") => format!("plain::bounded(&a[{i}])"),
+        _ if kind.starts_with("OutData<") => format!("plain::chosen(&a[{i}])"),
+        _ if kind.starts_with("&OutData<") => format!("&plain::chosen(&a[{i}])"),
+        _ if kind.starts_with("&[") && matches!(wire.shape, Shape::Fixed(_)) => {
+            format!("&plain::fixed(&a[{i}])")
+        }
+        _ if kind.starts_with("&[") && is_inline => format!("&plain::list(&a[{i}])"),
+        _ if kind.starts_with("&[") => format!("plain::flat(&a[{i}])"),
+        _ => format!("plain::fixed(&a[{i}])"),
     }
 }
 
@@ -251,7 +260,9 @@ fn to_plain(i: usize, argument: &Argument, kind: &str, value: &str) -> String {
         }
         "Ool" => format!("Seen::ool({i}, {value}, {size}).{told}told()"),
         "&[u8]" => format!("Seen::text({i}, {value})"),
-        _ if kind.starts_with("FixedStr<") => format!("Seen::text({i}, {value}.as_bytes())"),
+        _ if kind.starts_with("&Text<") || kind.starts_with("FixedStr<") => {
+            format!("Seen::text({i}, {value}.as_bytes())")
+        }
         _ if kind.starts_with("Bounded<") => {
             format!("Seen::list({i}, &{value}, {value}.disposition()).{told}told()")
         }

@@ -288,6 +288,11 @@ struct Aligned<const N: usize>([u8; N]);
 /// Keeps a header's layout in step with the ABI crate.
 const _: () = assert!(size_of::<Header>() == HEADER_SIZE);
 
+/// The text in a field that is filled up with zeros.
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or(field)
+}
+
 /// Bytes of a value, for out-of-line data.
 pub(crate) fn bytes_of<T: IntoBytes + zerocopy::Immutable>(value: &T) -> &[u8] {
     value.as_bytes()

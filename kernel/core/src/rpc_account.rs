@@ -7,7 +7,7 @@ use hurd_stubs::account::{
     AccountChildrenReply, AccountCreateReply, AccountInfoReply, AccountServer, AccountSessionCreateReply,
     AccountTaskCreateReply, AccountThreadCreateReply,
 };
-use mig_runtime::{Ool, Port as PortArg, PortName, Request};
+use mig_runtime::{Ool, Port as PortArg, PortName, Request, Text};
 use zerocopy::transmute;
 
 use crate::account::{Account, Limits, Payer};
@@ -240,9 +240,10 @@ impl<M: Machine> AccountServer for Rpc<'_, M> {
         Ok(())
     }
 
-    fn account_set_name(&mut self, _: &Request<'_>, name: &[u8]) -> Result<(), i32> {
+    fn account_set_name(&mut self, _: &Request<'_>, name: &Text<32>) -> Result<(), i32> {
         let account = self.account()?;
         let a = self.k.get_mut(account);
+        let name = name.as_bytes();
         a.name = [0; 32];
         let len = name.len().min(31);
         a.name[..len].copy_from_slice(&name[..len]);

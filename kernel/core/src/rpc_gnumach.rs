@@ -37,9 +37,7 @@ impl<M: Machine> GnumachServer for Rpc<'_, M> {
 
     fn thread_get_name(&mut self, _: &Request<'_>) -> Result<ThreadGetNameReply, i32> {
         let thread: Ref<Thread> = self.target(Kind::Thread, KERN_INVALID_ARGUMENT)?;
-        let name = &self.k.get(thread).name;
-        let len = name.iter().position(|&b| b == 0).unwrap_or(name.len());
-        Ok(ThreadGetNameReply { name: FixedStr::new(&name[..len]).unwrap_or_default() })
+        Ok(ThreadGetNameReply { name: FixedStr::truncated(&self.k.get(thread).name) })
     }
 
     /// Nobody is known to have promised to wake: such a wait has no owner, and is bounded only by the caller's deadline.

@@ -4,21 +4,19 @@ use drover_abi::account::AccountInfo;
 use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_INVALID_HOST};
 use hurd_stubs::device::{DeviceOpenReply, DeviceReadInbandReply, DeviceServer, DeviceWriteInbandReply};
 use hurd_stubs::drover_host::{
-    DroverHostServer, HostAccountSnapshotReply, HostBootCommandLineReply, HostCheckConservationReply,
-    HostFramesReply, HostModuleReply, HostRootAccountReply,
+    DroverHostServer, HostAccountSnapshotReply, HostCheckConservationOut, HostFramesReply, HostModuleOut,
+    HostRootAccountReply,
 };
 use hurd_stubs::drover_vm::{DroverVmServer, VmObjectCreateReply};
-use hurd_stubs::mach_host::{
-    HostGetKernelVersionReply, HostGetTime64Reply, HostGetTimeReply, HostGetUptime64Reply, MachHostServer,
-};
+use hurd_stubs::mach_host::{HostGetTime64Reply, HostGetTimeReply, HostGetUptime64Reply, MachHostServer};
 use hurd_stubs::types::{TimeValue, TimeValue64};
-use mig_runtime::{Array, Bounded, FixedStr, Ool, Port as PortArg, Request};
+use mig_runtime::{Array, Bounded, Ool, Port as PortArg, Request, Text};
 
 use crate::account::Payer;
 use crate::kernel::Stop;
 use crate::machine::Machine;
 use crate::object::{Kind, Ref};
-use crate::rpc::{Rpc, bytes_of};
+use crate::rpc::{Rpc, bytes_of, until_nul};
 use crate::thread::{ON_CONSOLE, RESUME_RESTART};
 
 /// `D_INVALID_OPERATION`, `D_NO_SUCH_DEVICE`, `D_WOULD_BLOCK`.
@@ -76,16 +74,15 @@ impl<M: Machine> DroverHostServer for Rpc<'_, M> {
         Ok(HostAccountSnapshotReply { accounts: Ool::moved(address, count as u32) })
     }
 
-    fn host_check_conservation(&mut self, _: &Request<'_>) -> Result<HostCheckConservationReply, i32> {
+    fn host_check_conservation(
+        &mut self,
+        _: &Request<'_>,
+        first_violation: &mut Text<128>,
+    ) -> Result<HostCheckConservationOut, i32> {
         self.privileged()?;
         self.k.check();
-        let text = self.k.first_violation;
-        let len = text.iter().position(|&b| b == 0).unwrap_or(text.len());
-        Ok(HostCheckConservationReply {
-            checks: self.k.checks,
-            violations: self.k.violations,
-            first_violation: FixedStr::new(&text[..len]).unwrap_or_default(),
-        })
+        first_violation.set(until_nul(&self.k.first_violation))?;
+        Ok(HostCheckConservationOut { checks: self.k.checks, violations: self.k.violations })
     }
 
     fn host_root_account(&mut self, _: &Request<'_>) -> Result<HostRootAccountReply, i32> {
@@ -96,23 +93,25 @@ impl<M: Machine> DroverHostServer for Rpc<'_, M> {
         self.name_for(port).map(|account| HostRootAccountReply { account })
     }
 
-    fn host_module(&mut self, _: &Request<'_>, index: i32) -> Result<HostModuleReply, i32> {
+    fn host_module(
+        &mut self,
+        _: &Request<'_>,
+        index: i32,
+        name: &mut Text<128>,
+    ) -> Result<HostModuleOut, i32> {
         self.privileged()?;
         let index = usize::try_from(index).ok().filter(|&i| i < self.k.module_count);
         let module = self.k.modules[index.ok_or(KERN_INVALID_ARGUMENT)?];
+        name.set(until_nul(&module.name))?;
         let port = self.k.memory_port(module.object);
         let port = self.end(port)?;
         let object = self.name_for(port)?;
-        let len = module.name.iter().position(|&b| b == 0).unwrap_or(module.name.len());
-        let name = FixedStr::new(&module.name[..len]).unwrap_or_default();
-        Ok(HostModuleReply { name, object, size: module.size })
+        Ok(HostModuleOut { object, size: module.size })
     }
 
-    fn host_boot_command_line(&mut self, _: &Request<'_>) -> Result<HostBootCommandLineReply, i32> {
+    fn host_boot_command_line(&mut self, _: &Request<'_>, command_line: &mut Text<1024>) -> Result<(), i32> {
         self.privileged()?;
-        let line = &self.k.command_line;
-        let len = line.iter().position(|&b| b == 0).unwrap_or(line.len());
-        Ok(HostBootCommandLineReply { command_line: FixedStr::new(&line[..len]).unwrap_or_default() })
+        Ok(command_line.set(until_nul(&self.k.command_line))?)
     }
 
     fn host_frames(&mut self, _: &Request<'_>) -> Result<HostFramesReply, i32> {
@@ -158,10 +157,13 @@ impl<M: Machine> MachHostServer for Rpc<'_, M> {
         Ok(HostGetUptime64Reply { uptime: TimeValue64 { seconds: seconds as _, nanoseconds: ns as _ } })
     }
 
-    fn host_get_kernel_version(&mut self, _: &Request<'_>) -> Result<HostGetKernelVersionReply, i32> {
+    fn host_get_kernel_version(
+        &mut self,
+        _: &Request<'_>,
+        kernel_version: &mut Text<512>,
+    ) -> Result<(), i32> {
         self.any_host()?;
-        let text = concat!("Drover ", env!("CARGO_PKG_VERSION"));
-        Ok(HostGetKernelVersionReply { kernel_version: FixedStr::new(text.as_bytes()).unwrap_or_default() })
+        Ok(kernel_version.set(concat!("Drover ", env!("CARGO_PKG_VERSION")).as_bytes())?)
     }
 
     fn host_reboot(&mut self, _: &Request<'_>, options: i32) -> Result<(), i32> {
@@ -178,11 +180,11 @@ impl<M: Machine> DeviceServer for Rpc<'_, M> {
         _: &Request<'_>,
         reply_port: PortArg,
         _mode: u32,
-        name: &[u8],
+        name: &Text<128>,
     ) -> Result<DeviceOpenReply, i32> {
         let _ = reply_port;
         self.privileged()?;
-        if name != b"console" {
+        if name.as_bytes() != b"console" {
             return Err(D_NO_SUCH_DEVICE);
         }
         let port = self.k.console;

@@ -9,7 +9,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 700000;
@@ -144,18 +144,7 @@ pub fn account_destroy<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::ACCOUNT_DESTROY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::ACCOUNT_DESTROY)
 }
 /// Moves limit of one resource, in its own unit (frames, objects, calls, ns, 512 bytes), from the parent to this
 /// account; a negative amount moves it back.
@@ -184,18 +173,7 @@ pub fn account_transfer<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::ACCOUNT_TRANSFER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::ACCOUNT_TRANSFER)
 }
 /// Everything that is known about the account.
 ///
@@ -296,18 +274,7 @@ pub fn account_set_cpu<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::ACCOUNT_SET_CPU,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::ACCOUNT_SET_CPU)
 }
 /// Sets the name that people see.
 ///
@@ -332,18 +299,7 @@ pub fn account_set_name<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::ACCOUNT_SET_NAME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::ACCOUNT_SET_NAME)
 }
 /// As task_create, paid by this account: the task, its page tables and its home threads are charged to it.
 ///
@@ -585,7 +541,7 @@ pub trait AccountServer {
     fn account_set_name(
         &mut self,
         request: &Request<'_>,
-        name: &[u8],
+        name: &Text<32>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -642,22 +598,26 @@ pub trait AccountServer {
         Err(-303)
     }
 }
-fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -673,33 +633,36 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool>(
     let io = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let share = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .account_create(this_, frames, objects, calls, cpu_budget_ns, io, share);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_DESTROY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -709,28 +672,29 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.account_destroy(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.account_destroy(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_transfer::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_TRANSFER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_transfer::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -742,29 +706,30 @@ fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool>(
     let resource = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.account_transfer(this_, resource, amount) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.account_transfer(this_, resource, amount)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(304), id::ACCOUNT_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -774,31 +739,34 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(304))?;
     let result_ = server_.account_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_children::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_CHILDREN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_children::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_children<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -808,31 +776,34 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_set_cpu::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_SET_CPU) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_set_cpu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -845,28 +816,29 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool>(
     let cap_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let period_ns = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.account_set_cpu(this_, share, cap_ns, period_ns) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
+    Ok(encoder_.end()?)
 }
-fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
+fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_account_set_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_SET_NAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_set_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -875,30 +847,35 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
+    let name = decoder_.text::<32>(0x0000_0020_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.account_set_name(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.account_set_name(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_account_task_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_account_task_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_TASK_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_task_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_task_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -910,31 +887,38 @@ fn try_account_task_create<S: AccountServer + ?Sized, const RAW: bool>(
     let parent_task = decoder_.port(0x0000_0001_2000_4011)?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_task_create(this_, parent_task, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_account_thread_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_account_thread_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_THREAD_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_thread_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_thread_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -945,31 +929,38 @@ fn try_account_thread_create<S: AccountServer + ?Sized, const RAW: bool>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_thread_create(this_, task);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_account_session_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_account_session_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_SESSION_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_account_session_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
+fn try_account_session_create<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -981,26 +972,21 @@ fn try_account_session_create<S: AccountServer + ?Sized, const RAW: bool>(
     let frames = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let objects = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.account_session_create(this_, frames, objects);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.session)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: AccountServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AccountServer + ?Sized>(
@@ -1008,68 +994,57 @@ pub fn dispatch_raw<S: AccountServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: AccountServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: AccountServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: AccountServer + ?Sized>(
+#[inline]
+fn dispatch_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: AccountServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::ACCOUNT_CREATE => serve_account_create::<S, RAW>(server, request, reply),
-        id::ACCOUNT_DESTROY => serve_account_destroy::<S, RAW>(server, request, reply),
-        id::ACCOUNT_TRANSFER => serve_account_transfer::<S, RAW>(server, request, reply),
-        id::ACCOUNT_INFO => serve_account_info::<S, RAW>(server, request, reply),
-        id::ACCOUNT_CHILDREN => serve_account_children::<S, RAW>(server, request, reply),
-        id::ACCOUNT_SET_CPU => serve_account_set_cpu::<S, RAW>(server, request, reply),
-        id::ACCOUNT_SET_NAME => serve_account_set_name::<S, RAW>(server, request, reply),
-        id::ACCOUNT_TASK_CREATE => {
-            serve_account_task_create::<S, RAW>(server, request, reply)
-        }
-        id::ACCOUNT_THREAD_CREATE => {
-            serve_account_thread_create::<S, RAW>(server, request, reply)
-        }
-        id::ACCOUNT_SESSION_CREATE => {
-            serve_account_session_create::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
+        [
+            serve_account_create::<S, RAW, CLEAN>,
+            serve_account_destroy::<S, RAW, CLEAN>,
+            serve_account_transfer::<S, RAW, CLEAN>,
+            serve_account_info::<S, RAW, CLEAN>,
+            serve_account_children::<S, RAW, CLEAN>,
+            serve_account_set_cpu::<S, RAW, CLEAN>,
+            serve_account_set_name::<S, RAW, CLEAN>,
+            serve_account_task_create::<S, RAW, CLEAN>,
+            serve_account_thread_create::<S, RAW, CLEAN>,
+            serve_account_session_create::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

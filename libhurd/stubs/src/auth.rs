@@ -338,22 +338,24 @@ pub trait AuthServer {
     }
 }
 #[inline(never)]
-fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
+fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_auth_getids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::AUTH_GETIDS)
+    else { return this_.no_room(buffer_) };
+    match try_auth_getids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
+fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -363,34 +365,37 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.auth_getids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
+fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_auth_makeauth::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::AUTH_MAKEAUTH) else {
+        return this_.no_room(buffer_)
+    };
+    match try_auth_makeauth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
+fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -399,39 +404,46 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: None,
         })?;
+    let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
     let other_handles = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let euids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let auids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_auth_user_authenticate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_auth_user_authenticate<
+    S: AuthServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::AUTH_USER_AUTHENTICATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_auth_user_authenticate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
+fn try_auth_user_authenticate<
+    S: AuthServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -442,32 +454,39 @@ fn try_auth_user_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_auth_server_authenticate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_auth_server_authenticate<
+    S: AuthServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::AUTH_SERVER_AUTHENTICATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_auth_server_authenticate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
+fn try_auth_server_authenticate<
+    S: AuthServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -479,30 +498,25 @@ fn try_auth_server_authenticate<S: AuthServer + ?Sized, const RAW: bool>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_
         .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.euids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.auids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.egids)?;
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: AuthServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: AuthServer + ?Sized>(
@@ -510,60 +524,51 @@ pub fn dispatch_raw<S: AuthServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: AuthServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: AuthServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: AuthServer + ?Sized>(
+#[inline]
+fn dispatch_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: AuthServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::AUTH_GETIDS => serve_auth_getids::<S, RAW>(server, request, reply),
-        id::AUTH_MAKEAUTH => serve_auth_makeauth::<S, RAW>(server, request, reply),
-        id::AUTH_USER_AUTHENTICATE => {
-            serve_auth_user_authenticate::<S, RAW>(server, request, reply)
-        }
-        id::AUTH_SERVER_AUTHENTICATE => {
-            serve_auth_server_authenticate::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 4] = const {
+        [
+            serve_auth_getids::<S, RAW, CLEAN>,
+            serve_auth_makeauth::<S, RAW, CLEAN>,
+            serve_auth_user_authenticate::<S, RAW, CLEAN>,
+            serve_auth_server_authenticate::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, OutData, Outcome, Port, PortName,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2275;
@@ -267,18 +267,7 @@ pub fn default_pager_object_set_size<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEFAULT_PAGER_OBJECT_SET_SIZE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEFAULT_PAGER_OBJECT_SET_SIZE)
 }
 /// The paging areas: sizes and free space in bytes, and names, each with its NUL.
 ///
@@ -362,18 +351,7 @@ pub fn default_pager_paging_storage_new<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEFAULT_PAGER_PAGING_STORAGE_NEW,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEFAULT_PAGER_PAGING_STORAGE_NEW)
 }
 /// What a server of `default_pager` does.
 ///
@@ -488,28 +466,40 @@ pub trait DefaultPagerServer {
         request: &Request<'_>,
         device_port: Port,
         runs: Data<'_, u64>,
-        name: &[u8],
+        name: &Text<256>,
         add: bool,
     ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_object_create<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEFAULT_PAGER_OBJECT_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_object_create::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_object_create<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -520,31 +510,38 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::DEFAULT_PAGER_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -554,32 +551,39 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_default_pager_objects<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_objects::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_objects<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -591,33 +595,44 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_default_pager_object_pages<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECT_PAGES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_object_pages::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_object_pages<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -629,31 +644,42 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_object_set_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_object_set_size<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_OBJECT_SET_SIZE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_object_set_size::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_object_set_size<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -664,29 +690,38 @@ fn try_default_pager_object_set_size<S: DefaultPagerServer + ?Sized, const RAW: 
         })?;
     let object_size_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.default_pager_object_set_size(this_, object_size_limit) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.default_pager_object_set_size(this_, object_size_limit)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_storage_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_default_pager_storage_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_STORAGE_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_storage_info::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_storage_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -696,32 +731,43 @@ fn try_default_pager_storage_info<S: DefaultPagerServer + ?Sized, const RAW: boo
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.size)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.free)?;
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 fn serve_default_pager_paging_storage_new<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_default_pager_paging_storage_new::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_PAGING_STORAGE_NEW)
+    else { return this_.no_room(buffer_) };
+    match try_default_pager_paging_storage_new::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_paging_storage_new<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -732,28 +778,26 @@ fn try_default_pager_paging_storage_new<S: DefaultPagerServer + ?Sized, const RA
         })?;
     let device_port = decoder_.port(0x0000_0001_2000_4011)?;
     let runs = decoder_.data::<u64>(0x0000_0000_4000_400b, 256)?;
-    let name = decoder_.string(0x0000_0100_2000_080c, 256)?;
+    let name = decoder_.text::<256>(0x0000_0100_2000_080c)?;
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .default_pager_paging_storage_new(this_, device_port, runs, name, add)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: DefaultPagerServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
@@ -761,73 +805,57 @@ pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DefaultPagerServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DEFAULT_PAGER_OBJECT_CREATE => {
-            serve_default_pager_object_create::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_INFO => {
-            serve_default_pager_info::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_OBJECTS => {
-            serve_default_pager_objects::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_OBJECT_PAGES => {
-            serve_default_pager_object_pages::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_OBJECT_SET_SIZE => {
-            serve_default_pager_object_set_size::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_STORAGE_INFO => {
-            serve_default_pager_storage_info::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_PAGING_STORAGE_NEW => {
-            serve_default_pager_paging_storage_new::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
+        [
+            serve_default_pager_object_create::<S, RAW, CLEAN>,
+            serve_default_pager_info::<S, RAW, CLEAN>,
+            serve_default_pager_objects::<S, RAW, CLEAN>,
+            serve_default_pager_object_pages::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_default_pager_object_set_size::<S, RAW, CLEAN>,
+            serve_default_pager_storage_info::<S, RAW, CLEAN>,
+            serve_default_pager_paging_storage_new::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

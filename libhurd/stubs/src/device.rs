@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Bounded, Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
-    PortName, Request, RpcError, Shape, Transport,
+    PortName, Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2800;
@@ -141,18 +141,7 @@ pub fn device_close<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEVICE_CLOSE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEVICE_CLOSE)
 }
 /// Writes `data` at the record `recnum`; `bytes_written` says how much of it.
 ///
@@ -390,18 +379,7 @@ pub fn device_set_status<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEVICE_SET_STATUS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEVICE_SET_STATUS)
 }
 /// Asks for an attribute: DEV_GET_SIZE 0 (bytes of the device, bytes of a record), DEV_GET_RECORDS 1 (records,
 /// bytes of a record).
@@ -473,18 +451,7 @@ pub fn device_set_filter<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEVICE_SET_FILTER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEVICE_SET_FILTER)
 }
 /// Delivers an interrupt to a port.
 ///
@@ -513,18 +480,7 @@ pub fn device_intr_register<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEVICE_INTR_REGISTER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEVICE_INTR_REGISTER)
 }
 /// Lets the next interrupt come.
 ///
@@ -549,18 +505,7 @@ pub fn device_intr_ack<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEVICE_INTR_ACK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEVICE_INTR_ACK)
 }
 /// What a server of `device` does.
 ///
@@ -582,7 +527,7 @@ pub trait DeviceServer {
         request: &Request<'_>,
         reply_port: Port,
         mode: u32,
-        name: &[u8],
+        name: &Text<128>,
     ) -> Result<DeviceOpenReply, i32> {
         Err(-303)
     }
@@ -770,22 +715,24 @@ pub trait DeviceServer {
         Err(-303)
     }
 }
-fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_open::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_OPEN)
+    else { return this_.no_room(buffer_) };
+    match try_device_open::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -795,34 +742,35 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
-    let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
+    let name = decoder_.text::<128>(0x0000_0001_6004_000c)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_open(this_, this_.reply_port(), mode, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.device)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_close::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_CLOSE)
+    else { return this_.no_room(buffer_) };
+    match try_device_close::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -832,28 +780,27 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.device_close(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.device_close(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_WRITE)
+    else { return this_.no_room(buffer_) };
+    match try_device_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -866,31 +813,34 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_write_inband::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_write_inband<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_WRITE_INBAND) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_write_inband::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -903,32 +853,33 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .device_write_inband(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_READ)
+    else { return this_.no_room(buffer_) };
+    match try_device_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -941,33 +892,36 @@ fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<u8>(0x0000_0000_c000_0809, out_.data)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_read_inband::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_device_read_inband<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEVICE_READ_INBAND) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_read_inband::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -980,32 +934,33 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool>(
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_
         .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_MAP)
+    else { return this_.no_room(buffer_) };
+    match try_device_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1019,31 +974,34 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let unmap = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.device_map(this_, prot, offset, size, unmap);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_set_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_SET_STATUS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_set_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1055,29 +1013,30 @@ fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.device_set_status(this_, flavor, status) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.device_set_status(this_, flavor, status)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_get_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEVICE_GET_STATUS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_get_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1089,31 +1048,34 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.device_get_status(this_, flavor, status_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_set_filter::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_SET_FILTER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_set_filter::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1126,28 +1088,33 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.device_set_filter(this_, receive_port, priority, filter) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.device_set_filter(this_, receive_port, priority, filter)?;
+    Ok(encoder_.end()?)
 }
-fn serve_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_intr_register::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_intr_register<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_INTR_REGISTER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_intr_register::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_intr_register<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1160,28 +1127,29 @@ fn try_device_intr_register<S: DeviceServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.device_intr_register(this_, id_, flags, receive_port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.device_intr_register(this_, id_, flags, receive_port)?;
+    Ok(encoder_.end()?)
 }
-fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
+fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_device_intr_ack::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_INTR_ACK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_device_intr_ack::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
+fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1192,23 +1160,23 @@ fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool>(
         })?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.device_intr_ack(this_, receive_port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.device_intr_ack(this_, receive_port)?;
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: DeviceServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DeviceServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceServer + ?Sized>(
@@ -1216,76 +1184,62 @@ pub fn dispatch_raw<S: DeviceServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DeviceServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DeviceServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DeviceServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DeviceServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DEVICE_OPEN => serve_device_open::<S, RAW>(server, request, reply),
-        id::DEVICE_CLOSE => serve_device_close::<S, RAW>(server, request, reply),
-        id::DEVICE_WRITE => serve_device_write::<S, RAW>(server, request, reply),
-        id::DEVICE_WRITE_INBAND => {
-            serve_device_write_inband::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_READ => serve_device_read::<S, RAW>(server, request, reply),
-        id::DEVICE_READ_INBAND => {
-            serve_device_read_inband::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_MAP => serve_device_map::<S, RAW>(server, request, reply),
-        id::DEVICE_SET_STATUS => {
-            serve_device_set_status::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_GET_STATUS => {
-            serve_device_get_status::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_SET_FILTER => {
-            serve_device_set_filter::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_INTR_REGISTER => {
-            serve_device_intr_register::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_INTR_ACK => serve_device_intr_ack::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 15] = const {
+        [
+            serve_device_open::<S, RAW, CLEAN>,
+            serve_device_close::<S, RAW, CLEAN>,
+            serve_device_write::<S, RAW, CLEAN>,
+            serve_device_write_inband::<S, RAW, CLEAN>,
+            serve_device_read::<S, RAW, CLEAN>,
+            serve_device_read_inband::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_device_map::<S, RAW, CLEAN>,
+            serve_device_set_status::<S, RAW, CLEAN>,
+            serve_device_get_status::<S, RAW, CLEAN>,
+            serve_device_set_filter::<S, RAW, CLEAN>,
+            serve_device_intr_register::<S, RAW, CLEAN>,
+            serve_device_intr_ack::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -239,21 +239,22 @@ pub trait DeviceReplyServer {
         Err(-303)
     }
 }
-fn serve_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_open_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_open_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_open_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_open_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -266,23 +267,24 @@ fn try_device_open_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let device_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.device_open_reply(this_, return_code, device_port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_write_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_write_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_write_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_write_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -295,23 +297,24 @@ fn try_device_write_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let bytes_written = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_write_reply(this_, return_code, bytes_written);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_write_reply_inband::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_write_reply_inband<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_write_reply_inband::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_write_reply_inband<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -324,23 +327,24 @@ fn try_device_write_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>
     let bytes_written = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_write_reply_inband(this_, return_code, bytes_written);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_read_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_read_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_read_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_read_reply<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -353,23 +357,24 @@ fn try_device_read_reply<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.ool::<u8>(0x0000_0000_c000_0809)?;
     decoder_.end()?;
     let _ = server_.device_read_reply(this_, return_code, data);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_read_reply_inband::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_read_reply_inband<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_read_reply_inband::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_read_reply_inband<
+    S: DeviceReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -382,19 +387,22 @@ fn try_device_read_reply_inband<S: DeviceReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
     let _ = server_.device_read_reply_inband(this_, return_code, data);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: DeviceReplyServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DeviceReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceReplyServer + ?Sized>(
@@ -402,67 +410,53 @@ pub fn dispatch_raw<S: DeviceReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DeviceReplyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DeviceReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DeviceReplyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DeviceReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DeviceReplyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DEVICE_OPEN_REPLY => {
-            serve_device_open_reply::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_WRITE_REPLY => {
-            serve_device_write_reply::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_WRITE_REPLY_INBAND => {
-            serve_device_write_reply_inband::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_READ_REPLY => {
-            serve_device_read_reply::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_READ_REPLY_INBAND => {
-            serve_device_read_reply_inband::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 6] = const {
+        [
+            serve_device_open_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_device_write_reply::<S, RAW, CLEAN>,
+            serve_device_write_reply_inband::<S, RAW, CLEAN>,
+            serve_device_read_reply::<S, RAW, CLEAN>,
+            serve_device_read_reply_inband::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

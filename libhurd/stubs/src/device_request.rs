@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Buffer, Donation, Encoder, Mode, Ool, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2800;
@@ -226,7 +226,7 @@ pub trait DeviceRequestServer {
         &mut self,
         request: &Request<'_>,
         mode: u32,
-        name: &[u8],
+        name: &Text<128>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -310,26 +310,27 @@ pub trait DeviceRequestServer {
         &mut self,
         request: &Request<'_>,
         mode: u32,
-        name: &[u8],
+        name: &Text<128>,
     ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_open_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_open_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_open_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_open_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -339,26 +340,27 @@ fn try_device_open_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
-    let name = decoder_.string(0x0000_0001_6004_000c, 128)?;
+    let name = decoder_.text::<128>(0x0000_0001_6004_000c)?;
     decoder_.end()?;
     let _ = server_.device_open_request(this_, mode, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_write_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_write_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_write_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_write_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -372,23 +374,24 @@ fn try_device_write_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
     let _ = server_.device_write_request(this_, mode, recnum, data);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_write_request_inband::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_write_request_inband<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_write_request_inband::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_write_request_inband<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -402,23 +405,24 @@ fn try_device_write_request_inband<S: DeviceRequestServer + ?Sized, const RAW: b
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
     let _ = server_.device_write_request_inband(this_, mode, recnum, data);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_read_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_read_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_read_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_read_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -432,23 +436,24 @@ fn try_device_read_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_read_request(this_, mode, recnum, bytes_wanted);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_read_request_inband::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_read_request_inband<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_read_request_inband::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_read_request_inband<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -462,23 +467,24 @@ fn try_device_read_request_inband<S: DeviceRequestServer + ?Sized, const RAW: bo
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.device_read_request_inband(this_, mode, recnum, bytes_wanted);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_device_open_new_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_device_open_new_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_device_open_new_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_device_open_new_request<
+    S: DeviceRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -488,22 +494,25 @@ fn try_device_open_new_request<S: DeviceRequestServer + ?Sized, const RAW: bool>
             complex: Some(false),
         })?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
-    let name = decoder_.string(0x0000_0080_2000_080c, 128)?;
+    let name = decoder_.text::<128>(0x0000_0080_2000_080c)?;
     decoder_.end()?;
     let _ = server_.device_open_new_request(this_, mode, name);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: DeviceRequestServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DeviceRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DeviceRequestServer + ?Sized>(
@@ -511,70 +520,54 @@ pub fn dispatch_raw<S: DeviceRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DeviceRequestServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DeviceRequestServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DeviceRequestServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DeviceRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DeviceRequestServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DEVICE_OPEN_REQUEST => {
-            serve_device_open_request::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_WRITE_REQUEST => {
-            serve_device_write_request::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_WRITE_REQUEST_INBAND => {
-            serve_device_write_request_inband::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_READ_REQUEST => {
-            serve_device_read_request::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_READ_REQUEST_INBAND => {
-            serve_device_read_request_inband::<S, RAW>(server, request, reply)
-        }
-        id::DEVICE_OPEN_NEW_REQUEST => {
-            serve_device_open_new_request::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 7] = const {
+        [
+            serve_device_open_request::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_device_write_request::<S, RAW, CLEAN>,
+            serve_device_write_request_inband::<S, RAW, CLEAN>,
+            serve_device_read_request::<S, RAW, CLEAN>,
+            serve_device_read_request_inband::<S, RAW, CLEAN>,
+            serve_device_open_new_request::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, FixedStr, Mode, Ool, Outcome, Port, PortName,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 700200;
@@ -336,18 +336,7 @@ pub fn host_set_checking<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_SET_CHECKING,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_SET_CHECKING)
 }
 /// Ends the machine with an exit code for whoever runs it. Does not return.
 ///
@@ -372,18 +361,23 @@ pub fn host_shutdown<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_SHUTDOWN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_SHUTDOWN)
+}
+/// What a server's `host_check_conservation` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostCheckConservationOut {
+    /// `uint64_t`
+    pub checks: u64,
+    /// `uint64_t`
+    pub violations: u64,
+}
+/// What a server's `host_module` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostModuleOut {
+    /// `memory_object_t`
+    pub object: PortName,
+    /// `uint64_t`
+    pub size: u64,
 }
 /// What a server of `drover_host` does.
 ///
@@ -416,7 +410,8 @@ pub trait DroverHostServer {
     fn host_check_conservation(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<HostCheckConservationReply, i32> {
+        first_violation: &mut Text<128>,
+    ) -> Result<HostCheckConservationOut, i32> {
         Err(-303)
     }
     /// A right to the root account, which owned all memory at boot.
@@ -445,7 +440,8 @@ pub trait DroverHostServer {
         &mut self,
         request: &Request<'_>,
         index: i32,
-    ) -> Result<HostModuleReply, i32> {
+        name: &mut Text<128>,
+    ) -> Result<HostModuleOut, i32> {
         Err(-303)
     }
     /// The kernel's command line.
@@ -459,7 +455,8 @@ pub trait DroverHostServer {
     fn host_boot_command_line(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<HostBootCommandLineReply, i32> {
+        command_line: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Frames of 4096 bytes: all of the machine, free ones, and the constant boot reserve.
@@ -500,22 +497,30 @@ pub trait DroverHostServer {
         Err(-303)
     }
 }
-fn serve_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_account_snapshot::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_account_snapshot<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_ACCOUNT_SNAPSHOT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_account_snapshot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_account_snapshot<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -525,32 +530,39 @@ fn try_host_account_snapshot<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_account_snapshot(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<[u64; 31]>(0x0000_0000_c000_400b, out_.accounts)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_check_conservation::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_host_check_conservation<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(216), id::HOST_CHECK_CONSERVATION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_check_conservation::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_check_conservation<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -559,34 +571,43 @@ fn try_host_check_conservation<S: DroverHostServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let first_violation = places_.text::<128>(88)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
-    let result_ = server_.host_check_conservation(this_);
+    let result_ = server_.host_check_conservation(this_, first_violation);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.checks)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.violations)?;
-    encoder_.string_value(0x0000_0080_2000_080c, &out_.first_violation)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    encoder_.text(0x0000_0080_2000_080c, 128)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_root_account::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_root_account<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_ROOT_ACCOUNT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_root_account::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_root_account<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -596,32 +617,33 @@ fn try_host_root_account<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_root_account(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.account)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_module::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(216), id::HOST_MODULE)
+    else { return this_.no_room(buffer_) };
+    match try_host_module::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -630,70 +652,78 @@ fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let name = places_.text::<128>(56)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(216))?;
-    let result_ = server_.host_module(this_, index);
+    let result_ = server_.host_module(this_, index, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
-    encoder_.string_value(0x0000_0080_2000_080c, &out_.name)?;
+    encoder_.text(0x0000_0080_2000_080c, 128)?;
     encoder_.port(0x0000_0001_2000_4013, out_.object)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_boot_command_line::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
-    }
-}
-#[inline(always)]
-fn try_host_boot_command_line<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
-    let decoder_ = this_
-        .body::<
-            RAW,
-        >(Shape {
-            min: 32,
-            fixed: true,
-            complex: Some(false),
-        })?;
-    decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.host_boot_command_line(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+fn serve_host_boot_command_line<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::HOST_BOOT_COMMAND_LINE) else {
+        return this_.no_room(buffer_)
     };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.command_line)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    match try_host_boot_command_line::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
+    }
 }
-fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
+#[inline(always)]
+fn try_host_boot_command_line<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
+    let decoder_ = this_
+        .body::<
+            RAW,
+        >(Shape {
+            min: 32,
+            fixed: true,
+            complex: Some(false),
+        })?;
+    let mut places_ = encoder_.places();
+    let command_line = places_.text::<1024>(56)?;
+    decoder_.end()?;
+    server_.host_boot_command_line(this_, command_line)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
+}
+fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_frames::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::HOST_FRAMES)
+    else { return this_.no_room(buffer_) };
+    match try_host_frames::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -703,33 +733,40 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.host_frames(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.free)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_set_checking::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_set_checking<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_CHECKING) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_set_checking::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_set_checking<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -740,28 +777,29 @@ fn try_host_set_checking<S: DroverHostServer + ?Sized, const RAW: bool>(
         })?;
     let every = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_set_checking(this_, every) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_set_checking(this_, every)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_shutdown::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SHUTDOWN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_shutdown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
+fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -772,23 +810,16 @@ fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool>(
         })?;
     let code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_shutdown(this_, code) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_shutdown(this_, code)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DroverHostServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DroverHostServer + ?Sized>(
@@ -796,70 +827,55 @@ pub fn dispatch_raw<S: DroverHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DroverHostServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DroverHostServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DroverHostServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DroverHostServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::HOST_ACCOUNT_SNAPSHOT => {
-            serve_host_account_snapshot::<S, RAW>(server, request, reply)
-        }
-        id::HOST_CHECK_CONSERVATION => {
-            serve_host_check_conservation::<S, RAW>(server, request, reply)
-        }
-        id::HOST_ROOT_ACCOUNT => {
-            serve_host_root_account::<S, RAW>(server, request, reply)
-        }
-        id::HOST_MODULE => serve_host_module::<S, RAW>(server, request, reply),
-        id::HOST_BOOT_COMMAND_LINE => {
-            serve_host_boot_command_line::<S, RAW>(server, request, reply)
-        }
-        id::HOST_FRAMES => serve_host_frames::<S, RAW>(server, request, reply),
-        id::HOST_SET_CHECKING => {
-            serve_host_set_checking::<S, RAW>(server, request, reply)
-        }
-        id::HOST_SHUTDOWN => serve_host_shutdown::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 8] = const {
+        [
+            serve_host_account_snapshot::<S, RAW, CLEAN>,
+            serve_host_check_conservation::<S, RAW, CLEAN>,
+            serve_host_root_account::<S, RAW, CLEAN>,
+            serve_host_module::<S, RAW, CLEAN>,
+            serve_host_boot_command_line::<S, RAW, CLEAN>,
+            serve_host_frames::<S, RAW, CLEAN>,
+            serve_host_set_checking::<S, RAW, CLEAN>,
+            serve_host_shutdown::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

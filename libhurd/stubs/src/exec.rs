@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Ports,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 30000;
@@ -65,18 +65,7 @@ pub fn exec_exec<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::EXEC_EXEC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::EXEC_EXEC)
 }
 /// Tells the exec server of auth and proc, once, at boot.
 ///
@@ -103,18 +92,7 @@ pub fn exec_init<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::EXEC_INIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::EXEC_INIT)
 }
 /// Sets the ports and integers that programs get by default.
 ///
@@ -191,18 +169,7 @@ pub fn exec_exec_paths<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::EXEC_EXEC_PATHS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::EXEC_EXEC_PATHS)
 }
 /// What a server of `exec` does.
 ///
@@ -285,8 +252,8 @@ pub trait ExecServer {
         file: Port,
         oldtask: Port,
         flags: i32,
-        path: &[u8],
-        abspath: &[u8],
+        path: &Text<1024>,
+        abspath: &Text<1024>,
         argv: Data<'_, u8>,
         envp: Data<'_, u8>,
         dtable: Data<'_, PortName>,
@@ -298,22 +265,24 @@ pub trait ExecServer {
         Err(-303)
     }
 }
-fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
+fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_exec_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_EXEC)
+    else { return this_.no_room(buffer_) };
+    match try_exec_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
+fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -333,8 +302,7 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
+    server_
         .exec_exec(
             this_,
             file,
@@ -347,28 +315,27 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool>(
             intarray,
             deallocnames,
             destroynames,
-        )
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+        )?;
+    Ok(encoder_.end()?)
 }
-fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
+fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_exec_init::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_INIT)
+    else { return this_.no_room(buffer_) };
+    match try_exec_init::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
+fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -380,27 +347,24 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool>(
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.exec_init(this_, auth_handle, proc_server) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.exec_init(this_, auth_handle, proc_server)?;
+    Ok(encoder_.end()?)
 }
-fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
+fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_exec_setexecdata::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_exec_setexecdata::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
+fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -413,24 +377,28 @@ fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool>(
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.exec_setexecdata(this_, ports, ints);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
+fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_exec_exec_paths::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_EXEC_PATHS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_exec_exec_paths::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
+fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -442,8 +410,8 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let abspath = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let abspath = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let envp = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
@@ -452,8 +420,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
+    server_
         .exec_exec_paths(
             this_,
             file,
@@ -468,23 +435,23 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool>(
             intarray,
             deallocnames,
             destroynames,
-        )
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+        )?;
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: ExecServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: ExecServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ExecServer + ?Sized>(
@@ -492,56 +459,52 @@ pub fn dispatch_raw<S: ExecServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: ExecServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: ExecServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: ExecServer + ?Sized>(
+#[inline]
+fn dispatch_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: ExecServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::EXEC_EXEC => serve_exec_exec::<S, RAW>(server, request, reply),
-        id::EXEC_INIT => serve_exec_init::<S, RAW>(server, request, reply),
-        id::EXEC_SETEXECDATA => serve_exec_setexecdata::<S, RAW>(server, request, reply),
-        id::EXEC_EXEC_PATHS => serve_exec_exec_paths::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
+        [
+            serve_exec_exec::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_exec_init::<S, RAW, CLEAN>,
+            serve_exec_setexecdata::<S, RAW, CLEAN>,
+            serve_exec_exec_paths::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Ports, Request, Retain, RpcError, Shape, Transport,
+    PortName, Ports, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 20000;
@@ -274,18 +274,7 @@ pub fn file_exec<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_EXEC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_EXEC)
 }
 /// Sets owner and group; -1 keeps one.
 ///
@@ -312,18 +301,7 @@ pub fn file_chown<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_CHOWN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_CHOWN)
 }
 /// Sets the author.
 ///
@@ -348,18 +326,7 @@ pub fn file_chauthor<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_CHAUTHOR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_CHAUTHOR)
 }
 /// Sets the mode.
 ///
@@ -384,18 +351,7 @@ pub fn file_chmod<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_CHMOD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_CHMOD)
 }
 /// Sets the flags.
 ///
@@ -420,18 +376,7 @@ pub fn file_chflags<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_CHFLAGS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_CHFLAGS)
 }
 /// Sets times of access and change; -1 microseconds means now.
 ///
@@ -458,18 +403,7 @@ pub fn file_utimes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_UTIMES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_UTIMES)
 }
 /// Cuts or extends a file to `new_size` bytes; the new part reads as zeros.
 ///
@@ -494,18 +428,7 @@ pub fn file_set_size<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_SET_SIZE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_SET_SIZE)
 }
 /// Locks the whole file: LOCK_SH 1, LOCK_EX 2, LOCK_UN 8, with LOCK_NB 4 without waiting.
 ///
@@ -530,18 +453,7 @@ pub fn file_lock<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_LOCK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_LOCK)
 }
 /// What lock the caller has, and what others have.
 ///
@@ -640,18 +552,7 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_NOTICE_CHANGES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_NOTICE_CHANGES)
 }
 /// The control port of the file system, for its owner.
 ///
@@ -746,18 +647,7 @@ pub fn file_sync<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_SYNC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_SYNC)
 }
 /// Writes the file system to disk, and those of its translators if asked to.
 ///
@@ -783,18 +673,7 @@ pub fn file_syncfs<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_SYNCFS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_SYNCFS)
 }
 /// Where the file's blocks lie, so that they can be read without its file system.
 ///
@@ -1041,18 +920,7 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_MKDIR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_MKDIR)
 }
 /// Removes an empty directory.
 ///
@@ -1078,18 +946,7 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_RMDIR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_RMDIR)
 }
 /// Removes a name.
 ///
@@ -1115,18 +972,7 @@ pub fn dir_unlink<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_UNLINK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_UNLINK)
 }
 /// Gives a file a name; unless `excl`, in place of what has it.
 ///
@@ -1155,18 +1001,7 @@ pub fn dir_link<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_LINK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_LINK)
 }
 /// Moves a name; unless `excl`, in place of what has the new one.
 ///
@@ -1198,18 +1033,7 @@ pub fn dir_rename<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_RENAME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_RENAME)
 }
 /// A file without a name, which vanishes if it never gets one.
 ///
@@ -1273,18 +1097,7 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DIR_NOTICE_CHANGES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DIR_NOTICE_CHANGES)
 }
 /// Sets the passive translator (arguments, each with its NUL; none: removes it), the active one, or both. Flags
 /// FS_TRANS_SET 1, EXCL 2, ORPHAN 4, FORCE 8; `oldtrans_flags` are those of fsys_goaway for the old one.
@@ -1319,18 +1132,7 @@ pub fn file_set_translator<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_SET_TRANSLATOR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_SET_TRANSLATOR)
 }
 /// The passive translator: its arguments, each with its NUL.
 ///
@@ -1532,18 +1334,7 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_EXEC_PATHS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_EXEC_PATHS)
 }
 /// As file_utimes, in nanoseconds; UTIME_NOW and UTIME_OMIT are known.
 ///
@@ -1570,18 +1361,7 @@ pub fn file_utimens<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FILE_UTIMENS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FILE_UTIMENS)
 }
 /// Locks a range, unlocks it, or asks who has it.
 ///
@@ -1623,6 +1403,14 @@ pub fn file_record_lock<T: Transport + ?Sized>(
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     decoder_.end()?;
     Ok(FileRecordLockReply { flock64 })
+}
+/// What a server's `dir_lookup` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirLookupOut {
+    /// `retry_type`
+    pub do_retry: i32,
+    /// `mach_port_send_t`
+    pub result: Port,
 }
 /// What a server of `fs` does.
 ///
@@ -1908,11 +1696,12 @@ pub trait FsServer {
     fn dir_lookup(
         &mut self,
         request: &Request<'_>,
-        file_name: &[u8],
+        file_name: &Text<1024>,
         flags: i32,
         mode: u32,
+        retry_name: &mut Text<1024>,
         retain: Retain,
-    ) -> Result<DirLookupReply, i32> {
+    ) -> Result<DirLookupOut, i32> {
         Err(-303)
     }
     /// Directory entries from `entry` on: at most `nentries` (-1: no bound) and about `bufsiz` bytes (0: no bound).
@@ -1944,7 +1733,7 @@ pub trait FsServer {
     fn dir_mkdir(
         &mut self,
         request: &Request<'_>,
-        name: &[u8],
+        name: &Text<1024>,
         mode: u32,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1957,7 +1746,11 @@ pub trait FsServer {
     ///
     /// # Errors
     /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
-    fn dir_rmdir(&mut self, request: &Request<'_>, name: &[u8]) -> Result<(), i32> {
+    fn dir_rmdir(
+        &mut self,
+        request: &Request<'_>,
+        name: &Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Removes a name.
@@ -1968,7 +1761,11 @@ pub trait FsServer {
     ///
     /// # Errors
     /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
-    fn dir_unlink(&mut self, request: &Request<'_>, name: &[u8]) -> Result<(), i32> {
+    fn dir_unlink(
+        &mut self,
+        request: &Request<'_>,
+        name: &Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Gives a file a name; unless `excl`, in place of what has it.
@@ -1983,7 +1780,7 @@ pub trait FsServer {
         &mut self,
         request: &Request<'_>,
         file: Port,
-        name: &[u8],
+        name: &Text<1024>,
         excl: i32,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1999,9 +1796,9 @@ pub trait FsServer {
     fn dir_rename(
         &mut self,
         request: &Request<'_>,
-        oldname: &[u8],
+        oldname: &Text<1024>,
         newdirectory: Port,
-        newname: &[u8],
+        newname: &Text<1024>,
         excl: i32,
     ) -> Result<(), i32> {
         Err(-303)
@@ -2128,8 +1925,8 @@ pub trait FsServer {
         request: &Request<'_>,
         exec_task: Port,
         flags: i32,
-        path: &[u8],
-        abspath: &[u8],
+        path: &Text<1024>,
+        abspath: &Text<1024>,
         argv: Data<'_, u8>,
         envp: Data<'_, u8>,
         fdarray: Data<'_, PortName>,
@@ -2175,22 +1972,24 @@ pub trait FsServer {
         Err(-303)
     }
 }
-fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_EXEC)
+    else { return this_.no_room(buffer_) };
+    match try_file_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_exec<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2199,6 +1998,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::FILE_EXEC)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
@@ -2209,9 +2009,7 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::FILE_EXEC)?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
+    server_
         .file_exec(
             this_,
             exec_task,
@@ -2224,28 +2022,27 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
             retain_,
-        )
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+        )?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_chown::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHOWN)
+    else { return this_.no_room(buffer_) };
+    match try_file_chown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_chown<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2257,28 +2054,29 @@ fn try_file_chown<S: FsServer + ?Sized, const RAW: bool>(
     let new_owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_chown(this_, new_owner, new_group) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_chown(this_, new_owner, new_group)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_chauthor::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHAUTHOR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_chauthor::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2289,28 +2087,27 @@ fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_chauthor(this_, new_author) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_chauthor(this_, new_author)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_chmod::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHMOD)
+    else { return this_.no_room(buffer_) };
+    match try_file_chmod::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2321,28 +2118,27 @@ fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_chmod(this_, new_mode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_chmod(this_, new_mode)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_chflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHFLAGS)
+    else { return this_.no_room(buffer_) };
+    match try_file_chflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2353,28 +2149,27 @@ fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_chflags(this_, new_flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_chflags(this_, new_flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_utimes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_UTIMES)
+    else { return this_.no_room(buffer_) };
+    match try_file_utimes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2386,28 +2181,29 @@ fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool>(
     let new_atime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_utimes(this_, new_atime, new_mtime) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_utimes(this_, new_atime, new_mtime)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_set_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SET_SIZE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_set_size::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2418,28 +2214,27 @@ fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_set_size(this_, new_size) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_set_size(this_, new_size)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_lock::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_LOCK)
+    else { return this_.no_room(buffer_) };
+    match try_file_lock::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2450,28 +2245,29 @@ fn try_file_lock<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_lock(this_, flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_lock(this_, flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_lock_stat::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::FILE_LOCK_STAT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_lock_stat::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2481,32 +2277,35 @@ fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.file_lock_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mystatus)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_check_access::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_CHECK_ACCESS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_check_access::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2516,31 +2315,34 @@ fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_check_access(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_notice_changes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_NOTICE_CHANGES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_notice_changes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2551,28 +2353,29 @@ fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_notice_changes(this_, port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_notice_changes(this_, port)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_getcontrol::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GETCONTROL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_getcontrol::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2582,32 +2385,33 @@ fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_getcontrol(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.control)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_statfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(168), id::FILE_STATFS)
+    else { return this_.no_room(buffer_) };
+    match try_file_statfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2617,31 +2421,32 @@ fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(168))?;
     let result_ = server_.file_statfs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_sync::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SYNC)
+    else { return this_.no_room(buffer_) };
+    match try_file_sync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_sync<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2653,28 +2458,27 @@ fn try_file_sync<S: FsServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_sync(this_, wait, omit_metadata) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_sync(this_, wait, omit_metadata)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_syncfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SYNCFS)
+    else { return this_.no_room(buffer_) };
+    match try_file_syncfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2686,29 +2490,30 @@ fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_syncfs(this_, wait, do_children) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_syncfs(this_, wait, do_children)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_get_storage_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_STORAGE_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_get_storage_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2718,34 +2523,37 @@ fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     encoder_.out_data(0x0000_0000_c000_400b, &out_.offsets)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_getlinknode::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GETLINKNODE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_getlinknode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2755,32 +2563,34 @@ fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_getlinknode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.linknode)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_getfh::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::FILE_GETFH) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_getfh::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2790,32 +2600,33 @@ fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_getfh(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.filehandle)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_lookup::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(1112), id::DIR_LOOKUP)
+    else { return this_.no_room(buffer_) };
+    match try_dir_lookup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2824,39 +2635,42 @@ fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let file_name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
+    let mut places_ = encoder_.places();
+    let retry_name = places_.text::<1024>(72)?;
+    let file_name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
-    let result_ = server_.dir_lookup(this_, file_name, flags, mode, retain_);
+    let result_ = server_.dir_lookup(this_, file_name, flags, mode, retry_name, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.result)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_readdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::DIR_READDIR)
+    else { return this_.no_room(buffer_) };
+    match try_dir_readdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2869,32 +2683,33 @@ fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool>(
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.dir_readdir(this_, entry, nentries, bufsiz);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.data)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_mkdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_MKDIR)
+    else { return this_.no_room(buffer_) };
+    match try_dir_mkdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2903,31 +2718,30 @@ fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_mkdir(this_, name, mode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_mkdir(this_, name, mode)?;
+    Ok(encoder_.end()?)
 }
-fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_rmdir::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_RMDIR)
+    else { return this_.no_room(buffer_) };
+    match try_dir_rmdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2936,30 +2750,29 @@ fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_rmdir(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_rmdir(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_unlink::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_UNLINK)
+    else { return this_.no_room(buffer_) };
+    match try_dir_unlink::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2968,30 +2781,29 @@ fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_unlink(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_unlink(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_link::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_LINK)
+    else { return this_.no_room(buffer_) };
+    match try_dir_link::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_link<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3001,31 +2813,30 @@ fn try_dir_link<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_link(this_, file, name, excl) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_link(this_, file, name, excl)?;
+    Ok(encoder_.end()?)
 }
-fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_rename::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_RENAME)
+    else { return this_.no_room(buffer_) };
+    match try_dir_rename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3034,33 +2845,32 @@ fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let oldname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let oldname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let newdirectory = decoder_.port(0x0000_0001_2000_4011)?;
-    let newname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let newname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_rename(this_, oldname, newdirectory, newname, excl) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
+    Ok(encoder_.end()?)
 }
-fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_mkfile::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DIR_MKFILE)
+    else { return this_.no_room(buffer_) };
+    match try_dir_mkfile::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3072,31 +2882,34 @@ fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.dir_mkfile(this_, flags, mode);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_notice_changes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_NOTICE_CHANGES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_dir_notice_changes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
+fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3107,28 +2920,29 @@ fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.dir_notice_changes(this_, port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.dir_notice_changes(this_, port)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_set_translator::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SET_TRANSLATOR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_set_translator::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3143,8 +2957,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
     let passive = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let active = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
+    server_
         .file_set_translator(
             this_,
             passive_flags,
@@ -3152,29 +2965,30 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool>(
             oldtrans_flags,
             passive,
             active,
-        )
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+        )?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_get_translator::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_TRANSLATOR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_get_translator::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3184,31 +2998,38 @@ fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_translator(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_file_get_translator_cntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_file_get_translator_cntl<
+    S: FsServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GET_TRANSLATOR_CNTL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_get_translator_cntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_get_translator_cntl<
+    S: FsServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3218,32 +3039,35 @@ fn try_file_get_translator_cntl<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_get_translator_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.translator_cntl)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_get_fs_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_FS_OPTIONS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_get_fs_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3253,31 +3077,34 @@ fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.file_get_fs_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_reparent::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_REPARENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_reparent::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3288,31 +3115,34 @@ fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool>(
         })?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.file_reparent(this_, parent);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_exec_paths::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_EXEC_PATHS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_exec_paths::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3321,10 +3151,11 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let abspath = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let abspath = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let envp = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let fdarray = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
@@ -3333,9 +3164,7 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
+    server_
         .file_exec_paths(
             this_,
             exec_task,
@@ -3350,28 +3179,27 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool>(
             deallocnames,
             destroynames,
             retain_,
-        )
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+        )?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_utimens::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_UTIMENS)
+    else { return this_.no_room(buffer_) };
+    match try_file_utimens::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3383,28 +3211,29 @@ fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool>(
     let new_atime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.file_utimens(this_, new_atime, new_mtime) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.file_utimens(this_, new_atime, new_mtime)?;
+    Ok(encoder_.end()?)
 }
-fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
+fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_record_lock::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::FILE_RECORD_LOCK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_file_record_lock::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
+fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3417,26 +3246,28 @@ fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool>(
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.file_record_lock(this_, cmd, flock64, rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: FsServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: FsServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsServer + ?Sized>(
@@ -3444,103 +3275,84 @@ pub fn dispatch_raw<S: FsServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: FsServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: FsServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: FsServer + ?Sized>(
+#[inline]
+fn dispatch_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: FsServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::FILE_EXEC => serve_file_exec::<S, RAW>(server, request, reply),
-        id::FILE_CHOWN => serve_file_chown::<S, RAW>(server, request, reply),
-        id::FILE_CHAUTHOR => serve_file_chauthor::<S, RAW>(server, request, reply),
-        id::FILE_CHMOD => serve_file_chmod::<S, RAW>(server, request, reply),
-        id::FILE_CHFLAGS => serve_file_chflags::<S, RAW>(server, request, reply),
-        id::FILE_UTIMES => serve_file_utimes::<S, RAW>(server, request, reply),
-        id::FILE_SET_SIZE => serve_file_set_size::<S, RAW>(server, request, reply),
-        id::FILE_LOCK => serve_file_lock::<S, RAW>(server, request, reply),
-        id::FILE_LOCK_STAT => serve_file_lock_stat::<S, RAW>(server, request, reply),
-        id::FILE_CHECK_ACCESS => {
-            serve_file_check_access::<S, RAW>(server, request, reply)
-        }
-        id::FILE_NOTICE_CHANGES => {
-            serve_file_notice_changes::<S, RAW>(server, request, reply)
-        }
-        id::FILE_GETCONTROL => serve_file_getcontrol::<S, RAW>(server, request, reply),
-        id::FILE_STATFS => serve_file_statfs::<S, RAW>(server, request, reply),
-        id::FILE_SYNC => serve_file_sync::<S, RAW>(server, request, reply),
-        id::FILE_SYNCFS => serve_file_syncfs::<S, RAW>(server, request, reply),
-        id::FILE_GET_STORAGE_INFO => {
-            serve_file_get_storage_info::<S, RAW>(server, request, reply)
-        }
-        id::FILE_GETLINKNODE => serve_file_getlinknode::<S, RAW>(server, request, reply),
-        id::FILE_GETFH => serve_file_getfh::<S, RAW>(server, request, reply),
-        id::DIR_LOOKUP => serve_dir_lookup::<S, RAW>(server, request, reply),
-        id::DIR_READDIR => serve_dir_readdir::<S, RAW>(server, request, reply),
-        id::DIR_MKDIR => serve_dir_mkdir::<S, RAW>(server, request, reply),
-        id::DIR_RMDIR => serve_dir_rmdir::<S, RAW>(server, request, reply),
-        id::DIR_UNLINK => serve_dir_unlink::<S, RAW>(server, request, reply),
-        id::DIR_LINK => serve_dir_link::<S, RAW>(server, request, reply),
-        id::DIR_RENAME => serve_dir_rename::<S, RAW>(server, request, reply),
-        id::DIR_MKFILE => serve_dir_mkfile::<S, RAW>(server, request, reply),
-        id::DIR_NOTICE_CHANGES => {
-            serve_dir_notice_changes::<S, RAW>(server, request, reply)
-        }
-        id::FILE_SET_TRANSLATOR => {
-            serve_file_set_translator::<S, RAW>(server, request, reply)
-        }
-        id::FILE_GET_TRANSLATOR => {
-            serve_file_get_translator::<S, RAW>(server, request, reply)
-        }
-        id::FILE_GET_TRANSLATOR_CNTL => {
-            serve_file_get_translator_cntl::<S, RAW>(server, request, reply)
-        }
-        id::FILE_GET_FS_OPTIONS => {
-            serve_file_get_fs_options::<S, RAW>(server, request, reply)
-        }
-        id::FILE_REPARENT => serve_file_reparent::<S, RAW>(server, request, reply),
-        id::FILE_EXEC_PATHS => serve_file_exec_paths::<S, RAW>(server, request, reply),
-        id::FILE_UTIMENS => serve_file_utimens::<S, RAW>(server, request, reply),
-        id::FILE_RECORD_LOCK => serve_file_record_lock::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 37] = const {
+        [
+            serve_file_exec::<S, RAW, CLEAN>,
+            serve_file_chown::<S, RAW, CLEAN>,
+            serve_file_chauthor::<S, RAW, CLEAN>,
+            serve_file_chmod::<S, RAW, CLEAN>,
+            serve_file_chflags::<S, RAW, CLEAN>,
+            serve_file_utimes::<S, RAW, CLEAN>,
+            serve_file_set_size::<S, RAW, CLEAN>,
+            serve_file_lock::<S, RAW, CLEAN>,
+            serve_file_lock_stat::<S, RAW, CLEAN>,
+            serve_file_check_access::<S, RAW, CLEAN>,
+            serve_file_notice_changes::<S, RAW, CLEAN>,
+            serve_file_getcontrol::<S, RAW, CLEAN>,
+            serve_file_statfs::<S, RAW, CLEAN>,
+            serve_file_sync::<S, RAW, CLEAN>,
+            serve_file_syncfs::<S, RAW, CLEAN>,
+            serve_file_get_storage_info::<S, RAW, CLEAN>,
+            serve_file_getlinknode::<S, RAW, CLEAN>,
+            serve_file_getfh::<S, RAW, CLEAN>,
+            serve_dir_lookup::<S, RAW, CLEAN>,
+            serve_dir_readdir::<S, RAW, CLEAN>,
+            serve_dir_mkdir::<S, RAW, CLEAN>,
+            serve_dir_rmdir::<S, RAW, CLEAN>,
+            serve_dir_unlink::<S, RAW, CLEAN>,
+            serve_dir_link::<S, RAW, CLEAN>,
+            serve_dir_rename::<S, RAW, CLEAN>,
+            serve_dir_mkfile::<S, RAW, CLEAN>,
+            serve_dir_notice_changes::<S, RAW, CLEAN>,
+            serve_file_set_translator::<S, RAW, CLEAN>,
+            serve_file_get_translator::<S, RAW, CLEAN>,
+            serve_file_get_translator_cntl::<S, RAW, CLEAN>,
+            serve_file_get_fs_options::<S, RAW, CLEAN>,
+            serve_file_reparent::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_file_exec_paths::<S, RAW, CLEAN>,
+            serve_file_utimens::<S, RAW, CLEAN>,
+            serve_file_record_lock::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -6,7 +6,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError, Shape,
-    Transport,
+    Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 20500;
@@ -91,7 +91,7 @@ pub trait FsNotifyServer {
         request: &Request<'_>,
         tickno: u32,
         change: i32,
-        name: &[u8],
+        name: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -114,21 +114,21 @@ pub trait FsNotifyServer {
         Err(-303)
     }
 }
-fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
+fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_changed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_dir_changed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
+fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -139,26 +139,26 @@ fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
         })?;
     let tickno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let change = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     let _ = server_.dir_changed(this_, tickno, change, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
+fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_changed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_file_changed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
+fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -173,19 +173,15 @@ fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool>(
     let end = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.file_changed(this_, tickno, change, start, end);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: FsNotifyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsNotifyServer + ?Sized>(
@@ -193,53 +189,43 @@ pub fn dispatch_raw<S: FsNotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: FsNotifyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: FsNotifyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: FsNotifyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: FsNotifyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DIR_CHANGED => serve_dir_changed::<S, RAW>(server, request, reply),
-        id::FILE_CHANGED => serve_file_changed::<S, RAW>(server, request, reply),
+    match request.header().id {
+        id::DIR_CHANGED => serve_dir_changed::<S, RAW, CLEAN>(server, request, reply),
+        id::FILE_CHANGED => serve_file_changed::<S, RAW, CLEAN>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

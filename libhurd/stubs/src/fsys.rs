@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Request, Retain, RpcError, Shape, Transport,
+    PortName, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 22000;
@@ -168,18 +168,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FSYS_GOAWAY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FSYS_GOAWAY)
 }
 /// The root, opened for a user with these ids; results as for dir_lookup. `dotdot_node` is where its `..` leads.
 ///
@@ -300,18 +289,7 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FSYS_SYNCFS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FSYS_SYNCFS)
 }
 /// Changes options, as arguments.
 ///
@@ -339,18 +317,7 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FSYS_SET_OPTIONS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FSYS_SET_OPTIONS)
 }
 /// The privileged ports that a boot file system was given.
 ///
@@ -416,18 +383,7 @@ pub fn fsys_init<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FSYS_INIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FSYS_INIT)
 }
 /// Has another server run the translator with these arguments.
 ///
@@ -455,18 +411,7 @@ pub fn fsys_forward<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::FSYS_FORWARD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::FSYS_FORWARD)
 }
 /// The options, as arguments.
 ///
@@ -584,6 +529,14 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
         source: FixedStr::of_field(source),
     })
 }
+/// What a server's `fsys_getroot` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FsysGetrootOut {
+    /// `retry_type`
+    pub do_retry: i32,
+    /// `mach_port_send_t`
+    pub file: Port,
+}
 /// What a server of `fsys` does.
 ///
 /// A method that is not implemented answers `MIG_BAD_ID`. Errors are `kern_return_t` or Hurd errno codes.
@@ -633,8 +586,9 @@ pub trait FsysServer {
         gen_uids: Data<'_, u32>,
         gen_gids: Data<'_, u32>,
         flags: i32,
+        retry_name: &mut Text<1024>,
         retain: Retain,
-    ) -> Result<FsysGetrootReply, i32> {
+    ) -> Result<FsysGetrootOut, i32> {
         Err(-303)
     }
     /// The file with a handle from file_getfh.
@@ -769,26 +723,29 @@ pub trait FsysServer {
     fn fsys_get_source(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<FsysGetSourceReply, i32> {
+        source: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_startup::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::FSYS_STARTUP)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_startup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -800,31 +757,32 @@ fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool>(
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.fsys_startup(this_, openflags, control_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_goaway::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_GOAWAY)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_goaway::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -835,29 +793,30 @@ fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.fsys_goaway(this_, flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_goaway(this_, flags)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_getroot::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1112), id::FSYS_GETROOT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_fsys_getroot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -866,40 +825,51 @@ fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: None,
         })?;
+    let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
+    let mut places_ = encoder_.places();
+    let retry_name = places_.text::<1024>(72)?;
     let dotdot_node = decoder_.port(0x0000_0001_2000_4011)?;
     let gen_uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1112))?;
     let result_ = server_
-        .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retain_);
+        .fsys_getroot(
+            this_,
+            dotdot_node,
+            gen_uids,
+            gen_gids,
+            flags,
+            retry_name,
+            retain_,
+        );
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.do_retry)?;
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.retry_name)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_getfile::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::FSYS_GETFILE)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_getfile::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -912,31 +882,32 @@ fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool>(
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_syncfs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_SYNCFS)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_syncfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -948,28 +919,29 @@ fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool>(
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.fsys_syncfs(this_, wait, do_children) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_syncfs(this_, wait, do_children)?;
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_set_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_SET_OPTIONS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_fsys_set_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -981,28 +953,27 @@ fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool>(
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.fsys_set_options(this_, options, do_children) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_set_options(this_, options, do_children)?;
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_getpriv::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::FSYS_GETPRIV)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_getpriv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1012,33 +983,34 @@ fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.fsys_getpriv(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_init::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_INIT)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_init::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1050,30 +1022,27 @@ fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool>(
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .fsys_init(this_, this_.reply_port(), proc_server, auth_handle)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
+    Ok(encoder_.end()?)
 }
-fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_forward::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_FORWARD)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_forward::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1085,29 +1054,28 @@ fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool>(
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.fsys_forward(this_, requestor, argv) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_forward(this_, requestor, argv)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_get_options::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::FSYS_GET_OPTIONS)
+    else { return this_.no_room(buffer_) };
+    match try_fsys_get_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1117,32 +1085,35 @@ fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.fsys_get_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_get_children::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::FSYS_GET_CHILDREN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_fsys_get_children::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1152,33 +1123,36 @@ fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.fsys_get_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.names)?;
     encoder_.out_data(0x0000_0000_4000_40ff, &out_.controls)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
+fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_fsys_get_source::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::FSYS_GET_SOURCE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_fsys_get_source::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
+fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1187,27 +1161,20 @@ fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let source = places_.text::<1024>(56)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.fsys_get_source(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
-    };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.source)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.fsys_get_source(this_, source)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: FsysServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsysServer + ?Sized>(
@@ -1215,66 +1182,59 @@ pub fn dispatch_raw<S: FsysServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: FsysServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: FsysServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: FsysServer + ?Sized>(
+#[inline]
+fn dispatch_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: FsysServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::FSYS_STARTUP => serve_fsys_startup::<S, RAW>(server, request, reply),
-        id::FSYS_GOAWAY => serve_fsys_goaway::<S, RAW>(server, request, reply),
-        id::FSYS_GETROOT => serve_fsys_getroot::<S, RAW>(server, request, reply),
-        id::FSYS_GETFILE => serve_fsys_getfile::<S, RAW>(server, request, reply),
-        id::FSYS_SYNCFS => serve_fsys_syncfs::<S, RAW>(server, request, reply),
-        id::FSYS_SET_OPTIONS => serve_fsys_set_options::<S, RAW>(server, request, reply),
-        id::FSYS_GETPRIV => serve_fsys_getpriv::<S, RAW>(server, request, reply),
-        id::FSYS_INIT => serve_fsys_init::<S, RAW>(server, request, reply),
-        id::FSYS_FORWARD => serve_fsys_forward::<S, RAW>(server, request, reply),
-        id::FSYS_GET_OPTIONS => serve_fsys_get_options::<S, RAW>(server, request, reply),
-        id::FSYS_GET_CHILDREN => {
-            serve_fsys_get_children::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GET_SOURCE => serve_fsys_get_source::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 12] = const {
+        [
+            serve_fsys_startup::<S, RAW, CLEAN>,
+            serve_fsys_goaway::<S, RAW, CLEAN>,
+            serve_fsys_getroot::<S, RAW, CLEAN>,
+            serve_fsys_getfile::<S, RAW, CLEAN>,
+            serve_fsys_syncfs::<S, RAW, CLEAN>,
+            serve_fsys_set_options::<S, RAW, CLEAN>,
+            serve_fsys_getpriv::<S, RAW, CLEAN>,
+            serve_fsys_init::<S, RAW, CLEAN>,
+            serve_fsys_forward::<S, RAW, CLEAN>,
+            serve_fsys_get_options::<S, RAW, CLEAN>,
+            serve_fsys_get_children::<S, RAW, CLEAN>,
+            serve_fsys_get_source::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 22100;
@@ -379,7 +379,7 @@ pub trait FsysReplyServer {
         request: &Request<'_>,
         return_code: i32,
         do_retry: i32,
-        retry_name: &[u8],
+        retry_name: &Text<1024>,
         file: Port,
     ) -> Result<(), i32> {
         Err(-303)
@@ -523,26 +523,27 @@ pub trait FsysReplyServer {
         &mut self,
         request: &Request<'_>,
         return_code: i32,
-        source: &[u8],
+        source: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_startup_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_startup_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_startup_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_startup_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -555,23 +556,24 @@ fn try_fsys_startup_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let realnode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_startup_reply(this_, return_code, realnode);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_goaway_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_goaway_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_goaway_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_goaway_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -583,23 +585,24 @@ fn try_fsys_goaway_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_goaway_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_getroot_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_getroot_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_getroot_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_getroot_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -610,27 +613,28 @@ fn try_fsys_getroot_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let retry_name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let retry_name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_getroot_reply(this_, return_code, do_retry, retry_name, file);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_getfile_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_getfile_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_getfile_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_getfile_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -643,23 +647,24 @@ fn try_fsys_getfile_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.fsys_getfile_reply(this_, return_code, file);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_syncfs_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_syncfs_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_syncfs_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_syncfs_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -671,23 +676,24 @@ fn try_fsys_syncfs_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_syncfs_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_set_options_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_set_options_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_set_options_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_set_options_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -699,23 +705,24 @@ fn try_fsys_set_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_set_options_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_getpriv_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_getpriv_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_getpriv_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_getpriv_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -731,23 +738,23 @@ fn try_fsys_getpriv_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .fsys_getpriv_reply(this_, return_code, host_priv, device_master, fstask);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_init_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_init_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_init_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
+fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -759,23 +766,24 @@ fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_init_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_forward_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_forward_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_forward_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_forward_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -787,23 +795,24 @@ fn try_fsys_forward_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.fsys_forward_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_get_options_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_get_options_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_get_options_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_get_options_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -816,23 +825,24 @@ fn try_fsys_get_options_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.fsys_get_options_reply(this_, return_code, options);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_get_children_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_get_children_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_get_children_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_get_children_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -845,23 +855,24 @@ fn try_fsys_get_children_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
     let children = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.fsys_get_children_reply(this_, return_code, children);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_fsys_get_source_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_fsys_get_source_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_fsys_get_source_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_fsys_get_source_reply<
+    S: FsysReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -871,22 +882,18 @@ fn try_fsys_get_source_reply<S: FsysReplyServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let source = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let source = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     let _ = server_.fsys_get_source_reply(this_, return_code, source);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: FsysReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: FsysReplyServer + ?Sized>(
@@ -894,86 +901,59 @@ pub fn dispatch_raw<S: FsysReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: FsysReplyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: FsysReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: FsysReplyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: FsysReplyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::FSYS_STARTUP_REPLY => {
-            serve_fsys_startup_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GOAWAY_REPLY => {
-            serve_fsys_goaway_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GETROOT_REPLY => {
-            serve_fsys_getroot_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GETFILE_REPLY => {
-            serve_fsys_getfile_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_SYNCFS_REPLY => {
-            serve_fsys_syncfs_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_SET_OPTIONS_REPLY => {
-            serve_fsys_set_options_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GETPRIV_REPLY => {
-            serve_fsys_getpriv_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_INIT_REPLY => serve_fsys_init_reply::<S, RAW>(server, request, reply),
-        id::FSYS_FORWARD_REPLY => {
-            serve_fsys_forward_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GET_OPTIONS_REPLY => {
-            serve_fsys_get_options_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GET_CHILDREN_REPLY => {
-            serve_fsys_get_children_reply::<S, RAW>(server, request, reply)
-        }
-        id::FSYS_GET_SOURCE_REPLY => {
-            serve_fsys_get_source_reply::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 12] = const {
+        [
+            serve_fsys_startup_reply::<S, RAW, CLEAN>,
+            serve_fsys_goaway_reply::<S, RAW, CLEAN>,
+            serve_fsys_getroot_reply::<S, RAW, CLEAN>,
+            serve_fsys_getfile_reply::<S, RAW, CLEAN>,
+            serve_fsys_syncfs_reply::<S, RAW, CLEAN>,
+            serve_fsys_set_options_reply::<S, RAW, CLEAN>,
+            serve_fsys_getpriv_reply::<S, RAW, CLEAN>,
+            serve_fsys_init_reply::<S, RAW, CLEAN>,
+            serve_fsys_forward_reply::<S, RAW, CLEAN>,
+            serve_fsys_get_options_reply::<S, RAW, CLEAN>,
+            serve_fsys_get_children_reply::<S, RAW, CLEAN>,
+            serve_fsys_get_source_reply::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

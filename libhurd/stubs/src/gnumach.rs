@@ -198,18 +198,7 @@ pub fn register_new_task_notification<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::REGISTER_NEW_TASK_NOTIFICATION,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::REGISTER_NEW_TASK_NOTIFICATION)
 }
 /// Waits while the words at `addr` equal `val1` (and `val2`, with QUAD 2), for at most `msec` with TIMED 4.
 ///
@@ -242,18 +231,7 @@ pub fn gsync_wait<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::GSYNC_WAIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::GSYNC_WAIT)
 }
 /// Wakes one waiter at `addr`, or with BROADCAST 8 all; with MUTATE 16 stores `val` first.
 ///
@@ -332,18 +310,7 @@ pub fn vm_wire_all<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_WIRE_ALL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_WIRE_ALL)
 }
 /// Writes back or drops pages of a memory object.
 ///
@@ -376,18 +343,7 @@ pub fn vm_object_sync<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_OBJECT_SYNC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_OBJECT_SYNC)
 }
 /// Writes back or drops pages of a range.
 ///
@@ -416,18 +372,7 @@ pub fn vm_msync<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_MSYNC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_MSYNC)
 }
 /// `size` bytes of wired memory that is contiguous in the machine, between the physical addresses `pmin` and
 /// `pmax`, at a multiple of `palign` bytes.
@@ -633,18 +578,7 @@ pub fn vm_set_size_limit<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_SET_SIZE_LIMIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_SET_SIZE_LIMIT)
 }
 /// Limits of a task's address space.
 ///
@@ -973,22 +907,30 @@ pub trait GnumachServer {
         Err(-303)
     }
 }
-fn serve_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_cache_statistics::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_cache_statistics<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(104), id::VM_CACHE_STATISTICS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_cache_statistics::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_cache_statistics<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -998,30 +940,30 @@ fn try_vm_cache_statistics<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(104))?;
     let result_ = server_.vm_cache_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_terminate_release::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_terminate_release<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_thread_terminate_release::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_thread_terminate_release<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1038,23 +980,23 @@ fn try_thread_terminate_release<S: GnumachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_set_name::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_task_set_name::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1066,24 +1008,36 @@ fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
     let _ = server_.task_set_name(this_, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_register_new_task_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_register_new_task_notification<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::REGISTER_NEW_TASK_NOTIFICATION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_register_new_task_notification::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_register_new_task_notification<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1094,28 +1048,27 @@ fn try_register_new_task_notification<S: GnumachServer + ?Sized, const RAW: bool
         })?;
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.register_new_task_notification(this_, notification) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.register_new_task_notification(this_, notification)?;
+    Ok(encoder_.end()?)
 }
-fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_gsync_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::GSYNC_WAIT)
+    else { return this_.no_room(buffer_) };
+    match try_gsync_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1130,27 +1083,24 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool>(
     let msec = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.gsync_wait(this_, addr, val1, val2, msec, flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_gsync_wake::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_gsync_wake::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1164,23 +1114,23 @@ fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.gsync_wake(this_, addr, val, flags);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_gsync_requeue::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_gsync_requeue::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1195,24 +1145,26 @@ fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_wire_all::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WIRE_ALL)
+    else { return this_.no_room(buffer_) };
+    match try_vm_wire_all::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1224,28 +1176,29 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_wire_all(this_, task, flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_wire_all(this_, task, flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_object_sync::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_OBJECT_SYNC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_object_sync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1260,30 +1213,35 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool>(
     let should_return = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let should_iosync = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .vm_object_sync(this_, offset, size, should_flush, should_return, should_iosync)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_
+        .vm_object_sync(
+            this_,
+            offset,
+            size,
+            should_flush,
+            should_return,
+            should_iosync,
+        )?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_msync::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_MSYNC)
+    else { return this_.no_room(buffer_) };
+    match try_vm_msync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1296,28 +1254,33 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let sync_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_msync(this_, address, size, sync_flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_msync(this_, address, size, sync_flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_allocate_contiguous::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_allocate_contiguous<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::VM_ALLOCATE_CONTIGUOUS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_allocate_contiguous::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_allocate_contiguous<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1332,32 +1295,31 @@ fn try_vm_allocate_contiguous<S: GnumachServer + ?Sized, const RAW: bool>(
     let pmax = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let palign = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_
         .vm_allocate_contiguous(this_, target_task, size, pmin, pmax, palign);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.vaddr)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_set_essential::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_set_essential<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_task_set_essential::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1369,25 +1331,27 @@ fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool>(
     let essential = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.task_set_essential(this_, essential);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(never)]
-fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_pages_phys::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::VM_PAGES_PHYS)
+    else { return this_.no_room(buffer_) };
+    match try_vm_pages_phys::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1400,30 +1364,29 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool>(
     let vaddr = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.vm_pages_phys(this_, target_task, vaddr, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_set_name::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_thread_set_name::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1435,24 +1398,26 @@ fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool>(
     let name = decoder_.variable_string(0x0000_0000_2000_080c, 64)?;
     decoder_.end()?;
     let _ = server_.thread_set_name(this_, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_get_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_GET_NAME)
+    else { return this_.no_room(buffer_) };
+    match try_thread_get_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1462,31 +1427,34 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_get_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_set_size_limit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_set_size_limit<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_SET_SIZE_LIMIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_set_size_limit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1499,28 +1467,29 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
     let current_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let max_limit = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_set_size_limit(this_, map, current_limit, max_limit) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_get_size_limit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_get_size_limit<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::VM_GET_SIZE_LIMIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_get_size_limit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
+fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1530,27 +1499,22 @@ fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.vm_get_size_limit(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.current_limit)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.max_limit)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: GnumachServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: GnumachServer + ?Sized>(
@@ -1558,83 +1522,64 @@ pub fn dispatch_raw<S: GnumachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: GnumachServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: GnumachServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: GnumachServer + ?Sized>(
+#[inline]
+fn dispatch_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: GnumachServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::VM_CACHE_STATISTICS => {
-            serve_vm_cache_statistics::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_TERMINATE_RELEASE => {
-            serve_thread_terminate_release::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SET_NAME => serve_task_set_name::<S, RAW>(server, request, reply),
-        id::REGISTER_NEW_TASK_NOTIFICATION => {
-            serve_register_new_task_notification::<S, RAW>(server, request, reply)
-        }
-        id::GSYNC_WAIT => serve_gsync_wait::<S, RAW>(server, request, reply),
-        id::GSYNC_WAKE => serve_gsync_wake::<S, RAW>(server, request, reply),
-        id::GSYNC_REQUEUE => serve_gsync_requeue::<S, RAW>(server, request, reply),
-        id::VM_WIRE_ALL => serve_vm_wire_all::<S, RAW>(server, request, reply),
-        id::VM_OBJECT_SYNC => serve_vm_object_sync::<S, RAW>(server, request, reply),
-        id::VM_MSYNC => serve_vm_msync::<S, RAW>(server, request, reply),
-        id::VM_ALLOCATE_CONTIGUOUS => {
-            serve_vm_allocate_contiguous::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SET_ESSENTIAL => {
-            serve_task_set_essential::<S, RAW>(server, request, reply)
-        }
-        id::VM_PAGES_PHYS => serve_vm_pages_phys::<S, RAW>(server, request, reply),
-        id::THREAD_SET_NAME => serve_thread_set_name::<S, RAW>(server, request, reply),
-        id::THREAD_GET_NAME => serve_thread_get_name::<S, RAW>(server, request, reply),
-        id::VM_SET_SIZE_LIMIT => {
-            serve_vm_set_size_limit::<S, RAW>(server, request, reply)
-        }
-        id::VM_GET_SIZE_LIMIT => {
-            serve_vm_get_size_limit::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 17] = const {
+        [
+            serve_vm_cache_statistics::<S, RAW, CLEAN>,
+            serve_thread_terminate_release::<S, RAW, CLEAN>,
+            serve_task_set_name::<S, RAW, CLEAN>,
+            serve_register_new_task_notification::<S, RAW, CLEAN>,
+            serve_gsync_wait::<S, RAW, CLEAN>,
+            serve_gsync_wake::<S, RAW, CLEAN>,
+            serve_gsync_requeue::<S, RAW, CLEAN>,
+            serve_vm_wire_all::<S, RAW, CLEAN>,
+            serve_vm_object_sync::<S, RAW, CLEAN>,
+            serve_vm_msync::<S, RAW, CLEAN>,
+            serve_vm_allocate_contiguous::<S, RAW, CLEAN>,
+            serve_task_set_essential::<S, RAW, CLEAN>,
+            serve_vm_pages_phys::<S, RAW, CLEAN>,
+            serve_thread_set_name::<S, RAW, CLEAN>,
+            serve_thread_get_name::<S, RAW, CLEAN>,
+            serve_vm_set_size_limit::<S, RAW, CLEAN>,
+            serve_vm_get_size_limit::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

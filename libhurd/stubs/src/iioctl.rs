@@ -156,18 +156,7 @@ pub fn iioctl_siocsifaddr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFADDR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFADDR)
 }
 /// Sets the address of the other end.
 ///
@@ -194,18 +183,7 @@ pub fn iioctl_siocsifdstaddr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFDSTADDR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFDSTADDR)
 }
 /// Sets flags: up 1, broadcast 2, loopback 8, point to point 0x10, no ARP 0x80, promiscuous 0x100, ...
 ///
@@ -232,18 +210,7 @@ pub fn iioctl_siocsifflags<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFFLAGS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFFLAGS)
 }
 /// The flags, as for iioctl_siocsifflags; running 0x40.
 ///
@@ -313,18 +280,7 @@ pub fn iioctl_siocsifbrdaddr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFBRDADDR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFBRDADDR)
 }
 /// Sets the mask of the network's part of the address.
 ///
@@ -351,18 +307,7 @@ pub fn iioctl_siocsifnetmask<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFNETMASK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFNETMASK)
 }
 /// The interface's cost in routing.
 ///
@@ -432,18 +377,7 @@ pub fn iioctl_siocsifmetric<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFMETRIC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFMETRIC)
 }
 /// Takes the address away.
 ///
@@ -470,18 +404,7 @@ pub fn iioctl_siocdifaddr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCDIFADDR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCDIFADDR)
 }
 /// The interface's address.
 ///
@@ -767,18 +690,7 @@ pub fn iioctl_siocsifmtu<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IIOCTL_SIOCSIFMTU,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IIOCTL_SIOCSIFMTU)
 }
 /// The interface's number.
 ///
@@ -1162,22 +1074,26 @@ pub trait IioctlServer {
         Err(-303)
     }
 }
-fn serve_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1189,28 +1105,33 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifaddr(this_, ifnam, addr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifdstaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifdstaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFDSTADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifdstaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifdstaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1222,28 +1143,29 @@ fn try_iioctl_siocsifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifflags<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFFLAGS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1255,28 +1177,29 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifflags(this_, ifnam, flags) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifflags(this_, ifnam, flags)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifflags::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifflags<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFFLAGS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1288,32 +1211,39 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let flags = decoder_.value::<i16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifflags(this_, ifnam, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifbrdaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifbrdaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFBRDADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifbrdaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifbrdaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1325,28 +1255,33 @@ fn try_iioctl_siocsifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifnetmask::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifnetmask<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFNETMASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifnetmask::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifnetmask<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1358,28 +1293,33 @@ fn try_iioctl_siocsifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifnetmask(this_, ifnam, netmask) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifmetric::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifmetric<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFMETRIC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifmetric::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifmetric<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1391,32 +1331,39 @@ fn try_iioctl_siocgifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifmetric(this_, ifnam, metric);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocsifmetric::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocsifmetric<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFMETRIC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifmetric::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifmetric<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1428,28 +1375,29 @@ fn try_iioctl_siocsifmetric<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let metric = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifmetric(this_, ifnam, metric) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocdifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocdifaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCDIFADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocdifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1461,28 +1409,29 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocdifaddr(this_, ifnam, addr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1494,32 +1443,39 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let addr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifaddr(this_, ifnam, addr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifdstaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifdstaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFDSTADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifdstaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifdstaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1531,32 +1487,39 @@ fn try_iioctl_siocgifdstaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let dstaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifdstaddr(this_, ifnam, dstaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifbrdaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifbrdaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFBRDADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifbrdaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifbrdaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1568,32 +1531,39 @@ fn try_iioctl_siocgifbrdaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let brdaddr = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifbrdaddr(this_, ifnam, brdaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifnetmask::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifnetmask<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFNETMASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifnetmask::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifnetmask<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1605,32 +1575,39 @@ fn try_iioctl_siocgifnetmask<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifnetmask(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifhwaddr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifhwaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFHWADDR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifhwaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifhwaddr<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1642,32 +1619,35 @@ fn try_iioctl_siocgifhwaddr<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let netmask = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.iioctl_siocgifhwaddr(this_, ifnam, netmask);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_iioctl_siocgifmtu::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFMTU) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifmtu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1679,32 +1659,35 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifmtu(this_, ifnam, mtu);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_iioctl_siocsifmtu::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFMTU) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocsifmtu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1716,28 +1699,29 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let mtu = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.iioctl_siocsifmtu(this_, ifnam, mtu) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifindex::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifindex<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFINDEX) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifindex::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1749,32 +1733,35 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifindex(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_iioctl_siocgifname::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_iioctl_siocgifname<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFNAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_iioctl_siocgifname::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
+fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1786,27 +1773,22 @@ fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let index = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(88))?;
     let result_ = server_.iioctl_siocgifname(this_, ifnam, index);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.ifnam)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: IioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IioctlServer + ?Sized>(
@@ -1814,104 +1796,94 @@ pub fn dispatch_raw<S: IioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: IioctlServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: IioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: IioctlServer + ?Sized>(
+#[inline]
+fn dispatch_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: IioctlServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
+    match request.header().id {
         id::IIOCTL_SIOCSIFADDR => {
-            serve_iioctl_siocsifaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFDSTADDR => {
-            serve_iioctl_siocsifdstaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifdstaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFFLAGS => {
-            serve_iioctl_siocsifflags::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifflags::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFFLAGS => {
-            serve_iioctl_siocgifflags::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifflags::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFBRDADDR => {
-            serve_iioctl_siocsifbrdaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifbrdaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFNETMASK => {
-            serve_iioctl_siocsifnetmask::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifnetmask::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMETRIC => {
-            serve_iioctl_siocgifmetric::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifmetric::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMETRIC => {
-            serve_iioctl_siocsifmetric::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifmetric::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCDIFADDR => {
-            serve_iioctl_siocdifaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocdifaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFADDR => {
-            serve_iioctl_siocgifaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFDSTADDR => {
-            serve_iioctl_siocgifdstaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifdstaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFBRDADDR => {
-            serve_iioctl_siocgifbrdaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifbrdaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNETMASK => {
-            serve_iioctl_siocgifnetmask::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifnetmask::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFHWADDR => {
-            serve_iioctl_siocgifhwaddr::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifhwaddr::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMTU => {
-            serve_iioctl_siocgifmtu::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifmtu::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMTU => {
-            serve_iioctl_siocsifmtu::<S, RAW>(server, request, reply)
+            serve_iioctl_siocsifmtu::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFINDEX => {
-            serve_iioctl_siocgifindex::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifindex::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNAME => {
-            serve_iioctl_siocgifname::<S, RAW>(server, request, reply)
+            serve_iioctl_siocgifname::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

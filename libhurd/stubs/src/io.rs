@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, CallOptions, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData,
-    Outcome, Port, PortName, Request, Retain, RpcError, Shape, Transport,
+    Outcome, Port, PortName, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 21000;
@@ -416,18 +416,7 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_SET_ALL_OPENMODES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_SET_ALL_OPENMODES)
 }
 /// The open flags.
 ///
@@ -487,18 +476,7 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_SET_SOME_OPENMODES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_SET_SOME_OPENMODES)
 }
 /// Clears these open flags.
 ///
@@ -523,18 +501,7 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_CLEAR_SOME_OPENMODES,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_CLEAR_SOME_OPENMODES)
 }
 /// Asks for SIGIO at `notify_port`.
 ///
@@ -596,18 +563,7 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_MOD_OWNER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_MOD_OWNER)
 }
 /// The process or group that gets SIGIO.
 ///
@@ -1011,18 +967,7 @@ pub fn io_get_conch<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_GET_CONCH,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_GET_CONCH)
 }
 /// Gives the right to use the shared control page back.
 ///
@@ -1045,18 +990,7 @@ pub fn io_release_conch<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_RELEASE_CONCH,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_RELEASE_CONCH)
 }
 /// Tells that a read came to the end of the file.
 ///
@@ -1079,18 +1013,7 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_EOFNOTIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_EOFNOTIFY)
 }
 /// Tells that a write to these bytes is about to happen.
 ///
@@ -1117,18 +1040,7 @@ pub fn io_prenotify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_PRENOTIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_PRENOTIFY)
 }
 /// Tells that these bytes were written.
 ///
@@ -1155,18 +1067,7 @@ pub fn io_postnotify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_POSTNOTIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_POSTNOTIFY)
 }
 /// Tells that data were read.
 ///
@@ -1189,18 +1090,7 @@ pub fn io_readnotify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_READNOTIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_READNOTIFY)
 }
 /// Waits until data can be read.
 ///
@@ -1223,18 +1113,7 @@ pub fn io_readsleep<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_READSLEEP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_READSLEEP)
 }
 /// Tells that SIGIO is due.
 ///
@@ -1257,18 +1136,7 @@ pub fn io_sigio<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_SIGIO,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_SIGIO)
 }
 /// The value of a `_PC_` parameter.
 ///
@@ -1369,18 +1237,7 @@ pub fn io_revoke<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::IO_REVOKE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::IO_REVOKE)
 }
 /// As io_select, until an absolute time in seconds and ns since 1970.
 ///
@@ -1423,6 +1280,16 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
     Ok(IoSelectTimeoutReply {
         select_type,
     })
+}
+/// What a server's `io_server_version` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IoServerVersionOut {
+    /// `int`
+    pub server_major_version: i32,
+    /// `int`
+    pub server_minor_version: i32,
+    /// `int`
+    pub server_edit_level: i32,
 }
 /// What a server of `io` does.
 ///
@@ -1686,7 +1553,8 @@ pub trait IoServer {
     fn io_server_version(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<IoServerVersionReply, i32> {
+        server_name: &mut Text<1024>,
+    ) -> Result<IoServerVersionOut, i32> {
         Err(-303)
     }
     /// Memory objects of the contents, for reading and for writing; null where it cannot be.
@@ -1863,22 +1731,24 @@ pub trait IoServer {
         Err(-303)
     }
 }
-fn serve_io_write<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_write<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_WRITE)
+    else { return this_.no_room(buffer_) };
+    match try_io_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_write<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1890,32 +1760,34 @@ fn try_io_write<S: IoServer + ?Sized, const RAW: bool>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_write(this_, data, offset);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_read<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::IO_READ) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1927,31 +1799,32 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.io_read(this_, offset, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_seek::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SEEK)
+    else { return this_.no_room(buffer_) };
+    match try_io_seek::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_seek<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1963,31 +1836,32 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_seek(this_, offset, whence);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_readable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_READABLE)
+    else { return this_.no_room(buffer_) };
+    match try_io_readable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_readable<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1997,31 +1871,34 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_readable(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_set_all_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SET_ALL_OPENMODES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_set_all_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2032,28 +1909,29 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_set_all_openmodes(this_, newbits) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_set_all_openmodes(this_, newbits)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_get_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_OPENMODES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_get_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2063,31 +1941,34 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_openmodes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_set_some_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SET_SOME_OPENMODES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_set_some_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2098,28 +1979,29 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_set_some_openmodes(this_, bits_to_set) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_set_some_openmodes(this_, bits_to_set)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_clear_some_openmodes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_clear_some_openmodes<
+    S: IoServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_CLEAR_SOME_OPENMODES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_clear_some_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2130,28 +2012,27 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_clear_some_openmodes(this_, bits_to_clear) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_clear_some_openmodes(this_, bits_to_clear)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_async<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_async<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_async::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_ASYNC)
+    else { return this_.no_room(buffer_) };
+    match try_io_async::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_async<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2162,31 +2043,32 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_async(this_, notify_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_mod_owner::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_MOD_OWNER)
+    else { return this_.no_room(buffer_) };
+    match try_io_mod_owner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2197,28 +2079,27 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_mod_owner(this_, owner) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_mod_owner(this_, owner)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_get_owner::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_OWNER)
+    else { return this_.no_room(buffer_) };
+    match try_io_get_owner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2228,31 +2109,34 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_owner(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_get_icky_async_id::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_ICKY_ASYNC_ID) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_get_icky_async_id::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2262,31 +2146,32 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_get_icky_async_id(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_select<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_select<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_select::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SELECT)
+    else { return this_.no_room(buffer_) };
+    match try_io_select::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_select<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2297,32 +2182,33 @@ fn try_io_select<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_select(this_, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_stat::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(232), id::IO_STAT)
+    else { return this_.no_room(buffer_) };
+    match try_io_stat::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_stat<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2332,30 +2218,29 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(232))?;
     let result_ = server_.io_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_reauthenticate::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_reauthenticate::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2364,28 +2249,32 @@ fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: None,
         })?;
+    let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_restrict_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_RESTRICT_AUTH) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_restrict_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2394,35 +2283,36 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: None,
         })?;
+    let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
     let uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_restrict_auth(this_, uids, gids, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_duplicate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_DUPLICATE)
+    else { return this_.no_room(buffer_) };
+    match try_io_duplicate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2431,34 +2321,37 @@ fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    decoder_.end()?;
     let retain_ = this_.admit(&offer::IO_DUPLICATE)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
+    decoder_.end()?;
     let result_ = server_.io_duplicate(this_, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newport)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_server_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1128), id::IO_SERVER_VERSION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_server_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2467,35 +2360,39 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let server_name = places_.text::<1024>(56)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1128))?;
-    let result_ = server_.io_server_version(this_);
+    let result_ = server_.io_server_version(this_, server_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.server_name)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_major_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_minor_version)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_map<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(80), id::IO_MAP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2505,32 +2402,33 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.io_map(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjrd)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_map_cntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_MAP_CNTL)
+    else { return this_.no_room(buffer_) };
+    match try_io_map_cntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2540,32 +2438,33 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_map_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobj)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_get_conch::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_GET_CONCH)
+    else { return this_.no_room(buffer_) };
+    match try_io_get_conch::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2575,29 +2474,30 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_get_conch(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_get_conch(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_release_conch::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_RELEASE_CONCH) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_release_conch::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2607,29 +2507,28 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_release_conch(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_release_conch(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_eofnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_EOFNOTIFY)
+    else { return this_.no_room(buffer_) };
+    match try_io_eofnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2639,28 +2538,27 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_eofnotify(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_eofnotify(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_prenotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_PRENOTIFY)
+    else { return this_.no_room(buffer_) };
+    match try_io_prenotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2672,28 +2570,29 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_prenotify(this_, write_start, write_end) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_prenotify(this_, write_start, write_end)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_postnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_POSTNOTIFY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_postnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2705,29 +2604,30 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool>(
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_postnotify(this_, write_start, write_end) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_postnotify(this_, write_start, write_end)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_readnotify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_READNOTIFY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_readnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2737,29 +2637,28 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_readnotify(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_readnotify(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_readsleep::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_READSLEEP)
+    else { return this_.no_room(buffer_) };
+    match try_io_readsleep::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2769,29 +2668,28 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_readsleep(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_readsleep(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_sigio::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SIGIO)
+    else { return this_.no_room(buffer_) };
+    match try_io_sigio::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2801,28 +2699,27 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_sigio(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_sigio(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_pathconf::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_PATHCONF)
+    else { return this_.no_room(buffer_) };
+    match try_io_pathconf::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2833,31 +2730,32 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_pathconf(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_identity::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::IO_IDENTITY)
+    else { return this_.no_room(buffer_) };
+    match try_io_identity::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_identity<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2867,34 +2765,35 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.io_identity(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.idport)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.fsidport)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.fileno)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_revoke::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_REVOKE)
+    else { return this_.no_room(buffer_) };
+    match try_io_revoke::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2904,28 +2803,29 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.io_revoke(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.io_revoke(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
+fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_select_timeout::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SELECT_TIMEOUT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_io_select_timeout::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
+fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2937,26 +2837,21 @@ fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool>(
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.io_select_timeout(this_, timeout, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.select_type)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: IoServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoServer + ?Sized>(
@@ -2964,98 +2859,79 @@ pub fn dispatch_raw<S: IoServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: IoServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: IoServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: IoServer + ?Sized>(
+#[inline]
+fn dispatch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: IoServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::IO_WRITE => serve_io_write::<S, RAW>(server, request, reply),
-        id::IO_READ => serve_io_read::<S, RAW>(server, request, reply),
-        id::IO_SEEK => serve_io_seek::<S, RAW>(server, request, reply),
-        id::IO_READABLE => serve_io_readable::<S, RAW>(server, request, reply),
-        id::IO_SET_ALL_OPENMODES => {
-            serve_io_set_all_openmodes::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_OPENMODES => serve_io_get_openmodes::<S, RAW>(server, request, reply),
-        id::IO_SET_SOME_OPENMODES => {
-            serve_io_set_some_openmodes::<S, RAW>(server, request, reply)
-        }
-        id::IO_CLEAR_SOME_OPENMODES => {
-            serve_io_clear_some_openmodes::<S, RAW>(server, request, reply)
-        }
-        id::IO_ASYNC => serve_io_async::<S, RAW>(server, request, reply),
-        id::IO_MOD_OWNER => serve_io_mod_owner::<S, RAW>(server, request, reply),
-        id::IO_GET_OWNER => serve_io_get_owner::<S, RAW>(server, request, reply),
-        id::IO_GET_ICKY_ASYNC_ID => {
-            serve_io_get_icky_async_id::<S, RAW>(server, request, reply)
-        }
-        id::IO_SELECT => serve_io_select::<S, RAW>(server, request, reply),
-        id::IO_STAT => serve_io_stat::<S, RAW>(server, request, reply),
-        id::IO_REAUTHENTICATE => {
-            serve_io_reauthenticate::<S, RAW>(server, request, reply)
-        }
-        id::IO_RESTRICT_AUTH => serve_io_restrict_auth::<S, RAW>(server, request, reply),
-        id::IO_DUPLICATE => serve_io_duplicate::<S, RAW>(server, request, reply),
-        id::IO_SERVER_VERSION => {
-            serve_io_server_version::<S, RAW>(server, request, reply)
-        }
-        id::IO_MAP => serve_io_map::<S, RAW>(server, request, reply),
-        id::IO_MAP_CNTL => serve_io_map_cntl::<S, RAW>(server, request, reply),
-        id::IO_GET_CONCH => serve_io_get_conch::<S, RAW>(server, request, reply),
-        id::IO_RELEASE_CONCH => serve_io_release_conch::<S, RAW>(server, request, reply),
-        id::IO_EOFNOTIFY => serve_io_eofnotify::<S, RAW>(server, request, reply),
-        id::IO_PRENOTIFY => serve_io_prenotify::<S, RAW>(server, request, reply),
-        id::IO_POSTNOTIFY => serve_io_postnotify::<S, RAW>(server, request, reply),
-        id::IO_READNOTIFY => serve_io_readnotify::<S, RAW>(server, request, reply),
-        id::IO_READSLEEP => serve_io_readsleep::<S, RAW>(server, request, reply),
-        id::IO_SIGIO => serve_io_sigio::<S, RAW>(server, request, reply),
-        id::IO_PATHCONF => serve_io_pathconf::<S, RAW>(server, request, reply),
-        id::IO_IDENTITY => serve_io_identity::<S, RAW>(server, request, reply),
-        id::IO_REVOKE => serve_io_revoke::<S, RAW>(server, request, reply),
-        id::IO_SELECT_TIMEOUT => {
-            serve_io_select_timeout::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
+        [
+            serve_io_write::<S, RAW, CLEAN>,
+            serve_io_read::<S, RAW, CLEAN>,
+            serve_io_seek::<S, RAW, CLEAN>,
+            serve_io_readable::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes::<S, RAW, CLEAN>,
+            serve_io_get_openmodes::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes::<S, RAW, CLEAN>,
+            serve_io_async::<S, RAW, CLEAN>,
+            serve_io_mod_owner::<S, RAW, CLEAN>,
+            serve_io_get_owner::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id::<S, RAW, CLEAN>,
+            serve_io_select::<S, RAW, CLEAN>,
+            serve_io_stat::<S, RAW, CLEAN>,
+            serve_io_reauthenticate::<S, RAW, CLEAN>,
+            serve_io_restrict_auth::<S, RAW, CLEAN>,
+            serve_io_duplicate::<S, RAW, CLEAN>,
+            serve_io_server_version::<S, RAW, CLEAN>,
+            serve_io_map::<S, RAW, CLEAN>,
+            serve_io_map_cntl::<S, RAW, CLEAN>,
+            serve_io_get_conch::<S, RAW, CLEAN>,
+            serve_io_release_conch::<S, RAW, CLEAN>,
+            serve_io_eofnotify::<S, RAW, CLEAN>,
+            serve_io_prenotify::<S, RAW, CLEAN>,
+            serve_io_postnotify::<S, RAW, CLEAN>,
+            serve_io_readnotify::<S, RAW, CLEAN>,
+            serve_io_readsleep::<S, RAW, CLEAN>,
+            serve_io_sigio::<S, RAW, CLEAN>,
+            serve_io_pathconf::<S, RAW, CLEAN>,
+            serve_io_identity::<S, RAW, CLEAN>,
+            serve_io_revoke::<S, RAW, CLEAN>,
+            serve_io_select_timeout::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

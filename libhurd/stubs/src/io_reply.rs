@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 21100;
@@ -1083,7 +1083,7 @@ pub trait IoReplyServer {
         &mut self,
         request: &Request<'_>,
         return_code: i32,
-        server_name: &[u8],
+        server_name: &Text<1024>,
         server_major_version: i32,
         server_minor_version: i32,
         server_edit_level: i32,
@@ -1310,21 +1310,21 @@ pub trait IoReplyServer {
         Err(-303)
     }
 }
-fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_write_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_write_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1337,23 +1337,23 @@ fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_write_reply(this_, return_code, amount);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_read_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_read_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1366,23 +1366,23 @@ fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.io_read_reply(this_, return_code, data);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_seek_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_seek_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1395,23 +1395,23 @@ fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let newp = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_seek_reply(this_, return_code, newp);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readable_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readable_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readable_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1424,23 +1424,24 @@ fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_readable_reply(this_, return_code, amount);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_set_all_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_set_all_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_set_all_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_set_all_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1452,23 +1453,24 @@ fn try_io_set_all_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_all_openmodes_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1481,23 +1483,24 @@ fn try_io_get_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_openmodes_reply(this_, return_code, bits);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_set_some_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_set_some_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_set_some_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_set_some_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1509,23 +1512,24 @@ fn try_io_set_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_some_openmodes_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_clear_some_openmodes_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_clear_some_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_clear_some_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_clear_some_openmodes_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1537,23 +1541,23 @@ fn try_io_clear_some_openmodes_reply<S: IoReplyServer + ?Sized, const RAW: bool>
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_clear_some_openmodes_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_async_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_async_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1566,23 +1570,23 @@ fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let async_id_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_async_reply(this_, return_code, async_id_port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_mod_owner_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_mod_owner_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_mod_owner_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1594,23 +1598,23 @@ fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_mod_owner_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_owner_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_owner_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_owner_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1623,23 +1627,24 @@ fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_owner_reply(this_, return_code, owner);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_icky_async_id_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_icky_async_id_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_icky_async_id_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_icky_async_id_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1652,23 +1657,23 @@ fn try_io_get_icky_async_id_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let id_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_get_icky_async_id_reply(this_, return_code, id_port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_select_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_select_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1681,23 +1686,23 @@ fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let select_result = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_reply(this_, return_code, select_result);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_stat_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_stat_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1710,23 +1715,24 @@ fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let stat_info = decoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_stat_reply(this_, return_code, stat_info);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_restrict_auth_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_restrict_auth_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_restrict_auth_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_restrict_auth_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1739,23 +1745,23 @@ fn try_io_restrict_auth_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let new_object = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_restrict_auth_reply(this_, return_code, new_object);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_duplicate_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_duplicate_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_duplicate_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1768,23 +1774,24 @@ fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let newport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_duplicate_reply(this_, return_code, newport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_server_version_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_server_version_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_server_version_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_server_version_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1794,7 +1801,7 @@ fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let server_name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let server_name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let server_major_version = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let server_minor_version = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let server_edit_level = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -1808,23 +1815,23 @@ fn try_io_server_version_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
             server_minor_version,
             server_edit_level,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_map_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_map_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1838,23 +1845,23 @@ fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let wrobject = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_map_reply(this_, return_code, rdobject, wrobject);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_map_cntl_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_map_cntl_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_map_cntl_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1867,23 +1874,23 @@ fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let memobj = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_map_cntl_reply(this_, return_code, memobj);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_conch_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_conch_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_conch_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1895,23 +1902,24 @@ fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_get_conch_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_release_conch_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_release_conch_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_release_conch_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_release_conch_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1923,23 +1931,23 @@ fn try_io_release_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_release_conch_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_eofnotify_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_eofnotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_eofnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1951,23 +1959,23 @@ fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_eofnotify_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_prenotify_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_prenotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_prenotify_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1979,23 +1987,24 @@ fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_prenotify_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_postnotify_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_postnotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_postnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_postnotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2007,23 +2016,24 @@ fn try_io_postnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_postnotify_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readnotify_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readnotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_readnotify_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2035,23 +2045,23 @@ fn try_io_readnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_readnotify_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readsleep_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readsleep_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readsleep_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2063,23 +2073,23 @@ fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_readsleep_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_sigio_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_sigio_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2091,23 +2101,23 @@ fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_sigio_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_pathconf_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_pathconf_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_pathconf_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2120,23 +2130,23 @@ fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_pathconf_reply(this_, return_code, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_identity_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_identity_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_identity_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2151,23 +2161,23 @@ fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let fileno = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_identity_reply(this_, return_code, idport, fsidport, fileno);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_revoke_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_revoke_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
+fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2179,23 +2189,24 @@ fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_revoke_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_select_timeout_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_select_timeout_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_select_timeout_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_select_timeout_reply<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2208,19 +2219,22 @@ fn try_io_select_timeout_reply<S: IoReplyServer + ?Sized, const RAW: bool>(
     let select_result = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_timeout_reply(this_, return_code, select_result);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: IoReplyServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: IoReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoReplyServer + ?Sized>(
@@ -2228,127 +2242,79 @@ pub fn dispatch_raw<S: IoReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: IoReplyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: IoReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: IoReplyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: IoReplyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::IO_WRITE_REPLY => serve_io_write_reply::<S, RAW>(server, request, reply),
-        id::IO_READ_REPLY => serve_io_read_reply::<S, RAW>(server, request, reply),
-        id::IO_SEEK_REPLY => serve_io_seek_reply::<S, RAW>(server, request, reply),
-        id::IO_READABLE_REPLY => {
-            serve_io_readable_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_SET_ALL_OPENMODES_REPLY => {
-            serve_io_set_all_openmodes_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_OPENMODES_REPLY => {
-            serve_io_get_openmodes_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_SET_SOME_OPENMODES_REPLY => {
-            serve_io_set_some_openmodes_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_CLEAR_SOME_OPENMODES_REPLY => {
-            serve_io_clear_some_openmodes_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_ASYNC_REPLY => serve_io_async_reply::<S, RAW>(server, request, reply),
-        id::IO_MOD_OWNER_REPLY => {
-            serve_io_mod_owner_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_OWNER_REPLY => {
-            serve_io_get_owner_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_ICKY_ASYNC_ID_REPLY => {
-            serve_io_get_icky_async_id_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_SELECT_REPLY => serve_io_select_reply::<S, RAW>(server, request, reply),
-        id::IO_STAT_REPLY => serve_io_stat_reply::<S, RAW>(server, request, reply),
-        id::IO_RESTRICT_AUTH_REPLY => {
-            serve_io_restrict_auth_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_DUPLICATE_REPLY => {
-            serve_io_duplicate_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_SERVER_VERSION_REPLY => {
-            serve_io_server_version_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_MAP_REPLY => serve_io_map_reply::<S, RAW>(server, request, reply),
-        id::IO_MAP_CNTL_REPLY => {
-            serve_io_map_cntl_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_CONCH_REPLY => {
-            serve_io_get_conch_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_RELEASE_CONCH_REPLY => {
-            serve_io_release_conch_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_EOFNOTIFY_REPLY => {
-            serve_io_eofnotify_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_PRENOTIFY_REPLY => {
-            serve_io_prenotify_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_POSTNOTIFY_REPLY => {
-            serve_io_postnotify_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_READNOTIFY_REPLY => {
-            serve_io_readnotify_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_READSLEEP_REPLY => {
-            serve_io_readsleep_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_SIGIO_REPLY => serve_io_sigio_reply::<S, RAW>(server, request, reply),
-        id::IO_PATHCONF_REPLY => {
-            serve_io_pathconf_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_IDENTITY_REPLY => {
-            serve_io_identity_reply::<S, RAW>(server, request, reply)
-        }
-        id::IO_REVOKE_REPLY => serve_io_revoke_reply::<S, RAW>(server, request, reply),
-        id::IO_SELECT_TIMEOUT_REPLY => {
-            serve_io_select_timeout_reply::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
+        [
+            serve_io_write_reply::<S, RAW, CLEAN>,
+            serve_io_read_reply::<S, RAW, CLEAN>,
+            serve_io_seek_reply::<S, RAW, CLEAN>,
+            serve_io_readable_reply::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes_reply::<S, RAW, CLEAN>,
+            serve_io_get_openmodes_reply::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes_reply::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes_reply::<S, RAW, CLEAN>,
+            serve_io_async_reply::<S, RAW, CLEAN>,
+            serve_io_mod_owner_reply::<S, RAW, CLEAN>,
+            serve_io_get_owner_reply::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id_reply::<S, RAW, CLEAN>,
+            serve_io_select_reply::<S, RAW, CLEAN>,
+            serve_io_stat_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_io_restrict_auth_reply::<S, RAW, CLEAN>,
+            serve_io_duplicate_reply::<S, RAW, CLEAN>,
+            serve_io_server_version_reply::<S, RAW, CLEAN>,
+            serve_io_map_reply::<S, RAW, CLEAN>,
+            serve_io_map_cntl_reply::<S, RAW, CLEAN>,
+            serve_io_get_conch_reply::<S, RAW, CLEAN>,
+            serve_io_release_conch_reply::<S, RAW, CLEAN>,
+            serve_io_eofnotify_reply::<S, RAW, CLEAN>,
+            serve_io_prenotify_reply::<S, RAW, CLEAN>,
+            serve_io_postnotify_reply::<S, RAW, CLEAN>,
+            serve_io_readnotify_reply::<S, RAW, CLEAN>,
+            serve_io_readsleep_reply::<S, RAW, CLEAN>,
+            serve_io_sigio_reply::<S, RAW, CLEAN>,
+            serve_io_pathconf_reply::<S, RAW, CLEAN>,
+            serve_io_identity_reply::<S, RAW, CLEAN>,
+            serve_io_revoke_reply::<S, RAW, CLEAN>,
+            serve_io_select_timeout_reply::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

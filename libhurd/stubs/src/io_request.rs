@@ -1339,21 +1339,21 @@ pub trait IoRequestServer {
         Err(-303)
     }
 }
-fn serve_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_write_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_write_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_write_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1367,23 +1367,23 @@ fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_write_request(this_, reply, data, offset);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_read_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_read_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_read_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1397,23 +1397,23 @@ fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_read_request(this_, reply, offset, amount);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_seek_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_seek_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_seek_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1427,23 +1427,24 @@ fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_seek_request(this_, reply, offset, whence);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readable_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readable_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readable_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_readable_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1455,23 +1456,24 @@ fn try_io_readable_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readable_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_set_all_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_set_all_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_set_all_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_set_all_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1484,23 +1486,24 @@ fn try_io_set_all_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_all_openmodes_request(this_, reply, newbits);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1512,23 +1515,24 @@ fn try_io_get_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_openmodes_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_set_some_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_set_some_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_set_some_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_set_some_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1541,23 +1545,24 @@ fn try_io_set_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: boo
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_set_some_openmodes_request(this_, reply, bits_to_set);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_clear_some_openmodes_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_clear_some_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_clear_some_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_clear_some_openmodes_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1570,23 +1575,23 @@ fn try_io_clear_some_openmodes_request<S: IoRequestServer + ?Sized, const RAW: b
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_clear_some_openmodes_request(this_, reply, bits_to_clear);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_async_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_async_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_async_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1599,23 +1604,24 @@ fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.io_async_request(this_, reply, notify_port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_mod_owner_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_mod_owner_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_mod_owner_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_mod_owner_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1628,23 +1634,24 @@ fn try_io_mod_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_mod_owner_request(this_, reply, owner);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_owner_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_owner_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_owner_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_owner_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,23 +1663,24 @@ fn try_io_get_owner_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_owner_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_icky_async_id_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_icky_async_id_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_icky_async_id_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_icky_async_id_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1684,23 +1692,24 @@ fn try_io_get_icky_async_id_request<S: IoRequestServer + ?Sized, const RAW: bool
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_icky_async_id_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_select_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_select_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_select_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_select_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1712,23 +1721,23 @@ fn try_io_select_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_request(this_, select_type);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_stat_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_stat_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_stat_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1740,23 +1749,24 @@ fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_stat_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_restrict_auth_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_restrict_auth_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_restrict_auth_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_restrict_auth_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1770,23 +1780,24 @@ fn try_io_restrict_auth_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.io_restrict_auth_request(this_, reply, uids, gids);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_duplicate_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_duplicate_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_duplicate_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_duplicate_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1798,23 +1809,24 @@ fn try_io_duplicate_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_duplicate_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_server_version_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_server_version_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_server_version_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_server_version_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1826,23 +1838,23 @@ fn try_io_server_version_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_server_version_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_map_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_io_map_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1854,23 +1866,24 @@ fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_map_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_map_cntl_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_map_cntl_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_map_cntl_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_map_cntl_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1882,23 +1895,24 @@ fn try_io_map_cntl_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_map_cntl_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_get_conch_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_get_conch_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_get_conch_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_get_conch_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1910,23 +1924,24 @@ fn try_io_get_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_get_conch_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_release_conch_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_release_conch_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_release_conch_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_release_conch_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1938,23 +1953,24 @@ fn try_io_release_conch_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_release_conch_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_eofnotify_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_eofnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_eofnotify_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_eofnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1966,23 +1982,24 @@ fn try_io_eofnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_eofnotify_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_prenotify_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_prenotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_prenotify_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_prenotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1996,23 +2013,24 @@ fn try_io_prenotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_prenotify_request(this_, reply, write_start, write_end);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_postnotify_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_postnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_postnotify_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_postnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2026,23 +2044,24 @@ fn try_io_postnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.io_postnotify_request(this_, reply, write_start, write_end);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readnotify_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readnotify_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_readnotify_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2054,23 +2073,24 @@ fn try_io_readnotify_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readnotify_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_readsleep_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_readsleep_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_readsleep_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_readsleep_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2082,23 +2102,23 @@ fn try_io_readsleep_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_readsleep_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_sigio_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_sigio_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_sigio_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
+fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2110,23 +2130,24 @@ fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_sigio_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_pathconf_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_pathconf_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_pathconf_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_pathconf_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2139,23 +2160,24 @@ fn try_io_pathconf_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_pathconf_request(this_, reply, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_identity_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_identity_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_identity_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_identity_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2167,23 +2189,24 @@ fn try_io_identity_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_identity_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_revoke_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_revoke_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_revoke_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_revoke_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2195,23 +2218,24 @@ fn try_io_revoke_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.io_revoke_request(this_, reply);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_select_timeout_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_io_select_timeout_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_select_timeout_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_io_select_timeout_request<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2224,19 +2248,22 @@ fn try_io_select_timeout_request<S: IoRequestServer + ?Sized, const RAW: bool>(
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.io_select_timeout_request(this_, timeout, select_type);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: IoRequestServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: IoRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: IoRequestServer + ?Sized>(
@@ -2244,131 +2271,79 @@ pub fn dispatch_raw<S: IoRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: IoRequestServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: IoRequestServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: IoRequestServer + ?Sized>(
+#[inline]
+fn dispatch_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: IoRequestServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::IO_WRITE_REQUEST => serve_io_write_request::<S, RAW>(server, request, reply),
-        id::IO_READ_REQUEST => serve_io_read_request::<S, RAW>(server, request, reply),
-        id::IO_SEEK_REQUEST => serve_io_seek_request::<S, RAW>(server, request, reply),
-        id::IO_READABLE_REQUEST => {
-            serve_io_readable_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SET_ALL_OPENMODES_REQUEST => {
-            serve_io_set_all_openmodes_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_OPENMODES_REQUEST => {
-            serve_io_get_openmodes_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SET_SOME_OPENMODES_REQUEST => {
-            serve_io_set_some_openmodes_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_CLEAR_SOME_OPENMODES_REQUEST => {
-            serve_io_clear_some_openmodes_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_ASYNC_REQUEST => serve_io_async_request::<S, RAW>(server, request, reply),
-        id::IO_MOD_OWNER_REQUEST => {
-            serve_io_mod_owner_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_OWNER_REQUEST => {
-            serve_io_get_owner_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_ICKY_ASYNC_ID_REQUEST => {
-            serve_io_get_icky_async_id_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SELECT_REQUEST => {
-            serve_io_select_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_STAT_REQUEST => serve_io_stat_request::<S, RAW>(server, request, reply),
-        id::IO_RESTRICT_AUTH_REQUEST => {
-            serve_io_restrict_auth_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_DUPLICATE_REQUEST => {
-            serve_io_duplicate_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SERVER_VERSION_REQUEST => {
-            serve_io_server_version_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_MAP_REQUEST => serve_io_map_request::<S, RAW>(server, request, reply),
-        id::IO_MAP_CNTL_REQUEST => {
-            serve_io_map_cntl_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_GET_CONCH_REQUEST => {
-            serve_io_get_conch_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_RELEASE_CONCH_REQUEST => {
-            serve_io_release_conch_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_EOFNOTIFY_REQUEST => {
-            serve_io_eofnotify_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_PRENOTIFY_REQUEST => {
-            serve_io_prenotify_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_POSTNOTIFY_REQUEST => {
-            serve_io_postnotify_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_READNOTIFY_REQUEST => {
-            serve_io_readnotify_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_READSLEEP_REQUEST => {
-            serve_io_readsleep_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SIGIO_REQUEST => serve_io_sigio_request::<S, RAW>(server, request, reply),
-        id::IO_PATHCONF_REQUEST => {
-            serve_io_pathconf_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_IDENTITY_REQUEST => {
-            serve_io_identity_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_REVOKE_REQUEST => {
-            serve_io_revoke_request::<S, RAW>(server, request, reply)
-        }
-        id::IO_SELECT_TIMEOUT_REQUEST => {
-            serve_io_select_timeout_request::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
+        [
+            serve_io_write_request::<S, RAW, CLEAN>,
+            serve_io_read_request::<S, RAW, CLEAN>,
+            serve_io_seek_request::<S, RAW, CLEAN>,
+            serve_io_readable_request::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes_request::<S, RAW, CLEAN>,
+            serve_io_get_openmodes_request::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes_request::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes_request::<S, RAW, CLEAN>,
+            serve_io_async_request::<S, RAW, CLEAN>,
+            serve_io_mod_owner_request::<S, RAW, CLEAN>,
+            serve_io_get_owner_request::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id_request::<S, RAW, CLEAN>,
+            serve_io_select_request::<S, RAW, CLEAN>,
+            serve_io_stat_request::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_io_restrict_auth_request::<S, RAW, CLEAN>,
+            serve_io_duplicate_request::<S, RAW, CLEAN>,
+            serve_io_server_version_request::<S, RAW, CLEAN>,
+            serve_io_map_request::<S, RAW, CLEAN>,
+            serve_io_map_cntl_request::<S, RAW, CLEAN>,
+            serve_io_get_conch_request::<S, RAW, CLEAN>,
+            serve_io_release_conch_request::<S, RAW, CLEAN>,
+            serve_io_eofnotify_request::<S, RAW, CLEAN>,
+            serve_io_prenotify_request::<S, RAW, CLEAN>,
+            serve_io_postnotify_request::<S, RAW, CLEAN>,
+            serve_io_readnotify_request::<S, RAW, CLEAN>,
+            serve_io_readsleep_request::<S, RAW, CLEAN>,
+            serve_io_sigio_request::<S, RAW, CLEAN>,
+            serve_io_pathconf_request::<S, RAW, CLEAN>,
+            serve_io_identity_request::<S, RAW, CLEAN>,
+            serve_io_revoke_request::<S, RAW, CLEAN>,
+            serve_io_select_timeout_request::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -288,18 +288,7 @@ pub fn task_terminate<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_TERMINATE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_TERMINATE)
 }
 /// Kept for its id; there is no emulation.
 ///
@@ -365,18 +354,7 @@ pub fn task_set_emulation_vector<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_SET_EMULATION_VECTOR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_SET_EMULATION_VECTOR)
 }
 /// Send rights to all threads of a task.
 ///
@@ -477,18 +455,7 @@ pub fn thread_terminate<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_TERMINATE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_TERMINATE)
 }
 /// Registers of a thread: flavor 1 integer state, others as for i386.
 ///
@@ -559,18 +526,7 @@ pub fn thread_set_state<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_SET_STATE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_SET_STATE)
 }
 /// Facts about a thread: basic 1 `thread_basic_info_t`, scheduling 2 `thread_sched_info_t`.
 ///
@@ -681,18 +637,7 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_DEALLOCATE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_DEALLOCATE)
 }
 /// Sets current or maximum protection of a range of `size` bytes: READ 1, WRITE 2, EXECUTE 4.
 ///
@@ -724,18 +669,7 @@ pub fn vm_protect<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_PROTECT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_PROTECT)
 }
 /// Sets what children of the task get of a range of `size` bytes: SHARE 0, COPY 1, NONE 2.
 ///
@@ -765,18 +699,7 @@ pub fn vm_inherit<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_INHERIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_INHERIT)
 }
 /// A copy of a page-aligned range, in the caller's memory.
 ///
@@ -844,18 +767,7 @@ pub fn vm_write<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_WRITE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_WRITE)
 }
 /// Copies `size` bytes over others in the same task.
 ///
@@ -885,18 +797,7 @@ pub fn vm_copy<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_COPY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_COPY)
 }
 /// The first mapped region at or above `address`.
 ///
@@ -1009,18 +910,7 @@ pub fn mach_ports_register<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORTS_REGISTER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORTS_REGISTER)
 }
 /// The send rights stored with a task.
 ///
@@ -1232,18 +1122,7 @@ pub fn task_suspend<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_SUSPEND,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_SUSPEND)
 }
 /// Undoes one task_suspend.
 ///
@@ -1266,18 +1145,7 @@ pub fn task_resume<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_RESUME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_RESUME)
 }
 /// A send right to a task's own port 1, exception port 3 or bootstrap port 4.
 ///
@@ -1343,18 +1211,7 @@ pub fn task_set_special_port<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_SET_SPECIAL_PORT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_SET_SPECIAL_PORT)
 }
 /// A thread in a task, suspended, without registers set. Charged to the task's account.
 ///
@@ -1412,18 +1269,7 @@ pub fn thread_suspend<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_SUSPEND,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_SUSPEND)
 }
 /// Undoes one thread_suspend.
 ///
@@ -1446,18 +1292,7 @@ pub fn thread_resume<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_RESUME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_RESUME)
 }
 /// Ends a wait or a call of a thread with an interrupted code.
 ///
@@ -1480,18 +1315,7 @@ pub fn thread_abort<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_ABORT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_ABORT)
 }
 /// A send right to a thread's own port 1 or exception port 3.
 ///
@@ -1557,18 +1381,7 @@ pub fn thread_set_special_port<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_SET_SPECIAL_PORT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_SET_SPECIAL_PORT)
 }
 /// Kept for its id; there is no emulation.
 ///
@@ -1595,18 +1408,7 @@ pub fn task_set_emulation<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_SET_EMULATION,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_SET_EMULATION)
 }
 /// Kept for its id; restartable sequences are not supported.
 ///
@@ -1635,18 +1437,7 @@ pub fn task_ras_control<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_RAS_CONTROL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_RAS_CONTROL)
 }
 /// Maps a range of a memory object, or with a null port zeroed memory; `mask` has the address bits that must be 0.
 ///
@@ -2583,22 +2374,24 @@ pub trait MachServer {
         Err(-303)
     }
 }
-fn serve_task_create<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_CREATE)
+    else { return this_.no_room(buffer_) };
+    match try_task_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2609,32 +2402,35 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let inherit_memory = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_create(this_, inherit_memory);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_terminate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_TERMINATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_terminate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2644,28 +2440,33 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_terminate(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_terminate(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_get_emulation_vector::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_get_emulation_vector<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::TASK_GET_EMULATION_VECTOR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_get_emulation_vector::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_get_emulation_vector<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2675,32 +2476,39 @@ fn try_task_get_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.task_get_emulation_vector(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.vector_start)?;
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_set_emulation_vector::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_set_emulation_vector<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_EMULATION_VECTOR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_set_emulation_vector::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_set_emulation_vector<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2712,30 +2520,27 @@ fn try_task_set_emulation_vector<S: MachServer + ?Sized, const RAW: bool>(
     let vector_start = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let emulation_vector = decoder_.ool::<u64>(0x0000_0000_4000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .task_set_emulation_vector(this_, vector_start, emulation_vector)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_threads::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_THREADS)
+    else { return this_.no_room(buffer_) };
+    match try_task_threads::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_threads<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2745,32 +2550,34 @@ fn try_task_threads<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_task_info<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::TASK_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2782,32 +2589,35 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let task_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.task_info(this_, flavor, task_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.task_info_out)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_terminate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_TERMINATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_terminate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2817,29 +2627,28 @@ fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_terminate(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_terminate(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_get_state::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_GET_STATE)
+    else { return this_.no_room(buffer_) };
+    match try_thread_get_state::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2851,31 +2660,34 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let old_state_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_get_state(this_, flavor, old_state_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_set_state::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SET_STATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_set_state::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2887,29 +2699,28 @@ fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_set_state(this_, flavor, new_state) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_set_state(this_, flavor, new_state)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_INFO)
+    else { return this_.no_room(buffer_) };
+    match try_thread_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2921,31 +2732,32 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let thread_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.thread_info(this_, flavor, thread_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_allocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_ALLOCATE)
+    else { return this_.no_room(buffer_) };
+    match try_vm_allocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2958,31 +2770,34 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let anywhere = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_allocate(this_, address, size, anywhere);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_deallocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_DEALLOCATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_deallocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2994,28 +2809,27 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_deallocate(this_, address, size) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_deallocate(this_, address, size)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_protect::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_PROTECT)
+    else { return this_.no_room(buffer_) };
+    match try_vm_protect::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3029,30 +2843,27 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool>(
     let set_maximum = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     let new_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .vm_protect(this_, address, size, set_maximum, new_protection)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_inherit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_INHERIT)
+    else { return this_.no_room(buffer_) };
+    match try_vm_inherit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3065,28 +2876,27 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let new_inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_inherit(this_, address, size, new_inheritance) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_inherit(this_, address, size, new_inheritance)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_read::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_READ)
+    else { return this_.no_room(buffer_) };
+    match try_vm_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_read<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3098,31 +2908,32 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_read(this_, address, size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_write::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WRITE)
+    else { return this_.no_room(buffer_) };
+    match try_vm_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_write<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3134,28 +2945,27 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool>(
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_write(this_, address, data) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_write(this_, address, data)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_copy::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_COPY)
+    else { return this_.no_room(buffer_) };
+    match try_vm_copy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3168,29 +2978,28 @@ fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let dest_address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_copy(this_, source_address, size, dest_address) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_copy(this_, source_address, size, dest_address)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_region::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(176), id::VM_REGION)
+    else { return this_.no_room(buffer_) };
+    match try_vm_region::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_region<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3201,11 +3010,10 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(176))?;
     let result_ = server_.vm_region(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
@@ -3215,24 +3023,28 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool>(
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.is_shared)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object_name)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_statistics::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(112), id::VM_STATISTICS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_statistics::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3242,31 +3054,34 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     let result_ = server_.vm_statistics(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_mach_ports_register::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORTS_REGISTER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_ports_register::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
+fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3277,28 +3092,29 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let init_port_set = decoder_.ool::<PortName>(0x0000_0000_4000_2011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_ports_register(this_, init_port_set) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_ports_register(this_, init_port_set)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_mach_ports_lookup::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORTS_LOOKUP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_ports_lookup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
+fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3308,30 +3124,30 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_ports_lookup(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_unavailable::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_unavailable<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_unavailable::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_unavailable<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3344,24 +3160,36 @@ fn try_memory_object_data_unavailable<S: MachServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.memory_object_data_unavailable(this_, offset, size);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_get_attributes::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_get_attributes<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::MEMORY_OBJECT_GET_ATTRIBUTES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_memory_object_get_attributes::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
+fn try_memory_object_get_attributes<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3371,33 +3199,44 @@ fn try_memory_object_get_attributes<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.memory_object_get_attributes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.object_ready)?;
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.may_cache)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_set_default_memory_manager::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_set_default_memory_manager<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_SET_DEFAULT_MEMORY_MANAGER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_set_default_memory_manager::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_set_default_memory_manager<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3408,30 +3247,30 @@ fn try_vm_set_default_memory_manager<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let default_manager = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_set_default_memory_manager(this_, default_manager);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_lock_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_lock_request<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_lock_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_lock_request<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3457,25 +3296,27 @@ fn try_memory_object_lock_request<S: MachServer + ?Sized, const RAW: bool>(
             lock_value,
             reply_to,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_suspend::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SUSPEND)
+    else { return this_.no_room(buffer_) };
+    match try_task_suspend::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3485,29 +3326,28 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_suspend(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_suspend(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_resume::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_RESUME)
+    else { return this_.no_room(buffer_) };
+    match try_task_resume::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3517,28 +3357,29 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_resume(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_resume(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_get_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_get_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_GET_SPECIAL_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_get_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3549,31 +3390,34 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_set_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_set_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_SPECIAL_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_set_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3585,28 +3429,29 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_set_special_port(this_, which_port, special_port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_set_special_port(this_, which_port, special_port)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3616,32 +3461,35 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_suspend::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SUSPEND) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_suspend::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3651,29 +3499,30 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_suspend(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_suspend(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_resume::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_RESUME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_resume::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3683,29 +3532,28 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_resume(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_resume(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_abort::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ABORT)
+    else { return this_.no_room(buffer_) };
+    match try_thread_abort::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3715,28 +3563,33 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_abort(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_abort(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_get_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_get_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_GET_SPECIAL_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_get_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_get_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3747,31 +3600,38 @@ fn try_thread_get_special_port<S: MachServer + ?Sized, const RAW: bool>(
         })?;
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_get_special_port(this_, which_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_set_special_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_set_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SET_SPECIAL_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_set_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
+fn try_thread_set_special_port<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3783,28 +3643,29 @@ fn try_thread_set_special_port<S: MachServer + ?Sized, const RAW: bool>(
     let which_port = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let special_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_set_special_port(this_, which_port, special_port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_set_special_port(this_, which_port, special_port)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_set_emulation::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_EMULATION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_set_emulation::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3816,30 +3677,29 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool>(
     let routine_entry_pt = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let routine_number = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .task_set_emulation(this_, routine_entry_pt, routine_number)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_ras_control::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_RAS_CONTROL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_ras_control::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
+fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3852,28 +3712,28 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool>(
     let boundspc = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_ras_control(this_, basepc, boundspc, flavor) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_ras_control(this_, basepc, boundspc, flavor)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_map::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_MAP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3893,7 +3753,6 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let inheritance = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_
         .vm_map(
             this_,
@@ -3910,26 +3769,27 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool>(
         );
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_error::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_error<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_error::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_error<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3943,23 +3803,23 @@ fn try_memory_object_data_error<S: MachServer + ?Sized, const RAW: bool>(
     let error_value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_data_error(this_, offset, size, error_value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_destroy::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_destroy<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_destroy::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
+fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3971,23 +3831,24 @@ fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool>(
     let reason = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_destroy(this_, reason);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_supply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_supply<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_supply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_supply<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4004,23 +3865,23 @@ fn try_memory_object_data_supply<S: MachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
+fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_memory_object_ready::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_memory_object_ready::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
+fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4033,23 +3894,24 @@ fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool>(
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_change_attributes::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_change_attributes<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_change_attributes::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_change_attributes<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4064,24 +3926,28 @@ fn try_memory_object_change_attributes<S: MachServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_vm_machine_attribute::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_vm_machine_attribute<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_MACHINE_ATTRIBUTE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_vm_machine_attribute::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
+fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4095,26 +3961,28 @@ fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool>(
     let attribute = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.vm_machine_attribute(this_, address, size, attribute, value);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MachServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MachServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachServer + ?Sized>(
@@ -4122,134 +3990,147 @@ pub fn dispatch_raw<S: MachServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MachServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MachServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MachServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MachServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::TASK_CREATE => serve_task_create::<S, RAW>(server, request, reply),
-        id::TASK_TERMINATE => serve_task_terminate::<S, RAW>(server, request, reply),
-        id::TASK_GET_EMULATION_VECTOR => {
-            serve_task_get_emulation_vector::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SET_EMULATION_VECTOR => {
-            serve_task_set_emulation_vector::<S, RAW>(server, request, reply)
-        }
-        id::TASK_THREADS => serve_task_threads::<S, RAW>(server, request, reply),
-        id::TASK_INFO => serve_task_info::<S, RAW>(server, request, reply),
-        id::THREAD_TERMINATE => serve_thread_terminate::<S, RAW>(server, request, reply),
-        id::THREAD_GET_STATE => serve_thread_get_state::<S, RAW>(server, request, reply),
-        id::THREAD_SET_STATE => serve_thread_set_state::<S, RAW>(server, request, reply),
-        id::THREAD_INFO => serve_thread_info::<S, RAW>(server, request, reply),
-        id::VM_ALLOCATE => serve_vm_allocate::<S, RAW>(server, request, reply),
-        id::VM_DEALLOCATE => serve_vm_deallocate::<S, RAW>(server, request, reply),
-        id::VM_PROTECT => serve_vm_protect::<S, RAW>(server, request, reply),
-        id::VM_INHERIT => serve_vm_inherit::<S, RAW>(server, request, reply),
-        id::VM_READ => serve_vm_read::<S, RAW>(server, request, reply),
-        id::VM_WRITE => serve_vm_write::<S, RAW>(server, request, reply),
-        id::VM_COPY => serve_vm_copy::<S, RAW>(server, request, reply),
-        id::VM_REGION => serve_vm_region::<S, RAW>(server, request, reply),
-        id::VM_STATISTICS => serve_vm_statistics::<S, RAW>(server, request, reply),
-        id::MACH_PORTS_REGISTER => {
-            serve_mach_ports_register::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORTS_LOOKUP => {
-            serve_mach_ports_lookup::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DATA_UNAVAILABLE => {
-            serve_memory_object_data_unavailable::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_GET_ATTRIBUTES => {
-            serve_memory_object_get_attributes::<S, RAW>(server, request, reply)
-        }
-        id::VM_SET_DEFAULT_MEMORY_MANAGER => {
-            serve_vm_set_default_memory_manager::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_LOCK_REQUEST => {
-            serve_memory_object_lock_request::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SUSPEND => serve_task_suspend::<S, RAW>(server, request, reply),
-        id::TASK_RESUME => serve_task_resume::<S, RAW>(server, request, reply),
-        id::TASK_GET_SPECIAL_PORT => {
-            serve_task_get_special_port::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SET_SPECIAL_PORT => {
-            serve_task_set_special_port::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_CREATE => serve_thread_create::<S, RAW>(server, request, reply),
-        id::THREAD_SUSPEND => serve_thread_suspend::<S, RAW>(server, request, reply),
-        id::THREAD_RESUME => serve_thread_resume::<S, RAW>(server, request, reply),
-        id::THREAD_ABORT => serve_thread_abort::<S, RAW>(server, request, reply),
-        id::THREAD_GET_SPECIAL_PORT => {
-            serve_thread_get_special_port::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_SET_SPECIAL_PORT => {
-            serve_thread_set_special_port::<S, RAW>(server, request, reply)
-        }
-        id::TASK_SET_EMULATION => {
-            serve_task_set_emulation::<S, RAW>(server, request, reply)
-        }
-        id::TASK_RAS_CONTROL => serve_task_ras_control::<S, RAW>(server, request, reply),
-        id::VM_MAP => serve_vm_map::<S, RAW>(server, request, reply),
-        id::MEMORY_OBJECT_DATA_ERROR => {
-            serve_memory_object_data_error::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DESTROY => {
-            serve_memory_object_destroy::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DATA_SUPPLY => {
-            serve_memory_object_data_supply::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_READY => {
-            serve_memory_object_ready::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_CHANGE_ATTRIBUTES => {
-            serve_memory_object_change_attributes::<S, RAW>(server, request, reply)
-        }
-        id::VM_MACHINE_ATTRIBUTE => {
-            serve_vm_machine_attribute::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 100] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_task_create::<S, RAW, CLEAN>,
+            serve_task_terminate::<S, RAW, CLEAN>,
+            serve_task_get_emulation_vector::<S, RAW, CLEAN>,
+            serve_task_set_emulation_vector::<S, RAW, CLEAN>,
+            serve_task_threads::<S, RAW, CLEAN>,
+            serve_task_info::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_thread_terminate::<S, RAW, CLEAN>,
+            serve_thread_get_state::<S, RAW, CLEAN>,
+            serve_thread_set_state::<S, RAW, CLEAN>,
+            serve_thread_info::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_vm_allocate::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_vm_deallocate::<S, RAW, CLEAN>,
+            serve_vm_protect::<S, RAW, CLEAN>,
+            serve_vm_inherit::<S, RAW, CLEAN>,
+            serve_vm_read::<S, RAW, CLEAN>,
+            serve_vm_write::<S, RAW, CLEAN>,
+            serve_vm_copy::<S, RAW, CLEAN>,
+            serve_vm_region::<S, RAW, CLEAN>,
+            serve_vm_statistics::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_mach_ports_register::<S, RAW, CLEAN>,
+            serve_mach_ports_lookup::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_memory_object_data_unavailable::<S, RAW, CLEAN>,
+            serve_memory_object_get_attributes::<S, RAW, CLEAN>,
+            serve_vm_set_default_memory_manager::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_memory_object_lock_request::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_task_suspend::<S, RAW, CLEAN>,
+            serve_task_resume::<S, RAW, CLEAN>,
+            serve_task_get_special_port::<S, RAW, CLEAN>,
+            serve_task_set_special_port::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_thread_create::<S, RAW, CLEAN>,
+            serve_thread_suspend::<S, RAW, CLEAN>,
+            serve_thread_resume::<S, RAW, CLEAN>,
+            serve_thread_abort::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_thread_get_special_port::<S, RAW, CLEAN>,
+            serve_thread_set_special_port::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_task_set_emulation::<S, RAW, CLEAN>,
+            serve_task_ras_control::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_vm_map::<S, RAW, CLEAN>,
+            serve_memory_object_data_error::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_memory_object_destroy::<S, RAW, CLEAN>,
+            serve_memory_object_data_supply::<S, RAW, CLEAN>,
+            serve_memory_object_ready::<S, RAW, CLEAN>,
+            serve_memory_object_change_attributes::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_vm_machine_attribute::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Ool, OutData, Outcome, Port, PortName,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 3000;
@@ -633,18 +633,7 @@ pub fn host_load_symbol_table<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_LOAD_SYMBOL_TABLE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_LOAD_SYMBOL_TABLE)
 }
 /// As mach_vm_object_pages, with physical addresses of 64 bits always.
 ///
@@ -870,7 +859,7 @@ pub trait MachDebugServer {
         &mut self,
         request: &Request<'_>,
         task: Port,
-        name: &[u8],
+        name: &Text<32>,
         symtab: Ool,
     ) -> Result<(), i32> {
         Err(-303)
@@ -891,22 +880,30 @@ pub trait MachDebugServer {
         Err(-303)
     }
 }
-fn serve_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_get_srights::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_get_srights<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_SRIGHTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_get_srights::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_port_get_srights<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -917,32 +914,39 @@ fn try_mach_port_get_srights<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_srights(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.srights)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_ipc_marequest_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_host_ipc_marequest_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::HOST_IPC_MAREQUEST_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_ipc_marequest_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_host_ipc_marequest_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -953,32 +957,39 @@ fn try_host_ipc_marequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_ipc_marequest_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.max_requests)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_dnrequest_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_dnrequest_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_DNREQUEST_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_dnrequest_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_port_dnrequest_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -989,33 +1000,36 @@ fn try_mach_port_dnrequest_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_dnrequest_info(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.used)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_stack_usage::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_host_stack_usage<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(144), id::HOST_STACK_USAGE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_stack_usage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1025,11 +1039,10 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(144))?;
     let result_ = server_.host_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserved)?;
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
@@ -1037,24 +1050,32 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_stack_usage::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_stack_usage<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(128), id::PROCESSOR_SET_STACK_USAGE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_stack_usage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_processor_set_stack_usage<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1064,36 +1085,47 @@ fn try_processor_set_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(128))?;
     let result_ = server_.processor_set_stack_usage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.total)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.space)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.resident)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxusage)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_virtual_physical_table_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_host_virtual_physical_table_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::HOST_VIRTUAL_PHYSICAL_TABLE_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_virtual_physical_table_info::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_host_virtual_physical_table_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1104,31 +1136,38 @@ fn try_host_virtual_physical_table_info<S: MachDebugServer + ?Sized, const RAW: 
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(512);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_virtual_physical_table_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_kernel_object::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_kernel_object<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_KERNEL_OBJECT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_kernel_object::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_port_kernel_object<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1139,33 +1178,40 @@ fn try_mach_port_kernel_object<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_kernel_object(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.object_type)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.object_addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_vm_region_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_mach_vm_region_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(136), id::MACH_VM_REGION_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_vm_region_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_vm_region_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1176,33 +1222,40 @@ fn try_mach_vm_region_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let address = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(136))?;
     let result_ = server_.mach_vm_region_info(this_, address);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::VmRegionInfo>(0x0000_0008_2000_400b, out_.region)?;
     encoder_.port(0x0000_0001_2000_4011, out_.object)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_vm_object_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_mach_vm_object_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(184), id::MACH_VM_OBJECT_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_vm_object_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_vm_object_info<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1212,34 +1265,41 @@ fn try_mach_vm_object_info<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(184))?;
     let result_ = server_.mach_vm_object_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::VmObjectInfo>(0x0000_000c_2000_400b, out_.info)?;
     encoder_.port(0x0000_0001_2000_4011, out_.shadow)?;
     encoder_.port(0x0000_0001_2000_4011, out_.copy)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_vm_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_mach_vm_object_pages<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MACH_VM_OBJECT_PAGES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_vm_object_pages::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_vm_object_pages<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1250,32 +1310,33 @@ fn try_mach_vm_object_pages<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.mach_vm_object_pages(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_slab_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::HOST_SLAB_INFO)
+    else { return this_.no_room(buffer_) };
+    match try_host_slab_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1286,31 +1347,38 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let info_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(17);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_slab_info(this_, info_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_load_symbol_table::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_load_symbol_table<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_LOAD_SYMBOL_TABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_load_symbol_table::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_host_load_symbol_table<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1320,32 +1388,37 @@ fn try_host_load_symbol_table<S: MachDebugServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
-    let name = decoder_.string(0x0000_0020_2000_080c, 32)?;
+    let name = decoder_.text::<32>(0x0000_0020_2000_080c)?;
     let symtab = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_load_symbol_table(this_, task, name, symtab) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_load_symbol_table(this_, task, name, symtab)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_vm_object_pages_phys::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_mach_vm_object_pages_phys<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MACH_VM_OBJECT_PAGES_PHYS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_vm_object_pages_phys::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
+fn try_mach_vm_object_pages_phys<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1356,26 +1429,28 @@ fn try_mach_vm_object_pages_phys<S: MachDebugServer + ?Sized, const RAW: bool>(
         })?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(64);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.mach_vm_object_pages_phys(this_, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MachDebugServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MachDebugServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachDebugServer + ?Sized>(
@@ -1383,87 +1458,72 @@ pub fn dispatch_raw<S: MachDebugServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MachDebugServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MachDebugServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MachDebugServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MachDebugServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MACH_PORT_GET_SRIGHTS => {
-            serve_mach_port_get_srights::<S, RAW>(server, request, reply)
-        }
-        id::HOST_IPC_MAREQUEST_INFO => {
-            serve_host_ipc_marequest_info::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_DNREQUEST_INFO => {
-            serve_mach_port_dnrequest_info::<S, RAW>(server, request, reply)
-        }
-        id::HOST_STACK_USAGE => serve_host_stack_usage::<S, RAW>(server, request, reply),
-        id::PROCESSOR_SET_STACK_USAGE => {
-            serve_processor_set_stack_usage::<S, RAW>(server, request, reply)
-        }
-        id::HOST_VIRTUAL_PHYSICAL_TABLE_INFO => {
-            serve_host_virtual_physical_table_info::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_KERNEL_OBJECT => {
-            serve_mach_port_kernel_object::<S, RAW>(server, request, reply)
-        }
-        id::MACH_VM_REGION_INFO => {
-            serve_mach_vm_region_info::<S, RAW>(server, request, reply)
-        }
-        id::MACH_VM_OBJECT_INFO => {
-            serve_mach_vm_object_info::<S, RAW>(server, request, reply)
-        }
-        id::MACH_VM_OBJECT_PAGES => {
-            serve_mach_vm_object_pages::<S, RAW>(server, request, reply)
-        }
-        id::HOST_SLAB_INFO => serve_host_slab_info::<S, RAW>(server, request, reply),
-        id::HOST_LOAD_SYMBOL_TABLE => {
-            serve_host_load_symbol_table::<S, RAW>(server, request, reply)
-        }
-        id::MACH_VM_OBJECT_PAGES_PHYS => {
-            serve_mach_vm_object_pages_phys::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_mach_port_get_srights::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_host_ipc_marequest_info::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_mach_port_dnrequest_info::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_host_stack_usage::<S, RAW, CLEAN>,
+            serve_processor_set_stack_usage::<S, RAW, CLEAN>,
+            serve_host_virtual_physical_table_info::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_mach_port_kernel_object::<S, RAW, CLEAN>,
+            serve_mach_vm_region_info::<S, RAW, CLEAN>,
+            serve_mach_vm_object_info::<S, RAW, CLEAN>,
+            serve_mach_vm_object_pages::<S, RAW, CLEAN>,
+            serve_host_slab_info::<S, RAW, CLEAN>,
+            serve_host_load_symbol_table::<S, RAW, CLEAN>,
+            serve_mach_vm_object_pages_phys::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, OutData, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2275;
@@ -258,18 +258,7 @@ pub fn default_pager_paging_file<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEFAULT_PAGER_PAGING_FILE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEFAULT_PAGER_PAGING_FILE)
 }
 /// Tells the pager where to find files. Nobody does it any more.
 ///
@@ -298,18 +287,7 @@ pub fn default_pager_register_fileserver<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::DEFAULT_PAGER_REGISTER_FILESERVER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::DEFAULT_PAGER_REGISTER_FILESERVER)
 }
 /// What a server of `default_pager` does.
 ///
@@ -391,7 +369,7 @@ pub trait DefaultPagerServer {
         &mut self,
         request: &Request<'_>,
         master_device_port: Port,
-        filename: &[u8],
+        filename: &Text<256>,
         add: bool,
     ) -> Result<(), i32> {
         Err(-303)
@@ -412,22 +390,34 @@ pub trait DefaultPagerServer {
         Err(-303)
     }
 }
-fn serve_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_object_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_object_create<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEFAULT_PAGER_OBJECT_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_object_create::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_object_create<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -438,31 +428,38 @@ fn try_default_pager_object_create<S: DefaultPagerServer + ?Sized, const RAW: bo
         })?;
     let object_size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.default_pager_object_create(this_, object_size);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::DEFAULT_PAGER_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_info<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -472,32 +469,39 @@ fn try_default_pager_info<S: DefaultPagerServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.default_pager_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::DefaultPagerInfo>(0x0000_0003_2000_400b, out_.info)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_objects::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_default_pager_objects<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_objects::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_objects<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -509,33 +513,44 @@ fn try_default_pager_objects<S: DefaultPagerServer + ?Sized, const RAW: bool>(
     let objects_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(128);
     let ports_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_objects(this_, objects_count, ports_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.objects)?;
     encoder_.out_data(0x0000_0000_c000_4011, &out_.ports)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_object_pages::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_default_pager_object_pages<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECT_PAGES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_object_pages::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_object_pages<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -547,31 +562,38 @@ fn try_default_pager_object_pages<S: DefaultPagerServer + ?Sized, const RAW: boo
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;
     let pages_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(256);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.default_pager_object_pages(this_, memory_object, pages_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_default_pager_paging_file::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_default_pager_paging_file<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_PAGING_FILE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_default_pager_paging_file::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool>(
+fn try_default_pager_paging_file<
+    S: DefaultPagerServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -581,31 +603,39 @@ fn try_default_pager_paging_file<S: DefaultPagerServer + ?Sized, const RAW: bool
             complex: Some(true),
         })?;
     let master_device_port = decoder_.port(0x0000_0001_2000_4011)?;
-    let filename = decoder_.string(0x0000_0001_6008_000c, 256)?;
+    let filename = decoder_.text::<256>(0x0000_0001_6008_000c)?;
     let add = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .default_pager_paging_file(this_, master_device_port, filename, add)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
+    Ok(encoder_.end()?)
 }
 fn serve_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_default_pager_register_fileserver::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_REGISTER_FILESERVER)
+    else { return this_.no_room(buffer_) };
+    match try_default_pager_register_fileserver::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
 fn try_default_pager_register_fileserver<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Result<Outcome, i32> {
+    const CLEAN: bool,
+>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -616,24 +646,16 @@ fn try_default_pager_register_fileserver<
         })?;
     let fileserver_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.default_pager_register_fileserver(this_, fileserver_port)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.default_pager_register_fileserver(this_, fileserver_port)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
@@ -641,70 +663,53 @@ pub fn dispatch_raw<S: DefaultPagerServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: DefaultPagerServer + ?Sized>(
+#[inline]
+fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::DEFAULT_PAGER_OBJECT_CREATE => {
-            serve_default_pager_object_create::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_INFO => {
-            serve_default_pager_info::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_OBJECTS => {
-            serve_default_pager_objects::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_OBJECT_PAGES => {
-            serve_default_pager_object_pages::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_PAGING_FILE => {
-            serve_default_pager_paging_file::<S, RAW>(server, request, reply)
-        }
-        id::DEFAULT_PAGER_REGISTER_FILESERVER => {
-            serve_default_pager_register_fileserver::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 6] = const {
+        [
+            serve_default_pager_object_create::<S, RAW, CLEAN>,
+            serve_default_pager_info::<S, RAW, CLEAN>,
+            serve_default_pager_objects::<S, RAW, CLEAN>,
+            serve_default_pager_object_pages::<S, RAW, CLEAN>,
+            serve_default_pager_paging_file::<S, RAW, CLEAN>,
+            serve_default_pager_register_fileserver::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

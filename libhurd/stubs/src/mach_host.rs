@@ -6,7 +6,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Bounded, Buffer, Decoder, Donation, Encoder, FixedStr, Mode, Ool, Outcome,
-    Port, PortName, Request, RpcError, Shape, Transport,
+    Port, PortName, Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 2600;
@@ -281,18 +281,7 @@ pub fn processor_start<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_START,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_START)
 }
 /// Stops a processor.
 ///
@@ -315,18 +304,7 @@ pub fn processor_exit<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_EXIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_EXIT)
 }
 /// The name of the set with all processors.
 ///
@@ -425,18 +403,7 @@ pub fn processor_set_destroy<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_SET_DESTROY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_SET_DESTROY)
 }
 /// Moves a processor to another set.
 ///
@@ -463,18 +430,7 @@ pub fn processor_assign<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_ASSIGN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_ASSIGN)
 }
 /// The set a processor is in.
 ///
@@ -540,18 +496,7 @@ pub fn thread_assign<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_ASSIGN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_ASSIGN)
 }
 /// Moves a thread to the default set.
 ///
@@ -574,18 +519,7 @@ pub fn thread_assign_default<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_ASSIGN_DEFAULT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_ASSIGN_DEFAULT)
 }
 /// The set a thread is in.
 ///
@@ -648,18 +582,7 @@ pub fn task_assign<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_ASSIGN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_ASSIGN)
 }
 /// Moves a task to the default set.
 ///
@@ -684,18 +607,7 @@ pub fn task_assign_default<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_ASSIGN_DEFAULT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_ASSIGN_DEFAULT)
 }
 /// The set a task is in.
 ///
@@ -759,18 +671,7 @@ pub fn thread_priority<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_PRIORITY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_PRIORITY)
 }
 /// Sets a thread's highest priority.
 ///
@@ -797,18 +698,7 @@ pub fn thread_max_priority<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_MAX_PRIORITY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_MAX_PRIORITY)
 }
 /// Sets the priority of a task's new threads, or of all.
 ///
@@ -835,18 +725,7 @@ pub fn task_priority<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TASK_PRIORITY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TASK_PRIORITY)
 }
 /// Sets the highest priority in a set.
 ///
@@ -877,18 +756,7 @@ pub fn processor_set_max_priority<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_SET_MAX_PRIORITY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_SET_MAX_PRIORITY)
 }
 /// Sets a thread's policy.
 ///
@@ -915,18 +783,7 @@ pub fn thread_policy<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_POLICY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_POLICY)
 }
 /// Allows a policy in a set.
 ///
@@ -955,18 +812,7 @@ pub fn processor_set_policy_enable<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_SET_POLICY_ENABLE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_SET_POLICY_ENABLE)
 }
 /// Forbids a policy in a set.
 ///
@@ -997,18 +843,7 @@ pub fn processor_set_policy_disable<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_SET_POLICY_DISABLE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_SET_POLICY_DISABLE)
 }
 /// Rights to all tasks in a set.
 ///
@@ -1183,18 +1018,7 @@ pub fn thread_depress_abort<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_DEPRESS_ABORT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_DEPRESS_ABORT)
 }
 /// Sets the time of day, counted from 1970.
 ///
@@ -1219,18 +1043,7 @@ pub fn host_set_time<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_SET_TIME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_SET_TIME)
 }
 /// Lets the time of day run faster or slower until it is so far off; returns what was left to do.
 ///
@@ -1330,18 +1143,7 @@ pub fn host_reboot<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_REBOOT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_REBOOT)
 }
 /// Keeps a range of `size` bytes in memory. Frames are never taken from it while it is wired.
 ///
@@ -1372,18 +1174,7 @@ pub fn vm_wire<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::VM_WIRE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::VM_WIRE)
 }
 /// Lets a thread run when memory is short.
 ///
@@ -1410,18 +1201,7 @@ pub fn thread_wire<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::THREAD_WIRE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::THREAD_WIRE)
 }
 /// Facts about the host: basic 1 `host_basic_info_t`, the numbers of processors 2, scheduling 3 `host_sched_info_t`, load 4
 /// `host_load_info_t`.
@@ -1577,18 +1357,7 @@ pub fn processor_control<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROCESSOR_CONTROL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROCESSOR_CONTROL)
 }
 /// The time of day in seconds and nanoseconds.
 ///
@@ -1649,18 +1418,7 @@ pub fn host_set_time64<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::HOST_SET_TIME64,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::HOST_SET_TIME64)
 }
 /// As host_adjust_time, in nanoseconds.
 ///
@@ -2393,7 +2151,8 @@ pub trait MachHostServer {
     fn host_get_kernel_version(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<HostGetKernelVersionReply, i32> {
+        kernel_version: &mut Text<512>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Time since boot.
@@ -2425,22 +2184,26 @@ pub trait MachHostServer {
         Err(-303)
     }
 }
-fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_processors::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSORS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_processors::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2450,32 +2213,35 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_processor_start::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_START) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_start::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2485,29 +2251,30 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_start(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_start(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_processor_exit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_EXIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_exit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2517,28 +2284,33 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_exit(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_exit(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_DEFAULT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2548,31 +2320,38 @@ fn try_processor_set_default<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_default(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_create<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROCESSOR_SET_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_create<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2582,33 +2361,40 @@ fn try_processor_set_create<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.processor_set_create(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.new_set)?;
     encoder_.port(0x0000_0001_2000_4013, out_.new_name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_destroy<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_DESTROY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_destroy<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2618,28 +2404,29 @@ fn try_processor_set_destroy<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_set_destroy(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_set_destroy(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_assign<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_ASSIGN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2651,28 +2438,33 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let wait = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_assign(this_, new_set, wait) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_assign(this_, new_set, wait)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_GET_ASSIGNMENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2682,31 +2474,34 @@ fn try_processor_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ASSIGN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2717,29 +2512,34 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_assign(this_, new_set) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_assign(this_, new_set)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_assign_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_assign_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ASSIGN_DEFAULT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_assign_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_assign_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2749,28 +2549,33 @@ fn try_thread_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_assign_default(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_assign_default(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_GET_ASSIGNMENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2780,31 +2585,32 @@ fn try_thread_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.thread_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_assign::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_ASSIGN)
+    else { return this_.no_room(buffer_) };
+    match try_task_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2816,28 +2622,33 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_set = decoder_.port(0x0000_0001_2000_4011)?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_assign(this_, new_set, assign_threads) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_assign(this_, new_set, assign_threads)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_assign_default::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_assign_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_ASSIGN_DEFAULT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_assign_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_task_assign_default<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2848,28 +2659,33 @@ fn try_task_assign_default<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let assign_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_assign_default(this_, assign_threads) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_assign_default(this_, assign_threads)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_task_get_assignment::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_task_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_GET_ASSIGNMENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_task_get_assignment<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2879,31 +2695,34 @@ fn try_task_get_assignment<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.task_get_assignment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_PRIORITY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2915,28 +2734,33 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let set_max = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_priority(this_, priority, set_max) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_priority(this_, priority, set_max)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_max_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_max_priority<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_MAX_PRIORITY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_max_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_max_priority<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2948,28 +2772,29 @@ fn try_thread_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let processor_set = decoder_.port(0x0000_0001_2000_4011)?;
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_max_priority(this_, processor_set, max_priority) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_max_priority(this_, processor_set, max_priority)?;
+    Ok(encoder_.end()?)
 }
-fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_PRIORITY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_task_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2981,28 +2806,37 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.task_priority(this_, priority, change_threads) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.task_priority(this_, priority, change_threads)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_max_priority::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_max_priority<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_MAX_PRIORITY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_max_priority::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_max_priority<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3014,30 +2848,29 @@ fn try_processor_set_max_priority<S: MachHostServer + ?Sized, const RAW: bool>(
     let max_priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .processor_set_max_priority(this_, max_priority, change_threads)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_set_max_priority(this_, max_priority, change_threads)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_policy::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_POLICY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_policy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3049,28 +2882,37 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool>(
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let data = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_policy(this_, policy, data) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_policy(this_, policy, data)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_policy_enable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_policy_enable<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_POLICY_ENABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_policy_enable::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_policy_enable<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3081,28 +2923,37 @@ fn try_processor_set_policy_enable<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_set_policy_enable(this_, policy) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_set_policy_enable(this_, policy)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_policy_disable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_policy_disable<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_POLICY_DISABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_policy_disable::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_policy_disable<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3114,30 +2965,33 @@ fn try_processor_set_policy_disable<S: MachHostServer + ?Sized, const RAW: bool>
     let policy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let change_threads = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .processor_set_policy_disable(this_, policy, change_threads)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_set_policy_disable(this_, policy, change_threads)?;
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_tasks::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_tasks<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_TASKS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_tasks::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_tasks<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3147,31 +3001,38 @@ fn try_processor_set_tasks<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_tasks(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_threads::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_threads<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_THREADS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_threads::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_threads<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3181,31 +3042,38 @@ fn try_processor_set_threads<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_threads(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_processor_sets::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_processor_sets<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSOR_SETS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_processor_sets::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_processor_sets<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3215,31 +3083,38 @@ fn try_host_processor_sets<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processor_sets(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_processor_set_priv::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_processor_set_priv<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSOR_SET_PRIV) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_processor_set_priv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_processor_set_priv<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3250,32 +3125,39 @@ fn try_host_processor_set_priv<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let set_name = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.host_processor_set_priv(this_, set_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.set)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_thread_depress_abort::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_thread_depress_abort<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_DEPRESS_ABORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_thread_depress_abort::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_depress_abort<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3285,28 +3167,29 @@ fn try_thread_depress_abort<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_depress_abort(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_depress_abort(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_set_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_TIME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_set_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3317,28 +3200,29 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_set_time(this_, new_time) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_set_time(this_, new_time)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_adjust_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_adjust_time<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_ADJUST_TIME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_adjust_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3350,32 +3234,35 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_adjust_time(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_get_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_TIME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_get_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3385,31 +3272,32 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_reboot::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_REBOOT)
+    else { return this_.no_room(buffer_) };
+    match try_host_reboot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3420,28 +3308,27 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_reboot(this_, options) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_reboot(this_, options)?;
+    Ok(encoder_.end()?)
 }
-fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_vm_wire::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WIRE)
+    else { return this_.no_room(buffer_) };
+    match try_vm_wire::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3455,28 +3342,27 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let access = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.vm_wire(this_, task, address, size, access) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.vm_wire(this_, task, address, size, access)?;
+    Ok(encoder_.end()?)
 }
-fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_wire::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_WIRE)
+    else { return this_.no_room(buffer_) };
+    match try_thread_wire::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3488,29 +3374,29 @@ fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool>(
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     let wired = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.thread_wire(this_, thread, wired) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.thread_wire(this_, thread, wired)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::HOST_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3522,32 +3408,33 @@ fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let host_info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.host_info(this_, flavor, host_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.bounded(0x0000_0000_2000_2002, &out_.host_info_out)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_processor_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROCESSOR_INFO)
+    else { return this_.no_room(buffer_) };
+    match try_processor_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3561,33 +3448,40 @@ fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool>(
         .value::<u32>(0x0000_0001_2000_2002)?
         .min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.processor_info(this_, flavor, processor_info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.processor_info_out)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_info::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_processor_set_info<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::PROCESSOR_SET_INFO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_info<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3599,32 +3493,35 @@ fn try_processor_set_info<S: MachHostServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let info_out_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.processor_set_info(this_, flavor, info_out_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host)?;
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_control::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_control<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_CONTROL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_control::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3635,28 +3532,29 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let processor_cmd = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.processor_control(this_, processor_cmd) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.processor_control(this_, processor_cmd)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_get_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_TIME64) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_get_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3666,32 +3564,35 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_time64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_host_set_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_TIME64) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_set_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3702,28 +3603,33 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool>(
         })?;
     let new_time = decoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.host_set_time64(this_, new_time) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.host_set_time64(this_, new_time)?;
+    Ok(encoder_.end()?)
 }
-fn serve_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_adjust_time64::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_host_adjust_time64<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_ADJUST_TIME64) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_adjust_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_adjust_time64<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3735,67 +3641,75 @@ fn try_host_adjust_time64<S: MachHostServer + ?Sized, const RAW: bool>(
     let new_adjustment = decoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_adjust_time64(this_, new_adjustment);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.old_adjustment)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_get_kernel_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
-    }
-}
-#[inline(always)]
-fn try_host_get_kernel_version<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
-    let decoder_ = this_
-        .body::<
-            RAW,
-        >(Shape {
-            min: 32,
-            fixed: true,
-            complex: Some(false),
-        })?;
-    decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(568))?;
-    let result_ = server_.host_get_kernel_version(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+fn serve_host_get_kernel_version<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(568), id::HOST_GET_KERNEL_VERSION) else {
+        return this_.no_room(buffer_)
     };
-    encoder_.string_value(0x0000_0200_2000_080c, &out_.kernel_version)?;
-    Ok(Outcome::Reply(encoder_.end()?))
-}
-fn serve_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_host_get_uptime64::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_host_get_kernel_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_host_get_kernel_version<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
+    let decoder_ = this_
+        .body::<
+            RAW,
+        >(Shape {
+            min: 32,
+            fixed: true,
+            complex: Some(false),
+        })?;
+    let mut places_ = encoder_.places();
+    let kernel_version = places_.text::<512>(56)?;
+    decoder_.end()?;
+    server_.host_get_kernel_version(this_, kernel_version)?;
+    encoder_.text(0x0000_0200_2000_080c, 512)?;
+    Ok(encoder_.end()?)
+}
+fn serve_host_get_uptime64<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_UPTIME64) else {
+        return this_.no_room(buffer_)
+    };
+    match try_host_get_uptime64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
+    }
+}
+#[inline(always)]
+fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3805,31 +3719,38 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(72))?;
     let result_ = server_.host_get_uptime64(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_processor_set_processors::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_processor_set_processors<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_PROCESSORS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_processor_set_processors::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
+fn try_processor_set_processors<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3839,26 +3760,28 @@ fn try_processor_set_processors<S: MachHostServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.processor_set_processors(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MachHostServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MachHostServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachHostServer + ?Sized>(
@@ -3866,140 +3789,96 @@ pub fn dispatch_raw<S: MachHostServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MachHostServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MachHostServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MachHostServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MachHostServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::HOST_PROCESSORS => serve_host_processors::<S, RAW>(server, request, reply),
-        id::PROCESSOR_START => serve_processor_start::<S, RAW>(server, request, reply),
-        id::PROCESSOR_EXIT => serve_processor_exit::<S, RAW>(server, request, reply),
-        id::PROCESSOR_SET_DEFAULT => {
-            serve_processor_set_default::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_CREATE => {
-            serve_processor_set_create::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_DESTROY => {
-            serve_processor_set_destroy::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_ASSIGN => serve_processor_assign::<S, RAW>(server, request, reply),
-        id::PROCESSOR_GET_ASSIGNMENT => {
-            serve_processor_get_assignment::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_ASSIGN => serve_thread_assign::<S, RAW>(server, request, reply),
-        id::THREAD_ASSIGN_DEFAULT => {
-            serve_thread_assign_default::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_GET_ASSIGNMENT => {
-            serve_thread_get_assignment::<S, RAW>(server, request, reply)
-        }
-        id::TASK_ASSIGN => serve_task_assign::<S, RAW>(server, request, reply),
-        id::TASK_ASSIGN_DEFAULT => {
-            serve_task_assign_default::<S, RAW>(server, request, reply)
-        }
-        id::TASK_GET_ASSIGNMENT => {
-            serve_task_get_assignment::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_PRIORITY => serve_thread_priority::<S, RAW>(server, request, reply),
-        id::THREAD_MAX_PRIORITY => {
-            serve_thread_max_priority::<S, RAW>(server, request, reply)
-        }
-        id::TASK_PRIORITY => serve_task_priority::<S, RAW>(server, request, reply),
-        id::PROCESSOR_SET_MAX_PRIORITY => {
-            serve_processor_set_max_priority::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_POLICY => serve_thread_policy::<S, RAW>(server, request, reply),
-        id::PROCESSOR_SET_POLICY_ENABLE => {
-            serve_processor_set_policy_enable::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_POLICY_DISABLE => {
-            serve_processor_set_policy_disable::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_TASKS => {
-            serve_processor_set_tasks::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_THREADS => {
-            serve_processor_set_threads::<S, RAW>(server, request, reply)
-        }
-        id::HOST_PROCESSOR_SETS => {
-            serve_host_processor_sets::<S, RAW>(server, request, reply)
-        }
-        id::HOST_PROCESSOR_SET_PRIV => {
-            serve_host_processor_set_priv::<S, RAW>(server, request, reply)
-        }
-        id::THREAD_DEPRESS_ABORT => {
-            serve_thread_depress_abort::<S, RAW>(server, request, reply)
-        }
-        id::HOST_SET_TIME => serve_host_set_time::<S, RAW>(server, request, reply),
-        id::HOST_ADJUST_TIME => serve_host_adjust_time::<S, RAW>(server, request, reply),
-        id::HOST_GET_TIME => serve_host_get_time::<S, RAW>(server, request, reply),
-        id::HOST_REBOOT => serve_host_reboot::<S, RAW>(server, request, reply),
-        id::VM_WIRE => serve_vm_wire::<S, RAW>(server, request, reply),
-        id::THREAD_WIRE => serve_thread_wire::<S, RAW>(server, request, reply),
-        id::HOST_INFO => serve_host_info::<S, RAW>(server, request, reply),
-        id::PROCESSOR_INFO => serve_processor_info::<S, RAW>(server, request, reply),
-        id::PROCESSOR_SET_INFO => {
-            serve_processor_set_info::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_CONTROL => {
-            serve_processor_control::<S, RAW>(server, request, reply)
-        }
-        id::HOST_GET_TIME64 => serve_host_get_time64::<S, RAW>(server, request, reply),
-        id::HOST_SET_TIME64 => serve_host_set_time64::<S, RAW>(server, request, reply),
-        id::HOST_ADJUST_TIME64 => {
-            serve_host_adjust_time64::<S, RAW>(server, request, reply)
-        }
-        id::HOST_GET_KERNEL_VERSION => {
-            serve_host_get_kernel_version::<S, RAW>(server, request, reply)
-        }
-        id::HOST_GET_UPTIME64 => {
-            serve_host_get_uptime64::<S, RAW>(server, request, reply)
-        }
-        id::PROCESSOR_SET_PROCESSORS => {
-            serve_processor_set_processors::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 49] = const {
+        [
+            serve_host_processors::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_processor_start::<S, RAW, CLEAN>,
+            serve_processor_exit::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_processor_set_default::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_processor_set_create::<S, RAW, CLEAN>,
+            serve_processor_set_destroy::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_processor_assign::<S, RAW, CLEAN>,
+            serve_processor_get_assignment::<S, RAW, CLEAN>,
+            serve_thread_assign::<S, RAW, CLEAN>,
+            serve_thread_assign_default::<S, RAW, CLEAN>,
+            serve_thread_get_assignment::<S, RAW, CLEAN>,
+            serve_task_assign::<S, RAW, CLEAN>,
+            serve_task_assign_default::<S, RAW, CLEAN>,
+            serve_task_get_assignment::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_thread_priority::<S, RAW, CLEAN>,
+            serve_thread_max_priority::<S, RAW, CLEAN>,
+            serve_task_priority::<S, RAW, CLEAN>,
+            serve_processor_set_max_priority::<S, RAW, CLEAN>,
+            serve_thread_policy::<S, RAW, CLEAN>,
+            serve_processor_set_policy_enable::<S, RAW, CLEAN>,
+            serve_processor_set_policy_disable::<S, RAW, CLEAN>,
+            serve_processor_set_tasks::<S, RAW, CLEAN>,
+            serve_processor_set_threads::<S, RAW, CLEAN>,
+            serve_host_processor_sets::<S, RAW, CLEAN>,
+            serve_host_processor_set_priv::<S, RAW, CLEAN>,
+            serve_thread_depress_abort::<S, RAW, CLEAN>,
+            serve_host_set_time::<S, RAW, CLEAN>,
+            serve_host_adjust_time::<S, RAW, CLEAN>,
+            serve_host_get_time::<S, RAW, CLEAN>,
+            serve_host_reboot::<S, RAW, CLEAN>,
+            serve_vm_wire::<S, RAW, CLEAN>,
+            serve_thread_wire::<S, RAW, CLEAN>,
+            serve_host_info::<S, RAW, CLEAN>,
+            serve_processor_info::<S, RAW, CLEAN>,
+            serve_processor_set_info::<S, RAW, CLEAN>,
+            serve_processor_control::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_host_get_time64::<S, RAW, CLEAN>,
+            serve_host_set_time64::<S, RAW, CLEAN>,
+            serve_host_adjust_time64::<S, RAW, CLEAN>,
+            serve_host_get_kernel_version::<S, RAW, CLEAN>,
+            serve_host_get_uptime64::<S, RAW, CLEAN>,
+            serve_processor_set_processors::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -84,18 +84,7 @@ pub fn i386_set_ldt<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::I386_SET_LDT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::I386_SET_LDT)
 }
 /// At most `selector_count` segments of the thread's local table, from `first_selector` on.
 ///
@@ -205,18 +194,7 @@ pub fn i386_io_perm_modify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::I386_IO_PERM_MODIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::I386_IO_PERM_MODIFY)
 }
 /// Sets one of the few segments that every thread has for itself; with `selector` -1 a free one is taken and
 /// returned.
@@ -450,22 +428,24 @@ pub trait MachI386Server {
         Err(-303)
     }
 }
-fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_i386_set_ldt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::I386_SET_LDT)
+    else { return this_.no_room(buffer_) };
+    match try_i386_set_ldt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -477,29 +457,28 @@ fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let first_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let desc_list = decoder_.data::<[u32; 2]>(0x0000_0000_4000_2002, 256)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.i386_set_ldt(this_, first_selector, desc_list) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.i386_set_ldt(this_, first_selector, desc_list)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_i386_get_ldt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::I386_GET_LDT)
+    else { return this_.no_room(buffer_) };
+    match try_i386_get_ldt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -511,31 +490,38 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool>(
     let first_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let selector_count = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.i386_get_ldt(this_, first_selector, selector_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_i386_io_perm_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_i386_io_perm_create<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_IO_PERM_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_i386_io_perm_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_io_perm_create<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -547,31 +533,38 @@ fn try_i386_io_perm_create<S: MachI386Server + ?Sized, const RAW: bool>(
     let from = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     let to = decoder_.value::<u16>(0x0000_0001_2000_1001)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_io_perm_create(this_, from, to);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_i386_io_perm_modify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_i386_io_perm_modify<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::I386_IO_PERM_MODIFY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_i386_io_perm_modify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_io_perm_modify<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -583,28 +576,27 @@ fn try_i386_io_perm_modify<S: MachI386Server + ?Sized, const RAW: bool>(
     let io_perm = decoder_.port(0x0000_0001_2000_4011)?;
     let enable = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.i386_io_perm_modify(this_, io_perm, enable) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.i386_io_perm_modify(this_, io_perm, enable)?;
+    Ok(encoder_.end()?)
 }
-fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_i386_set_gdt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_SET_GDT)
+    else { return this_.no_room(buffer_) };
+    match try_i386_set_gdt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -616,31 +608,32 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let desc = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_set_gdt(this_, selector, desc);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_i386_get_gdt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_GET_GDT)
+    else { return this_.no_room(buffer_) };
+    match try_i386_get_gdt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -651,31 +644,38 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool>(
         })?;
     let selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_get_gdt(this_, selector);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_i386_get_xstate_size::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_i386_get_xstate_size<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_GET_XSTATE_SIZE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_i386_get_xstate_size::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
+fn try_i386_get_xstate_size<
+    S: MachI386Server + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -685,26 +685,28 @@ fn try_i386_get_xstate_size<S: MachI386Server + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.i386_get_xstate_size(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MachI386Server + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MachI386Server + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachI386Server + ?Sized>(
@@ -712,65 +714,57 @@ pub fn dispatch_raw<S: MachI386Server + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MachI386Server + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MachI386Server + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MachI386Server + ?Sized>(
+#[inline]
+fn dispatch_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MachI386Server + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::I386_SET_LDT => serve_i386_set_ldt::<S, RAW>(server, request, reply),
-        id::I386_GET_LDT => serve_i386_get_ldt::<S, RAW>(server, request, reply),
-        id::I386_IO_PERM_CREATE => {
-            serve_i386_io_perm_create::<S, RAW>(server, request, reply)
-        }
-        id::I386_IO_PERM_MODIFY => {
-            serve_i386_io_perm_modify::<S, RAW>(server, request, reply)
-        }
-        id::I386_SET_GDT => serve_i386_set_gdt::<S, RAW>(server, request, reply),
-        id::I386_GET_GDT => serve_i386_get_gdt::<S, RAW>(server, request, reply),
-        id::I386_GET_XSTATE_SIZE => {
-            serve_i386_get_xstate_size::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_i386_set_ldt::<S, RAW, CLEAN>,
+            serve_i386_get_ldt::<S, RAW, CLEAN>,
+            serve_i386_io_perm_create::<S, RAW, CLEAN>,
+            serve_i386_io_perm_modify::<S, RAW, CLEAN>,
+            serve_i386_set_gdt::<S, RAW, CLEAN>,
+            serve_i386_get_gdt::<S, RAW, CLEAN>,
+            serve_i386_get_xstate_size::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

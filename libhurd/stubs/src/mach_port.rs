@@ -204,18 +204,7 @@ pub fn mach_port_rename<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_RENAME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_RENAME)
 }
 /// As mach_port_allocate, under a name of the caller's choice.
 ///
@@ -243,18 +232,7 @@ pub fn mach_port_allocate_name<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_ALLOCATE_NAME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_ALLOCATE_NAME)
 }
 /// A new receive right (1), port set (3) or dead name (4).
 ///
@@ -317,18 +295,7 @@ pub fn mach_port_destroy<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_DESTROY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_DESTROY)
 }
 /// Drops one reference of a send, send-once or dead-name right.
 ///
@@ -354,18 +321,7 @@ pub fn mach_port_deallocate<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_DEALLOCATE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_DEALLOCATE)
 }
 /// How many references of one kind of right.
 ///
@@ -434,18 +390,7 @@ pub fn mach_port_mod_refs<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_MOD_REFS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_MOD_REFS)
 }
 /// Sets how many messages may wait, at most 16.
 ///
@@ -473,18 +418,7 @@ pub fn mach_port_set_qlimit<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_SET_QLIMIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_SET_QLIMIT)
 }
 /// Sets the make-send count.
 ///
@@ -511,18 +445,7 @@ pub fn mach_port_set_mscount<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_SET_MSCOUNT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_SET_MSCOUNT)
 }
 /// The members of a port set.
 ///
@@ -590,18 +513,7 @@ pub fn mach_port_move_member<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_MOVE_MEMBER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_MOVE_MEMBER)
 }
 /// Asks to be told, and returns the earlier request: 69 port destroyed, 70 no senders, 72 dead name.
 ///
@@ -681,18 +593,7 @@ pub fn mach_port_insert_right<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_INSERT_RIGHT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_INSERT_RIGHT)
 }
 /// Takes a right out of a task, as a sender would with that disposition.
 ///
@@ -798,18 +699,7 @@ pub fn mach_port_set_seqno<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_SET_SEQNO,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_SET_SEQNO)
 }
 /// Sets the value that stands in for the port in received headers.
 ///
@@ -840,18 +730,7 @@ pub fn mach_port_set_protected_payload<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_SET_PROTECTED_PAYLOAD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_SET_PROTECTED_PAYLOAD)
 }
 /// Received headers name the port again.
 ///
@@ -880,18 +759,7 @@ pub fn mach_port_clear_protected_payload<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD)
 }
 /// Kept for its id; kinds of kernel objects cannot be changed.
 ///
@@ -922,18 +790,7 @@ pub fn mach_port_set_ktype<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MACH_PORT_SET_KTYPE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MACH_PORT_SET_KTYPE)
 }
 /// What a server of `mach_port` does.
 ///
@@ -1287,22 +1144,26 @@ pub trait MachPortServer {
         Err(-303)
     }
 }
-fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
+fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_mach_port_names::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_NAMES) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_names::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1312,32 +1173,35 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.mach_port_names(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.names)?;
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
+fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_mach_port_type::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_TYPE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_type::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1348,31 +1212,34 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_type(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_rename::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_rename<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_RENAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_rename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1384,28 +1251,33 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool>(
     let old_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let new_name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_rename(this_, old_name, new_name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_rename(this_, old_name, new_name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_allocate_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_allocate_name<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_ALLOCATE_NAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_allocate_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_allocate_name<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1417,28 +1289,33 @@ fn try_mach_port_allocate_name<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_allocate_name(this_, right, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_allocate_name(this_, right, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_allocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_allocate<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_ALLOCATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_allocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_allocate<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1449,31 +1326,34 @@ fn try_mach_port_allocate<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_allocate(this_, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_destroy::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_destroy<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_DESTROY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1484,28 +1364,33 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_destroy(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_destroy(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_deallocate::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_deallocate<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_DEALLOCATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_deallocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_deallocate<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1516,28 +1401,33 @@ fn try_mach_port_deallocate<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_deallocate(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_deallocate(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_get_refs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_get_refs<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_REFS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_get_refs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_get_refs<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1549,31 +1439,38 @@ fn try_mach_port_get_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_refs(this_, name, right);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_mod_refs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_mod_refs<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_MOD_REFS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_mod_refs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_mod_refs<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1586,28 +1483,33 @@ fn try_mach_port_mod_refs<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let delta = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_mod_refs(this_, name, right, delta) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_mod_refs(this_, name, right, delta)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_set_qlimit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_set_qlimit<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_QLIMIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_set_qlimit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_set_qlimit<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1619,28 +1521,33 @@ fn try_mach_port_set_qlimit<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let qlimit = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_set_qlimit(this_, name, qlimit) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_set_qlimit(this_, name, qlimit)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_set_mscount::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_set_mscount<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_MSCOUNT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_set_mscount::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_set_mscount<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1652,28 +1559,33 @@ fn try_mach_port_set_mscount<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_set_mscount(this_, name, mscount) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_set_mscount(this_, name, mscount)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_get_set_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_get_set_status<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_SET_STATUS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_get_set_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_get_set_status<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1684,31 +1596,38 @@ fn try_mach_port_get_set_status<S: MachPortServer + ?Sized, const RAW: bool>(
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_get_set_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_move_member::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_move_member<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_MOVE_MEMBER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_move_member::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_move_member<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1720,28 +1639,37 @@ fn try_mach_port_move_member<S: MachPortServer + ?Sized, const RAW: bool>(
     let member = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let after = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_move_member(this_, member, after) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_move_member(this_, member, after)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_request_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_request_notification<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_REQUEST_NOTIFICATION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_request_notification::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_request_notification<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1755,31 +1683,38 @@ fn try_mach_port_request_notification<S: MachPortServer + ?Sized, const RAW: boo
     let sync = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let notify = decoder_.port(0x0000_0001_2000_4012)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_request_notification(this_, name, id_, sync, notify);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_insert_right::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_insert_right<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_INSERT_RIGHT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_insert_right::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_insert_right<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1791,28 +1726,33 @@ fn try_mach_port_insert_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let poly = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_insert_right(this_, name, poly) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_insert_right(this_, name, poly)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_extract_right::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_extract_right<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_EXTRACT_RIGHT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_extract_right::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_extract_right<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1824,31 +1764,42 @@ fn try_mach_port_extract_right<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let msgt_name = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.mach_port_extract_right(this_, name, msgt_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_get_receive_status::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_get_receive_status<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::MACH_PORT_GET_RECEIVE_STATUS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_get_receive_status::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_get_receive_status<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1859,31 +1810,38 @@ fn try_mach_port_get_receive_status<S: MachPortServer + ?Sized, const RAW: bool>
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.mach_port_get_receive_status(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_set_seqno::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_set_seqno<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_SEQNO) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_set_seqno::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_set_seqno<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1895,28 +1853,36 @@ fn try_mach_port_set_seqno<S: MachPortServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let seqno = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_set_seqno(this_, name, seqno) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_set_seqno(this_, name, seqno)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_set_protected_payload::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_set_protected_payload<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_PROTECTED_PAYLOAD)
+    else { return this_.no_room(buffer_) };
+    match try_mach_port_set_protected_payload::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_set_protected_payload<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1928,28 +1894,36 @@ fn try_mach_port_set_protected_payload<S: MachPortServer + ?Sized, const RAW: bo
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let payload = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_set_protected_payload(this_, name, payload) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_set_protected_payload(this_, name, payload)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_clear_protected_payload::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_clear_protected_payload<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD)
+    else { return this_.no_room(buffer_) };
+    match try_mach_port_clear_protected_payload::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_clear_protected_payload<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1960,28 +1934,33 @@ fn try_mach_port_clear_protected_payload<S: MachPortServer + ?Sized, const RAW: 
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_clear_protected_payload(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_clear_protected_payload(this_, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_port_set_ktype::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_port_set_ktype<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_KTYPE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_mach_port_set_ktype::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
+fn try_mach_port_set_ktype<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1995,23 +1974,23 @@ fn try_mach_port_set_ktype<S: MachPortServer + ?Sized, const RAW: bool>(
     let right = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let ktype = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.mach_port_set_ktype(this_, task, name, right, ktype) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MachPortServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MachPortServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MachPortServer + ?Sized>(
@@ -2019,109 +1998,71 @@ pub fn dispatch_raw<S: MachPortServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MachPortServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MachPortServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MachPortServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MachPortServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MACH_PORT_NAMES => serve_mach_port_names::<S, RAW>(server, request, reply),
-        id::MACH_PORT_TYPE => serve_mach_port_type::<S, RAW>(server, request, reply),
-        id::MACH_PORT_RENAME => serve_mach_port_rename::<S, RAW>(server, request, reply),
-        id::MACH_PORT_ALLOCATE_NAME => {
-            serve_mach_port_allocate_name::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_ALLOCATE => {
-            serve_mach_port_allocate::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_DESTROY => {
-            serve_mach_port_destroy::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_DEALLOCATE => {
-            serve_mach_port_deallocate::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_GET_REFS => {
-            serve_mach_port_get_refs::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_MOD_REFS => {
-            serve_mach_port_mod_refs::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_SET_QLIMIT => {
-            serve_mach_port_set_qlimit::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_SET_MSCOUNT => {
-            serve_mach_port_set_mscount::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_GET_SET_STATUS => {
-            serve_mach_port_get_set_status::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_MOVE_MEMBER => {
-            serve_mach_port_move_member::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_REQUEST_NOTIFICATION => {
-            serve_mach_port_request_notification::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_INSERT_RIGHT => {
-            serve_mach_port_insert_right::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_EXTRACT_RIGHT => {
-            serve_mach_port_extract_right::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_GET_RECEIVE_STATUS => {
-            serve_mach_port_get_receive_status::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_SET_SEQNO => {
-            serve_mach_port_set_seqno::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_SET_PROTECTED_PAYLOAD => {
-            serve_mach_port_set_protected_payload::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD => {
-            serve_mach_port_clear_protected_payload::<S, RAW>(server, request, reply)
-        }
-        id::MACH_PORT_SET_KTYPE => {
-            serve_mach_port_set_ktype::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 24] = const {
+        [
+            serve_mach_port_names::<S, RAW, CLEAN>,
+            serve_mach_port_type::<S, RAW, CLEAN>,
+            serve_mach_port_rename::<S, RAW, CLEAN>,
+            serve_mach_port_allocate_name::<S, RAW, CLEAN>,
+            serve_mach_port_allocate::<S, RAW, CLEAN>,
+            serve_mach_port_destroy::<S, RAW, CLEAN>,
+            serve_mach_port_deallocate::<S, RAW, CLEAN>,
+            serve_mach_port_get_refs::<S, RAW, CLEAN>,
+            serve_mach_port_mod_refs::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_mach_port_set_qlimit::<S, RAW, CLEAN>,
+            serve_mach_port_set_mscount::<S, RAW, CLEAN>,
+            serve_mach_port_get_set_status::<S, RAW, CLEAN>,
+            serve_mach_port_move_member::<S, RAW, CLEAN>,
+            serve_mach_port_request_notification::<S, RAW, CLEAN>,
+            serve_mach_port_insert_right::<S, RAW, CLEAN>,
+            serve_mach_port_extract_right::<S, RAW, CLEAN>,
+            serve_mach_port_get_receive_status::<S, RAW, CLEAN>,
+            serve_mach_port_set_seqno::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_mach_port_set_protected_payload::<S, RAW, CLEAN>,
+            serve_mach_port_clear_protected_payload::<S, RAW, CLEAN>,
+            serve_mach_port_set_ktype::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

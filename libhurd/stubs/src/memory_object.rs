@@ -463,21 +463,22 @@ pub trait MemoryObjectServer {
         Err(-303)
     }
 }
-fn serve_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_init::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_init<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_init::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_init<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -497,23 +498,24 @@ fn try_memory_object_init<S: MemoryObjectServer + ?Sized, const RAW: bool>(
             memory_object_name,
             memory_object_page_size,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_terminate::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_terminate<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_terminate::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_terminate<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -526,23 +528,24 @@ fn try_memory_object_terminate<S: MemoryObjectServer + ?Sized, const RAW: bool>(
     let memory_object_name = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
     let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_copy::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_copy<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_copy::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_copy<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -564,23 +567,24 @@ fn try_memory_object_copy<S: MemoryObjectServer + ?Sized, const RAW: bool>(
             length,
             new_memory_object,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_request<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_request<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -602,23 +606,24 @@ fn try_memory_object_data_request<S: MemoryObjectServer + ?Sized, const RAW: boo
             length,
             desired_access,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_unlock::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_unlock<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_unlock::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_unlock<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -640,23 +645,24 @@ fn try_memory_object_data_unlock<S: MemoryObjectServer + ?Sized, const RAW: bool
             length,
             desired_access,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_lock_completed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_lock_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_lock_completed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_lock_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -670,23 +676,24 @@ fn try_memory_object_lock_completed<S: MemoryObjectServer + ?Sized, const RAW: b
     let length = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_supply_completed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_supply_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_supply_completed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_supply_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -710,23 +717,24 @@ fn try_memory_object_supply_completed<S: MemoryObjectServer + ?Sized, const RAW:
             result,
             error_offset,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_data_return::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_data_return<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_data_return::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_data_return<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -750,23 +758,24 @@ fn try_memory_object_data_return<S: MemoryObjectServer + ?Sized, const RAW: bool
             dirty,
             kernel_copy,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_change_completed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_memory_object_change_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_change_completed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_memory_object_change_completed<
+    S: MemoryObjectServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -779,19 +788,22 @@ fn try_memory_object_change_completed<S: MemoryObjectServer + ?Sized, const RAW:
     let copy_strategy = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.memory_object_change_completed(this_, may_cache, copy_strategy);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: MemoryObjectServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MemoryObjectServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MemoryObjectServer + ?Sized>(
@@ -799,79 +811,57 @@ pub fn dispatch_raw<S: MemoryObjectServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MemoryObjectServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MemoryObjectServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MemoryObjectServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MemoryObjectServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MemoryObjectServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MEMORY_OBJECT_INIT => {
-            serve_memory_object_init::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_TERMINATE => {
-            serve_memory_object_terminate::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_COPY => {
-            serve_memory_object_copy::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DATA_REQUEST => {
-            serve_memory_object_data_request::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DATA_UNLOCK => {
-            serve_memory_object_data_unlock::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_LOCK_COMPLETED => {
-            serve_memory_object_lock_completed::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_SUPPLY_COMPLETED => {
-            serve_memory_object_supply_completed::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_DATA_RETURN => {
-            serve_memory_object_data_return::<S, RAW>(server, request, reply)
-        }
-        id::MEMORY_OBJECT_CHANGE_COMPLETED => {
-            serve_memory_object_change_completed::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
+        [
+            serve_memory_object_init::<S, RAW, CLEAN>,
+            serve_memory_object_terminate::<S, RAW, CLEAN>,
+            serve_memory_object_copy::<S, RAW, CLEAN>,
+            serve_memory_object_data_request::<S, RAW, CLEAN>,
+            serve_memory_object_data_unlock::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_memory_object_lock_completed::<S, RAW, CLEAN>,
+            serve_memory_object_supply_completed::<S, RAW, CLEAN>,
+            serve_memory_object_data_return::<S, RAW, CLEAN>,
+            serve_memory_object_change_completed::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Ports, Request, RpcError, Shape, Transport,
+    PortName, Ports, Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 23000;
@@ -149,18 +149,7 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SIG_POST,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SIG_POST)
 }
 /// The process has new ids, from the process server.
 ///
@@ -191,18 +180,7 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_PROC_NEWIDS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_PROC_NEWIDS)
 }
 /// Adds the ids of a handle.
 ///
@@ -227,18 +205,7 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_ADD_AUTH,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_ADD_AUTH)
 }
 /// Drops ids.
 ///
@@ -268,18 +235,7 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_DEL_AUTH,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_DEL_AUTH)
 }
 /// One of the ports that a program starts with.
 ///
@@ -347,18 +303,7 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_INIT_PORT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_INIT_PORT)
 }
 /// All ports that a program starts with.
 ///
@@ -426,18 +371,7 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_INIT_PORTS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_INIT_PORTS)
 }
 /// One of the integers that a program starts with.
 ///
@@ -505,18 +439,7 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_INIT_INT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_INIT_INT)
 }
 /// All integers that a program starts with.
 ///
@@ -584,18 +507,7 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_INIT_INTS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_INIT_INTS)
 }
 /// The ports of all file descriptors.
 ///
@@ -663,18 +575,7 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_DTABLE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_DTABLE)
 }
 /// The port of one file descriptor.
 ///
@@ -742,18 +643,7 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_FD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_FD)
 }
 /// The environment, each entry with its NUL.
 ///
@@ -819,18 +709,7 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_ENVIRONMENT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_ENVIRONMENT)
 }
 /// One variable.
 ///
@@ -902,18 +781,7 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SET_ENV_VARIABLE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SET_ENV_VARIABLE)
 }
 /// As msg_sig_post, even if the process is traced.
 ///
@@ -942,18 +810,7 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::MSG_SIG_POST_UNTRACED,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::MSG_SIG_POST_UNTRACED)
 }
 /// What a thread waits for, in words and as a message id.
 ///
@@ -1038,6 +895,12 @@ pub fn msg_describe_ports<T: Transport + ?Sized>(
     Ok(MsgDescribePortsReply {
         descriptions: OutData::of(&descriptions),
     })
+}
+/// What a server's `msg_report_wait` returns; it writes the rest in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MsgReportWaitOut {
+    /// `mach_msg_id_t`
+    pub wait_rpc: i32,
 }
 /// What a server of `msg` does.
 ///
@@ -1342,7 +1205,7 @@ pub trait MsgServer {
     fn msg_get_env_variable(
         &mut self,
         request: &Request<'_>,
-        variable: &[u8],
+        variable: &Text<1024>,
     ) -> Result<MsgGetEnvVariableReply, i32> {
         Err(-303)
     }
@@ -1358,8 +1221,8 @@ pub trait MsgServer {
         &mut self,
         request: &Request<'_>,
         refport: Port,
-        variable: &[u8],
-        value: &[u8],
+        variable: &Text<1024>,
+        value: &Text<1024>,
         replace: bool,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1394,7 +1257,8 @@ pub trait MsgServer {
         &mut self,
         request: &Request<'_>,
         thread: Port,
-    ) -> Result<MsgReportWaitReply, i32> {
+        wait_desc: &mut Text<1024>,
+    ) -> Result<MsgReportWaitOut, i32> {
         Err(-303)
     }
     /// What ports are, in words, each with its NUL.
@@ -1414,22 +1278,24 @@ pub trait MsgServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_sig_post::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SIG_POST)
+    else { return this_.no_room(buffer_) };
+    match try_msg_sig_post::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1442,30 +1308,29 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_proc_newids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_PROC_NEWIDS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_proc_newids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1479,28 +1344,27 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_add_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_ADD_AUTH)
+    else { return this_.no_room(buffer_) };
+    match try_msg_add_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1511,28 +1375,27 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_add_auth(this_, auth) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_add_auth(this_, auth)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_del_auth::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_DEL_AUTH)
+    else { return this_.no_room(buffer_) };
+    match try_msg_del_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1545,28 +1408,29 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool>(
     let uids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_del_auth(this_, task, uids, gids) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_del_auth(this_, task, uids, gids)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_INIT_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_init_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1578,31 +1442,34 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_init_port(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_port::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_PORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_init_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1615,29 +1482,30 @@ fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_init_port(this_, refport, which, port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_init_port(this_, refport, which, port)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_INIT_PORTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_init_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1648,31 +1516,34 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_init_ports(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_PORTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_init_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1684,28 +1555,29 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_init_ports(this_, refport, ports) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_init_ports(this_, refport, ports)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_int::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_INIT_INT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_init_int::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1717,31 +1589,34 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_init_int(this_, refport, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_int::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_INT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_init_int::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1754,29 +1629,30 @@ fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_init_int(this_, refport, which, value) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_init_int(this_, refport, which, value)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_ints::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_INIT_INTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_init_ints::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1787,31 +1663,34 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_init_ints(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_ints::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_INTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_init_ints::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1823,29 +1702,28 @@ fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_init_ints(this_, refport, values) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_init_ints(this_, refport, values)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_dtable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_DTABLE)
+    else { return this_.no_room(buffer_) };
+    match try_msg_get_dtable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1856,31 +1734,34 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool>(
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_dtable(this_, refport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_dtable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_DTABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_dtable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1892,28 +1773,27 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_dtable(this_, refport, dtable) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_dtable(this_, refport, dtable)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_fd::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_FD)
+    else { return this_.no_room(buffer_) };
+    match try_msg_get_fd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1925,31 +1805,32 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.msg_get_fd(this_, refport, fd);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_fd::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_FD)
+    else { return this_.no_room(buffer_) };
+    match try_msg_set_fd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1962,29 +1843,30 @@ fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool>(
     let fd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_fd(this_, refport, fd, port) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_fd(this_, refport, fd, port)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_environment::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_ENVIRONMENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_environment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1994,31 +1876,34 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_environment(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_environment::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_ENVIRONMENT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_environment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2030,29 +1915,30 @@ fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.msg_set_environment(this_, refport, value) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_environment(this_, refport, value)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_env_variable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_ENV_VARIABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_get_env_variable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2061,33 +1947,36 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let variable = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_get_env_variable(this_, variable);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_env_variable::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_ENV_VARIABLE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_set_env_variable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2097,34 +1986,33 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
-    let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let value = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let variable = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let value = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .msg_set_env_variable(this_, refport, variable, value, replace)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
+    Ok(encoder_.end()?)
 }
-fn serve_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_sig_post_untraced::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_sig_post_untraced<
+    S: MsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SIG_POST_UNTRACED) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_sig_post_untraced::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2137,31 +2025,30 @@ fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool>(
     let sigcode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_report_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1096), id::MSG_REPORT_WAIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_report_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2170,35 +2057,40 @@ fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let mut places_ = encoder_.places();
+    let wait_desc = places_.text::<1024>(56)?;
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1096))?;
-    let result_ = server_.msg_report_wait(this_, thread);
+    let result_ = server_.msg_report_wait(this_, thread, wait_desc);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.wait_desc)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.wait_rpc)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_describe_ports::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::MSG_DESCRIBE_PORTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_msg_describe_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
+fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2210,26 +2102,28 @@ fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let names = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.msg_describe_ports(this_, refport, names);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: MsgServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: MsgServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: MsgServer + ?Sized>(
@@ -2237,99 +2131,72 @@ pub fn dispatch_raw<S: MsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: MsgServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: MsgServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: MsgServer + ?Sized>(
+#[inline]
+fn dispatch_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: MsgServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MSG_SIG_POST => serve_msg_sig_post::<S, RAW>(server, request, reply),
-        id::MSG_PROC_NEWIDS => serve_msg_proc_newids::<S, RAW>(server, request, reply),
-        id::MSG_ADD_AUTH => serve_msg_add_auth::<S, RAW>(server, request, reply),
-        id::MSG_DEL_AUTH => serve_msg_del_auth::<S, RAW>(server, request, reply),
-        id::MSG_GET_INIT_PORT => {
-            serve_msg_get_init_port::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_PORT => {
-            serve_msg_set_init_port::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_INIT_PORTS => {
-            serve_msg_get_init_ports::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_PORTS => {
-            serve_msg_set_init_ports::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_INIT_INT => serve_msg_get_init_int::<S, RAW>(server, request, reply),
-        id::MSG_SET_INIT_INT => serve_msg_set_init_int::<S, RAW>(server, request, reply),
-        id::MSG_GET_INIT_INTS => {
-            serve_msg_get_init_ints::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_INTS => {
-            serve_msg_set_init_ints::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_DTABLE => serve_msg_get_dtable::<S, RAW>(server, request, reply),
-        id::MSG_SET_DTABLE => serve_msg_set_dtable::<S, RAW>(server, request, reply),
-        id::MSG_GET_FD => serve_msg_get_fd::<S, RAW>(server, request, reply),
-        id::MSG_SET_FD => serve_msg_set_fd::<S, RAW>(server, request, reply),
-        id::MSG_GET_ENVIRONMENT => {
-            serve_msg_get_environment::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_ENVIRONMENT => {
-            serve_msg_set_environment::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_ENV_VARIABLE => {
-            serve_msg_get_env_variable::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_ENV_VARIABLE => {
-            serve_msg_set_env_variable::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SIG_POST_UNTRACED => {
-            serve_msg_sig_post_untraced::<S, RAW>(server, request, reply)
-        }
-        id::MSG_REPORT_WAIT => serve_msg_report_wait::<S, RAW>(server, request, reply),
-        id::MSG_DESCRIBE_PORTS => {
-            serve_msg_describe_ports::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
+        [
+            serve_msg_sig_post::<S, RAW, CLEAN>,
+            serve_msg_proc_newids::<S, RAW, CLEAN>,
+            serve_msg_add_auth::<S, RAW, CLEAN>,
+            serve_msg_del_auth::<S, RAW, CLEAN>,
+            serve_msg_get_init_port::<S, RAW, CLEAN>,
+            serve_msg_set_init_port::<S, RAW, CLEAN>,
+            serve_msg_get_init_ports::<S, RAW, CLEAN>,
+            serve_msg_set_init_ports::<S, RAW, CLEAN>,
+            serve_msg_get_init_int::<S, RAW, CLEAN>,
+            serve_msg_set_init_int::<S, RAW, CLEAN>,
+            serve_msg_get_init_ints::<S, RAW, CLEAN>,
+            serve_msg_set_init_ints::<S, RAW, CLEAN>,
+            serve_msg_get_dtable::<S, RAW, CLEAN>,
+            serve_msg_set_dtable::<S, RAW, CLEAN>,
+            serve_msg_get_fd::<S, RAW, CLEAN>,
+            serve_msg_set_fd::<S, RAW, CLEAN>,
+            serve_msg_get_environment::<S, RAW, CLEAN>,
+            serve_msg_set_environment::<S, RAW, CLEAN>,
+            serve_msg_get_env_variable::<S, RAW, CLEAN>,
+            serve_msg_set_env_variable::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_msg_sig_post_untraced::<S, RAW, CLEAN>,
+            serve_msg_report_wait::<S, RAW, CLEAN>,
+            serve_msg_describe_ports::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -6,7 +6,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 27000;
@@ -88,18 +88,7 @@ pub fn newterm_makenode<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::NEWTERM_MAKENODE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::NEWTERM_MAKENODE)
 }
 /// What a server of `newterm` does.
 ///
@@ -135,27 +124,35 @@ pub trait NewtermServer {
         terminal: Port,
         mode: u32,
         server_picks_name: i32,
-        name: &[u8],
+        name: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_newterm_from_device::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_newterm_from_device<
+    S: NewtermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::NEWTERM_FROM_DEVICE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_newterm_from_device::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
+fn try_newterm_from_device<
+    S: NewtermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -165,31 +162,34 @@ fn try_newterm_from_device<S: NewtermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.newterm_from_device(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.terminal)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
+fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_newterm_makenode::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::NEWTERM_MAKENODE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_newterm_makenode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
+fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -201,27 +201,18 @@ fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool>(
     let terminal = decoder_.port(0x0000_0001_2000_4011)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let server_picks_name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .newterm_makenode(this_, terminal, mode, server_picks_name, name)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.newterm_makenode(this_, terminal, mode, server_picks_name, name)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: NewtermServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: NewtermServer + ?Sized>(
@@ -229,55 +220,47 @@ pub fn dispatch_raw<S: NewtermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: NewtermServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: NewtermServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: NewtermServer + ?Sized>(
+#[inline]
+fn dispatch_<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: NewtermServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
+    match request.header().id {
         id::NEWTERM_FROM_DEVICE => {
-            serve_newterm_from_device::<S, RAW>(server, request, reply)
+            serve_newterm_from_device::<S, RAW, CLEAN>(server, request, reply)
         }
-        id::NEWTERM_MAKENODE => serve_newterm_makenode::<S, RAW>(server, request, reply),
+        id::NEWTERM_MAKENODE => {
+            serve_newterm_makenode::<S, RAW, CLEAN>(server, request, reply)
+        }
         _ => Outcome::NotMine,
     }
 }

@@ -251,21 +251,22 @@ pub trait NotifyServer {
         Err(-303)
     }
 }
-fn serve_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_port_deleted::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_port_deleted<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_port_deleted::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_port_deleted<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -277,23 +278,24 @@ fn try_mach_notify_port_deleted<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_port_deleted(this_, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_msg_accepted::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_msg_accepted<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_msg_accepted::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_msg_accepted<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -305,23 +307,24 @@ fn try_mach_notify_msg_accepted<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_msg_accepted(this_, name);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_port_destroyed::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_port_destroyed<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_port_destroyed::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_port_destroyed<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -333,23 +336,24 @@ fn try_mach_notify_port_destroyed<S: NotifyServer + ?Sized, const RAW: bool>(
     let rights = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;
     let _ = server_.mach_notify_port_destroyed(this_, rights);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_no_senders::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_no_senders<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_no_senders::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_no_senders<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -361,24 +365,25 @@ fn try_mach_notify_no_senders<S: NotifyServer + ?Sized, const RAW: bool>(
     let mscount = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.mach_notify_no_senders(this_, mscount);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_send_once::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_send_once<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_send_once::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_send_once<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -389,23 +394,24 @@ fn try_mach_notify_send_once<S: NotifyServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.mach_notify_send_once(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_mach_notify_dead_name::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_mach_notify_dead_name<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_mach_notify_dead_name::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_mach_notify_dead_name<
+    S: NotifyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -417,19 +423,22 @@ fn try_mach_notify_dead_name<S: NotifyServer + ?Sized, const RAW: bool>(
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     decoder_.end()?;
     let _ = server_.mach_notify_dead_name(this_, name);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: NotifyServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: NotifyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: NotifyServer + ?Sized>(
@@ -437,70 +446,56 @@ pub fn dispatch_raw<S: NotifyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: NotifyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: NotifyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: NotifyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: NotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: NotifyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MACH_NOTIFY_PORT_DELETED => {
-            serve_mach_notify_port_deleted::<S, RAW>(server, request, reply)
-        }
-        id::MACH_NOTIFY_MSG_ACCEPTED => {
-            serve_mach_notify_msg_accepted::<S, RAW>(server, request, reply)
-        }
-        id::MACH_NOTIFY_PORT_DESTROYED => {
-            serve_mach_notify_port_destroyed::<S, RAW>(server, request, reply)
-        }
-        id::MACH_NOTIFY_NO_SENDERS => {
-            serve_mach_notify_no_senders::<S, RAW>(server, request, reply)
-        }
-        id::MACH_NOTIFY_SEND_ONCE => {
-            serve_mach_notify_send_once::<S, RAW>(server, request, reply)
-        }
-        id::MACH_NOTIFY_DEAD_NAME => {
-            serve_mach_notify_dead_name::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 9] = const {
+        [
+            serve_none_::<S>,
+            serve_mach_notify_port_deleted::<S, RAW, CLEAN>,
+            serve_mach_notify_msg_accepted::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_mach_notify_port_destroyed::<S, RAW, CLEAN>,
+            serve_mach_notify_no_senders::<S, RAW, CLEAN>,
+            serve_mach_notify_send_once::<S, RAW, CLEAN>,
+            serve_mach_notify_dead_name::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

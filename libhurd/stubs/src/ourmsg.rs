@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Donation, Encoder, Mode, OutData, Outcome, Port, PortName, Ports,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 23000;
@@ -961,7 +961,7 @@ pub trait OurmsgServer {
     fn msg_get_env_variable(
         &mut self,
         request: &Request<'_>,
-        variable: &[u8],
+        variable: &Text<1024>,
         value: Data<'_, u8>,
     ) -> Result<(), i32> {
         Err(-303)
@@ -978,8 +978,8 @@ pub trait OurmsgServer {
         &mut self,
         request: &Request<'_>,
         refport: Port,
-        variable: &[u8],
-        value: &[u8],
+        variable: &Text<1024>,
+        value: &Text<1024>,
         replace: bool,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1014,7 +1014,7 @@ pub trait OurmsgServer {
         &mut self,
         request: &Request<'_>,
         thread: Port,
-        wait_desc: &[u8],
+        wait_desc: &Text<1024>,
         wait_rpc: i32,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1037,21 +1037,21 @@ pub trait OurmsgServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_sig_post::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_sig_post::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1065,23 +1065,23 @@ fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_proc_newids::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_proc_newids::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1096,23 +1096,23 @@ fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool>(
     let orphaned = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_add_auth::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_add_auth::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1124,23 +1124,23 @@ fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_add_auth(this_, auth);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_del_auth::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_del_auth::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1154,23 +1154,23 @@ fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool>(
     let gids = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_del_auth(this_, task, uids, gids);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_port::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_get_init_port::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1184,23 +1184,23 @@ fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_port(this_, refport, which, port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_port::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_set_init_port::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1214,23 +1214,23 @@ fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_port(this_, refport, which, port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_get_init_ports::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_get_init_ports<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_get_init_ports::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1243,23 +1243,23 @@ fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_ports(this_, refport, ports);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_set_init_ports::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_set_init_ports<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_set_init_ports::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1272,23 +1272,23 @@ fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_ports(this_, refport, ports);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_int::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_get_init_int::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1302,23 +1302,23 @@ fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_int(this_, refport, which, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_int::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_set_init_int::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1332,23 +1332,23 @@ fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_int(this_, refport, which, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_ints::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_get_init_ints::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1361,23 +1361,23 @@ fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let values = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_get_init_ints(this_, refport, values);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_ints::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_set_init_ints::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1390,23 +1390,23 @@ fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool>(
     let values = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.msg_set_init_ints(this_, refport, values);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_dtable::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_get_dtable::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1419,23 +1419,23 @@ fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_get_dtable(this_, refport, dtable);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_dtable::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_set_dtable::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1448,23 +1448,23 @@ fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool>(
     let dtable = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     decoder_.end()?;
     let _ = server_.msg_set_dtable(this_, refport, dtable);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_fd::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_get_fd::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1478,23 +1478,23 @@ fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_get_fd(this_, refport, fd, port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_fd::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_set_fd::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1508,23 +1508,23 @@ fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool>(
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.msg_set_fd(this_, refport, fd, port);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_get_environment::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_get_environment<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_get_environment::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1536,23 +1536,23 @@ fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_get_environment(this_, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_set_environment::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_set_environment<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_set_environment::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1565,23 +1565,24 @@ fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool>(
     let value = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_set_environment(this_, refport, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_get_env_variable::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_get_env_variable<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_get_env_variable::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_msg_get_env_variable<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1590,27 +1591,28 @@ fn try_msg_get_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
             fixed: false,
             complex: None,
         })?;
-    let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let variable = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let value = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_get_env_variable(this_, variable, value);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_set_env_variable::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_set_env_variable<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_set_env_variable::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_msg_set_env_variable<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1620,28 +1622,29 @@ fn try_msg_set_env_variable<S: OurmsgServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
-    let variable = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let value = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let variable = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let value = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let replace = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.msg_set_env_variable(this_, refport, variable, value, replace);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_sig_post_untraced::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_sig_post_untraced<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_sig_post_untraced::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_msg_sig_post_untraced<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,23 +1659,23 @@ fn try_msg_sig_post_untraced<S: OurmsgServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_report_wait::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_msg_report_wait::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1682,27 +1685,27 @@ fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let thread = decoder_.port(0x0000_0001_2000_4011)?;
-    let wait_desc = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let wait_desc = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let wait_rpc = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.msg_report_wait(this_, thread, wait_desc, wait_rpc);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_describe_ports::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_msg_describe_ports<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_describe_ports::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
+fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1716,19 +1719,22 @@ fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool>(
     let descriptions = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.msg_describe_ports(this_, refport, names, descriptions);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: OurmsgServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: OurmsgServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: OurmsgServer + ?Sized>(
@@ -1736,99 +1742,72 @@ pub fn dispatch_raw<S: OurmsgServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: OurmsgServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: OurmsgServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: OurmsgServer + ?Sized>(
+#[inline]
+fn dispatch_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: OurmsgServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::MSG_SIG_POST => serve_msg_sig_post::<S, RAW>(server, request, reply),
-        id::MSG_PROC_NEWIDS => serve_msg_proc_newids::<S, RAW>(server, request, reply),
-        id::MSG_ADD_AUTH => serve_msg_add_auth::<S, RAW>(server, request, reply),
-        id::MSG_DEL_AUTH => serve_msg_del_auth::<S, RAW>(server, request, reply),
-        id::MSG_GET_INIT_PORT => {
-            serve_msg_get_init_port::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_PORT => {
-            serve_msg_set_init_port::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_INIT_PORTS => {
-            serve_msg_get_init_ports::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_PORTS => {
-            serve_msg_set_init_ports::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_INIT_INT => serve_msg_get_init_int::<S, RAW>(server, request, reply),
-        id::MSG_SET_INIT_INT => serve_msg_set_init_int::<S, RAW>(server, request, reply),
-        id::MSG_GET_INIT_INTS => {
-            serve_msg_get_init_ints::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_INIT_INTS => {
-            serve_msg_set_init_ints::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_DTABLE => serve_msg_get_dtable::<S, RAW>(server, request, reply),
-        id::MSG_SET_DTABLE => serve_msg_set_dtable::<S, RAW>(server, request, reply),
-        id::MSG_GET_FD => serve_msg_get_fd::<S, RAW>(server, request, reply),
-        id::MSG_SET_FD => serve_msg_set_fd::<S, RAW>(server, request, reply),
-        id::MSG_GET_ENVIRONMENT => {
-            serve_msg_get_environment::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_ENVIRONMENT => {
-            serve_msg_set_environment::<S, RAW>(server, request, reply)
-        }
-        id::MSG_GET_ENV_VARIABLE => {
-            serve_msg_get_env_variable::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SET_ENV_VARIABLE => {
-            serve_msg_set_env_variable::<S, RAW>(server, request, reply)
-        }
-        id::MSG_SIG_POST_UNTRACED => {
-            serve_msg_sig_post_untraced::<S, RAW>(server, request, reply)
-        }
-        id::MSG_REPORT_WAIT => serve_msg_report_wait::<S, RAW>(server, request, reply),
-        id::MSG_DESCRIBE_PORTS => {
-            serve_msg_describe_ports::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
+        [
+            serve_msg_sig_post::<S, RAW, CLEAN>,
+            serve_msg_proc_newids::<S, RAW, CLEAN>,
+            serve_msg_add_auth::<S, RAW, CLEAN>,
+            serve_msg_del_auth::<S, RAW, CLEAN>,
+            serve_msg_get_init_port::<S, RAW, CLEAN>,
+            serve_msg_set_init_port::<S, RAW, CLEAN>,
+            serve_msg_get_init_ports::<S, RAW, CLEAN>,
+            serve_msg_set_init_ports::<S, RAW, CLEAN>,
+            serve_msg_get_init_int::<S, RAW, CLEAN>,
+            serve_msg_set_init_int::<S, RAW, CLEAN>,
+            serve_msg_get_init_ints::<S, RAW, CLEAN>,
+            serve_msg_set_init_ints::<S, RAW, CLEAN>,
+            serve_msg_get_dtable::<S, RAW, CLEAN>,
+            serve_msg_set_dtable::<S, RAW, CLEAN>,
+            serve_msg_get_fd::<S, RAW, CLEAN>,
+            serve_msg_set_fd::<S, RAW, CLEAN>,
+            serve_msg_get_environment::<S, RAW, CLEAN>,
+            serve_msg_set_environment::<S, RAW, CLEAN>,
+            serve_msg_get_env_variable::<S, RAW, CLEAN>,
+            serve_msg_set_env_variable::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_msg_sig_post_untraced::<S, RAW, CLEAN>,
+            serve_msg_report_wait::<S, RAW, CLEAN>,
+            serve_msg_describe_ports::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

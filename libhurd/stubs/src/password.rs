@@ -6,7 +6,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 38000;
@@ -127,7 +127,7 @@ pub trait PasswordServer {
         &mut self,
         request: &Request<'_>,
         user: u32,
-        pw: &[u8],
+        pw: &Text<1024>,
     ) -> Result<PasswordCheckUserReply, i32> {
         Err(-303)
     }
@@ -143,27 +143,35 @@ pub trait PasswordServer {
         &mut self,
         request: &Request<'_>,
         group: u32,
-        pw: &[u8],
+        pw: &Text<1024>,
     ) -> Result<PasswordCheckGroupReply, i32> {
         Err(-303)
     }
 }
-fn serve_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_password_check_user::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_password_check_user<
+    S: PasswordServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PASSWORD_CHECK_USER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_password_check_user::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
+fn try_password_check_user<
+    S: PasswordServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -173,33 +181,40 @@ fn try_password_check_user<S: PasswordServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let user = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
-    let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let pw = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.password_check_user(this_, user, pw);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_password_check_group::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_password_check_group<
+    S: PasswordServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PASSWORD_CHECK_GROUP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_password_check_group::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
+fn try_password_check_group<
+    S: PasswordServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -209,28 +224,23 @@ fn try_password_check_group<S: PasswordServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
-    let pw = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let pw = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.password_check_group(this_, group, pw);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: PasswordServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PasswordServer + ?Sized>(
@@ -238,56 +248,46 @@ pub fn dispatch_raw<S: PasswordServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: PasswordServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: PasswordServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: PasswordServer + ?Sized>(
+#[inline]
+fn dispatch_<S: PasswordServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: PasswordServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
+    match request.header().id {
         id::PASSWORD_CHECK_USER => {
-            serve_password_check_user::<S, RAW>(server, request, reply)
+            serve_password_check_user::<S, RAW, CLEAN>(server, request, reply)
         }
         id::PASSWORD_CHECK_GROUP => {
-            serve_password_check_group::<S, RAW>(server, request, reply)
+            serve_password_check_group::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

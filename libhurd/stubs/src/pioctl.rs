@@ -49,18 +49,7 @@ pub fn pioctl_rtc_uie_on<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PIOCTL_RTC_UIE_ON,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PIOCTL_RTC_UIE_ON)
 }
 /// The clock no longer tells of every second.
 ///
@@ -83,18 +72,7 @@ pub fn pioctl_rtc_uie_off<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PIOCTL_RTC_UIE_OFF,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PIOCTL_RTC_UIE_OFF)
 }
 /// The time of the clock.
 ///
@@ -154,18 +132,7 @@ pub fn pioctl_rtc_set_time<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PIOCTL_RTC_SET_TIME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PIOCTL_RTC_SET_TIME)
 }
 /// What a server of `pioctl` does.
 ///
@@ -226,22 +193,26 @@ pub trait PioctlServer {
     }
 }
 #[inline(always)]
-fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
+fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_pioctl_rtc_uie_on::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_UIE_ON) else {
+        return this_.no_room(buffer_)
+    };
+    match try_pioctl_rtc_uie_on::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
+fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -251,29 +222,30 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.pioctl_rtc_uie_on(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.pioctl_rtc_uie_on(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_pioctl_rtc_uie_off::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_pioctl_rtc_uie_off<
+    S: PioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_UIE_OFF) else {
+        return this_.no_room(buffer_)
+    };
+    match try_pioctl_rtc_uie_off::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
+fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -283,28 +255,29 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.pioctl_rtc_uie_off(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.pioctl_rtc_uie_off(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_pioctl_rtc_rd_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_pioctl_rtc_rd_time<
+    S: PioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(96), id::PIOCTL_RTC_RD_TIME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_pioctl_rtc_rd_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
+fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -314,31 +287,34 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.pioctl_rtc_rd_time(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_pioctl_rtc_set_time::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_pioctl_rtc_set_time<
+    S: PioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_SET_TIME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_pioctl_rtc_set_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
+fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -349,23 +325,23 @@ fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool>(
         })?;
     let tm = decoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.pioctl_rtc_set_time(this_, tm) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.pioctl_rtc_set_time(this_, tm)?;
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: PioctlServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: PioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: PioctlServer + ?Sized>(
@@ -373,64 +349,58 @@ pub fn dispatch_raw<S: PioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: PioctlServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: PioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: PioctlServer + ?Sized>(
+#[inline]
+fn dispatch_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: PioctlServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::PIOCTL_RTC_UIE_ON => {
-            serve_pioctl_rtc_uie_on::<S, RAW>(server, request, reply)
-        }
-        id::PIOCTL_RTC_UIE_OFF => {
-            serve_pioctl_rtc_uie_off::<S, RAW>(server, request, reply)
-        }
-        id::PIOCTL_RTC_RD_TIME => {
-            serve_pioctl_rtc_rd_time::<S, RAW>(server, request, reply)
-        }
-        id::PIOCTL_RTC_SET_TIME => {
-            serve_pioctl_rtc_set_time::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 11] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_pioctl_rtc_uie_on::<S, RAW, CLEAN>,
+            serve_pioctl_rtc_uie_off::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_pioctl_rtc_rd_time::<S, RAW, CLEAN>,
+            serve_pioctl_rtc_set_time::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

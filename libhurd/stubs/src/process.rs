@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome,
-    Port, PortName, Ports, Request, Retain, RpcError, Shape, Transport,
+    Port, PortName, Ports, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 24000;
@@ -513,18 +513,7 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SETEXECDATA,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SETEXECDATA)
 }
 /// The default ports and integers for exec.
 ///
@@ -589,18 +578,7 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_EXECDATA_NOTIFY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_EXECDATA_NOTIFY)
 }
 /// Names of system, node, release, version and machine, 1024 bytes each.
 ///
@@ -668,18 +646,7 @@ pub fn proc_register_version<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_REGISTER_VERSION,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_REGISTER_VERSION)
 }
 /// Begins a reauthentication of the process; see io_reauthenticate.
 ///
@@ -731,18 +698,7 @@ pub fn proc_child<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_CHILD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_CHILD)
 }
 /// Sets the caller's message port, and returns the old one.
 ///
@@ -804,18 +760,7 @@ pub fn proc_reassign<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_REASSIGN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_REASSIGN)
 }
 /// Sets the owner, or clears it.
 ///
@@ -842,18 +787,7 @@ pub fn proc_setowner<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SETOWNER,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SETOWNER)
 }
 /// The caller's pid, its parent's, and whether its group is orphaned.
 ///
@@ -921,18 +855,7 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SET_ARG_LOCATIONS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SET_ARG_LOCATIONS)
 }
 /// The addresses of the arrays argv and envp.
 ///
@@ -1079,18 +1002,7 @@ pub fn proc_dostop<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_DOSTOP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_DOSTOP)
 }
 /// Has proc receive exceptions on `msgport` and forward them with that state.
 ///
@@ -1122,18 +1034,7 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_HANDLE_EXCEPTIONS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_HANDLE_EXCEPTIONS)
 }
 /// The caller stops with that signal.
 ///
@@ -1160,18 +1061,7 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_STOP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_STOP)
 }
 /// The caller goes on.
 ///
@@ -1194,18 +1084,7 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_CONT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_CONT)
 }
 /// The caller ends with that status.
 ///
@@ -1232,18 +1111,7 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_EXIT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_EXIT)
 }
 /// The caller has run exec.
 ///
@@ -1266,18 +1134,7 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_EXEC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_EXEC)
 }
 /// The caller is being traced.
 ///
@@ -1300,18 +1157,7 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_TRACED,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_TRACED)
 }
 /// Whether stopped children are told of.
 ///
@@ -1336,18 +1182,7 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MOD_STOPCHILD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MOD_STOPCHILD)
 }
 /// The task of a process, for its owner.
 ///
@@ -1689,18 +1524,7 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MAKE_LOGIN_COLL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MAKE_LOGIN_COLL)
 }
 /// The login collection of a process.
 ///
@@ -1803,18 +1627,7 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SETLOGIN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SETLOGIN)
 }
 /// The login name.
 ///
@@ -1875,18 +1688,7 @@ pub fn proc_setsid<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SETSID,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SETSID)
 }
 /// The session of a process.
 ///
@@ -2065,18 +1867,7 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SETPGRP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SETPGRP)
 }
 /// The group of a process.
 ///
@@ -2252,18 +2043,7 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SET_INIT_TASK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SET_INIT_TASK)
 }
 /// The caller must live until shutdown.
 ///
@@ -2286,18 +2066,7 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MARK_IMPORTANT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MARK_IMPORTANT)
 }
 /// Whether it must.
 ///
@@ -2359,18 +2128,7 @@ pub fn proc_set_code<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SET_CODE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SET_CODE)
 }
 /// The addresses where the program's code begins and ends.
 ///
@@ -2434,18 +2192,7 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_MAKE_TASK_NAMESPACE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_MAKE_TASK_NAMESPACE)
 }
 /// Says which file the program came from.
 ///
@@ -2471,18 +2218,7 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SET_EXE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SET_EXE)
 }
 /// Which file a process came from.
 ///
@@ -2547,18 +2283,7 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::PROC_SET_ENTRY,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::PROC_SET_ENTRY)
 }
 /// The address where the program starts.
 ///
@@ -2833,9 +2558,9 @@ pub trait ProcessServer {
         &mut self,
         request: &Request<'_>,
         credential: Port,
-        name: &[u8],
-        release: &[u8],
-        version: &[u8],
+        name: &Text<1024>,
+        release: &Text<1024>,
+        version: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -3278,7 +3003,7 @@ pub trait ProcessServer {
     fn proc_setlogin(
         &mut self,
         request: &Request<'_>,
-        logname: &[u8],
+        logname: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -3293,7 +3018,8 @@ pub trait ProcessServer {
     fn proc_getlogin(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<ProcGetloginReply, i32> {
+        logname: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Begins a session.
@@ -3532,7 +3258,11 @@ pub trait ProcessServer {
     ///
     /// # Errors
     /// EINVAL no process.
-    fn proc_set_exe(&mut self, request: &Request<'_>, path: &[u8]) -> Result<(), i32> {
+    fn proc_set_exe(
+        &mut self,
+        request: &Request<'_>,
+        path: &Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Which file a process came from.
@@ -3547,7 +3277,8 @@ pub trait ProcessServer {
         &mut self,
         request: &Request<'_>,
         which: i32,
-    ) -> Result<ProcGetExeReply, i32> {
+        path: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Says at which address the program starts.
@@ -3637,22 +3368,26 @@ pub trait ProcessServer {
         Err(-303)
     }
 }
-fn serve_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprivports::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprivports<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GETPRIVPORTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getprivports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3662,33 +3397,34 @@ fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_getprivports(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.host_priv)?;
     encoder_.port(0x0000_0001_2000_4013, out_.device_master)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getallpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETALLPIDS)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getallpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3698,31 +3434,34 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getallpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setexecdata::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETEXECDATA) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_setexecdata::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3734,29 +3473,28 @@ fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_setexecdata(this_, ports, ints) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_setexecdata(this_, ports, ints)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getexecdata::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETEXECDATA)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getexecdata::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3766,32 +3504,39 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getexecdata(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_execdata_notify::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_execdata_notify<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_EXECDATA_NOTIFY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_execdata_notify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_execdata_notify<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3802,29 +3547,28 @@ fn try_proc_execdata_notify<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_execdata_notify(this_, notify) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_execdata_notify(this_, notify)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_uname::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(5176), id::PROC_UNAME)
+    else { return this_.no_room(buffer_) };
+    match try_proc_uname::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3834,31 +3578,38 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(5176))?;
     let result_ = server_.proc_uname(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_register_version::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_register_version<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_REGISTER_VERSION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_register_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_register_version<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3868,33 +3619,29 @@ fn try_proc_register_version<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(true),
         })?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let release = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let release = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let version = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .proc_register_version(this_, credential, name, release, version)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_register_version(this_, credential, name, release, version)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_reauthenticate::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_reauthenticate<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_reauthenticate::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_reauthenticate<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3906,24 +3653,26 @@ fn try_proc_reauthenticate<S: ProcessServer + ?Sized, const RAW: bool>(
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate(this_, rendezvous);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_child::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_CHILD)
+    else { return this_.no_room(buffer_) };
+    match try_proc_child::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3932,31 +3681,32 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::PROC_CHILD)?;
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::PROC_CHILD)?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_child(this_, child, retain_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_child(this_, child, retain_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setmsgport::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_SETMSGPORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_setmsgport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3967,31 +3717,34 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_reassign::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_REASSIGN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_reassign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4002,28 +3755,29 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_reassign(this_, newtask) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_reassign(this_, newtask)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setowner::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETOWNER) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_setowner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4035,28 +3789,27 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool>(
     let owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_setowner(this_, owner, clear) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_setowner(this_, owner, clear)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::PROC_GETPIDS)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4066,33 +3819,40 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(96))?;
     let result_ = server_.proc_getpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ppid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_set_arg_locations::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_set_arg_locations<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_ARG_LOCATIONS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_set_arg_locations::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_set_arg_locations<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4104,28 +3864,33 @@ fn try_proc_set_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
     let argv = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_set_arg_locations(this_, argv, envp) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_set_arg_locations(this_, argv, envp)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_get_arg_locations::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_get_arg_locations<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GET_ARG_LOCATIONS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_get_arg_locations::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_get_arg_locations<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4135,32 +3900,35 @@ fn try_proc_get_arg_locations<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_get_arg_locations(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.argv)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getmsgport::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETMSGPORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getmsgport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4171,32 +3939,33 @@ fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.msgport)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_wait::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(248), id::PROC_WAIT)
+    else { return this_.no_room(buffer_) };
+    match try_proc_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4208,34 +3977,35 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     let result_ = server_.proc_wait(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_dostop::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_DOSTOP)
+    else { return this_.no_room(buffer_) };
+    match try_proc_dostop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4246,28 +4016,33 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_dostop(this_, contthread) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_dostop(this_, contthread)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_handle_exceptions::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_handle_exceptions<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_HANDLE_EXCEPTIONS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_handle_exceptions::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_handle_exceptions<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4281,30 +4056,29 @@ fn try_proc_handle_exceptions<S: ProcessServer + ?Sized, const RAW: bool>(
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_mark_stop::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_STOP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_stop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4316,29 +4090,30 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool>(
     let signo = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_stop(this_, signo, sigcode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_stop(this_, signo, sigcode)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_mark_cont::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_CONT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_cont::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4348,28 +4123,29 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_cont(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_cont(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_mark_exit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_EXIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_exit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4381,29 +4157,30 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool>(
     let status = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_exit(this_, status, sigcode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_exit(this_, status, sigcode)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_mark_exec::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_EXEC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4413,29 +4190,30 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_exec(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_exec(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_mark_traced::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_TRACED) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_traced::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4445,28 +4223,29 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_traced(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_traced(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mod_stopchild::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mod_stopchild<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MOD_STOPCHILD) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mod_stopchild::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4477,28 +4256,29 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mod_stopchild(this_, doit) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mod_stopchild(this_, doit)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_pid2task::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PID2TASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_pid2task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4509,31 +4289,34 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_pid2task(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_task2pid::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_TASK2PID) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_task2pid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4542,34 +4325,37 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_task2pid(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_task2proc::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_TASK2PROC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_task2proc::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4578,34 +4364,37 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_task2proc(this_, task, retain_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_proc2task::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PROC2TASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_proc2task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4615,31 +4404,34 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_proc2task(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_pid2proc::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PID2PROC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_pid2proc::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4650,32 +4442,33 @@ fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_pid2proc(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getprocinfo::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCINFO)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getprocinfo::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4687,34 +4480,35 @@ fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool>(
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocinfo(this_, which, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.flags)?;
     encoder_.out_data(0x0000_0000_c000_2002, &out_.procinfo)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.threadwaits)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getprocargs::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCARGS)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getprocargs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4725,32 +4519,33 @@ fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocargs(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procargs)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getprocenv::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCENV)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getprocenv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4761,32 +4556,39 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getprocenv(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.procenv)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_make_login_coll::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_make_login_coll<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MAKE_LOGIN_COLL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_make_login_coll::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_make_login_coll<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4796,28 +4598,29 @@ fn try_proc_make_login_coll<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_make_login_coll(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_make_login_coll(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getloginid::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETLOGINID) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getloginid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4828,32 +4631,35 @@ fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getloginid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.login_id)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getloginpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_proc_getloginpids<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETLOGINPIDS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getloginpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4864,31 +4670,34 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getloginpids(this_, id_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setlogin::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETLOGIN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_setlogin::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4897,66 +4706,66 @@ fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let logname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_setlogin(this_, logname) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_setlogin(this_, logname)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getlogin::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
-    }
-}
-#[inline(always)]
-fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
-    let decoder_ = this_
-        .body::<
-            RAW,
-        >(Shape {
-            min: 32,
-            fixed: true,
-            complex: Some(false),
-        })?;
-    decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.proc_getlogin(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::PROC_GETLOGIN) else {
+        return this_.no_room(buffer_)
     };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.logname)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    match try_proc_getlogin::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
+    }
 }
 #[inline(always)]
-fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+    server_: &mut S,
+    this_: &Request<'_>,
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
+    let decoder_ = this_
+        .body::<
+            RAW,
+        >(Shape {
+            min: 32,
+            fixed: true,
+            complex: Some(false),
+        })?;
+    let mut places_ = encoder_.places();
+    let logname = places_.text::<1024>(56)?;
+    decoder_.end()?;
+    server_.proc_getlogin(this_, logname)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
+}
+#[inline(always)]
+fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setsid::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETSID)
+    else { return this_.no_room(buffer_) };
+    match try_proc_setsid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -4966,28 +4775,27 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_setsid(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_setsid(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getsid::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETSID)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getsid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -4998,32 +4806,39 @@ fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getsid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sid)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpgids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_proc_getsessionpgids<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETSESSIONPGIDS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getsessionpgids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getsessionpgids<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5034,32 +4849,39 @@ fn try_proc_getsessionpgids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getsessionpgids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pgidset)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_proc_getsessionpids<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETSESSIONPIDS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getsessionpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getsessionpids<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5070,31 +4892,34 @@ fn try_proc_getsessionpids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getsessionpids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getsidport::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETSIDPORT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getsidport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5104,31 +4929,32 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getsidport(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_setpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETPGRP)
+    else { return this_.no_room(buffer_) };
+    match try_proc_setpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5140,28 +4966,27 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_setpgrp(this_, pid, pgrp) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_setpgrp(this_, pid, pgrp)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETPGRP)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5172,32 +4997,33 @@ fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getpgrp(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getpgrppids::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPGRPPIDS)
+    else { return this_.no_room(buffer_) };
+    match try_proc_getpgrppids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5208,31 +5034,32 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.proc_getpgrppids(this_, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_get_tty::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GET_TTY)
+    else { return this_.no_room(buffer_) };
+    match try_proc_get_tty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5243,31 +5070,34 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_get_tty(this_, target_process);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_getnports::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETNPORTS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getnports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5278,31 +5108,34 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_getnports(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_set_init_task::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_set_init_task<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_INIT_TASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_set_init_task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5313,29 +5146,34 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_set_init_task(this_, task) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_set_init_task(this_, task)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_important::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_important<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_IMPORTANT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_mark_important::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_mark_important<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5345,28 +5183,29 @@ fn try_proc_mark_important<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_mark_important(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_mark_important(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_is_important::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_is_important<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_IS_IMPORTANT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_is_important::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5376,31 +5215,34 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_is_important(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_set_code::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_CODE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_set_code::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5412,28 +5254,29 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool>(
     let start_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_set_code(this_, start_code, end_code) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_set_code(this_, start_code, end_code)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_get_code::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GET_CODE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_get_code::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5443,32 +5286,39 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.proc_get_code(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.start_code)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_make_task_namespace::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_make_task_namespace<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MAKE_TASK_NAMESPACE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_make_task_namespace::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_make_task_namespace<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5479,28 +5329,27 @@ fn try_proc_make_task_namespace<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_make_task_namespace(this_, notify) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_make_task_namespace(this_, notify)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_set_exe::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_EXE)
+    else { return this_.no_room(buffer_) };
+    match try_proc_set_exe::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5509,31 +5358,32 @@ fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let path = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_set_exe(this_, path) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_set_exe(this_, path)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_get_exe::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::PROC_GET_EXE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_get_exe::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5542,33 +5392,34 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let path = places_.text::<1024>(56)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.proc_get_exe(this_, which);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
-    };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.path)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_get_exe(this_, which, path)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_set_entry::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_ENTRY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_set_entry::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5579,28 +5430,29 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.proc_set_entry(this_, entry) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.proc_set_entry(this_, entry)?;
+    Ok(encoder_.end()?)
 }
-fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_get_entry::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GET_ENTRY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_get_entry::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5610,32 +5462,33 @@ fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.proc_get_entry(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.entry)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_proc_waitid::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(248), id::PROC_WAITID)
+    else { return this_.no_room(buffer_) };
+    match try_proc_waitid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5647,33 +5500,33 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(248))?;
     let result_ = server_.proc_waitid(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.status)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sigcode)?;
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.rusage)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_reauthenticate_reassign::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_reauthenticate_reassign<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_reauthenticate_reassign::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_reauthenticate_reassign<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -5686,24 +5539,25 @@ fn try_proc_reauthenticate_reassign<S: ProcessServer + ?Sized, const RAW: bool>(
     let new_task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_reauthenticate_complete::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_reauthenticate_complete<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_reauthenticate_complete::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_reauthenticate_complete<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5714,25 +5568,33 @@ fn try_proc_reauthenticate_complete<S: ProcessServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_complete(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(never)]
-fn serve_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getchildren_rusage::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_proc_getchildren_rusage<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(200), id::PROC_GETCHILDREN_RUSAGE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_proc_getchildren_rusage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
+fn try_proc_getchildren_rusage<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -5742,26 +5604,28 @@ fn try_proc_getchildren_rusage<S: ProcessServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(200))?;
     let result_ = server_.proc_getchildren_rusage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
+}
+fn serve_none_<S: ProcessServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: ProcessServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessServer + ?Sized>(
@@ -5769,152 +5633,113 @@ pub fn dispatch_raw<S: ProcessServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: ProcessServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: ProcessServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: ProcessServer + ?Sized>(
+#[inline]
+fn dispatch_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: ProcessServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::PROC_GETPRIVPORTS => {
-            serve_proc_getprivports::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETALLPIDS => serve_proc_getallpids::<S, RAW>(server, request, reply),
-        id::PROC_SETEXECDATA => serve_proc_setexecdata::<S, RAW>(server, request, reply),
-        id::PROC_GETEXECDATA => serve_proc_getexecdata::<S, RAW>(server, request, reply),
-        id::PROC_EXECDATA_NOTIFY => {
-            serve_proc_execdata_notify::<S, RAW>(server, request, reply)
-        }
-        id::PROC_UNAME => serve_proc_uname::<S, RAW>(server, request, reply),
-        id::PROC_REGISTER_VERSION => {
-            serve_proc_register_version::<S, RAW>(server, request, reply)
-        }
-        id::PROC_REAUTHENTICATE => {
-            serve_proc_reauthenticate::<S, RAW>(server, request, reply)
-        }
-        id::PROC_CHILD => serve_proc_child::<S, RAW>(server, request, reply),
-        id::PROC_SETMSGPORT => serve_proc_setmsgport::<S, RAW>(server, request, reply),
-        id::PROC_REASSIGN => serve_proc_reassign::<S, RAW>(server, request, reply),
-        id::PROC_SETOWNER => serve_proc_setowner::<S, RAW>(server, request, reply),
-        id::PROC_GETPIDS => serve_proc_getpids::<S, RAW>(server, request, reply),
-        id::PROC_SET_ARG_LOCATIONS => {
-            serve_proc_set_arg_locations::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_ARG_LOCATIONS => {
-            serve_proc_get_arg_locations::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETMSGPORT => serve_proc_getmsgport::<S, RAW>(server, request, reply),
-        id::PROC_WAIT => serve_proc_wait::<S, RAW>(server, request, reply),
-        id::PROC_DOSTOP => serve_proc_dostop::<S, RAW>(server, request, reply),
-        id::PROC_HANDLE_EXCEPTIONS => {
-            serve_proc_handle_exceptions::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_STOP => serve_proc_mark_stop::<S, RAW>(server, request, reply),
-        id::PROC_MARK_CONT => serve_proc_mark_cont::<S, RAW>(server, request, reply),
-        id::PROC_MARK_EXIT => serve_proc_mark_exit::<S, RAW>(server, request, reply),
-        id::PROC_MARK_EXEC => serve_proc_mark_exec::<S, RAW>(server, request, reply),
-        id::PROC_MARK_TRACED => serve_proc_mark_traced::<S, RAW>(server, request, reply),
-        id::PROC_MOD_STOPCHILD => {
-            serve_proc_mod_stopchild::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PID2TASK => serve_proc_pid2task::<S, RAW>(server, request, reply),
-        id::PROC_TASK2PID => serve_proc_task2pid::<S, RAW>(server, request, reply),
-        id::PROC_TASK2PROC => serve_proc_task2proc::<S, RAW>(server, request, reply),
-        id::PROC_PROC2TASK => serve_proc_proc2task::<S, RAW>(server, request, reply),
-        id::PROC_PID2PROC => serve_proc_pid2proc::<S, RAW>(server, request, reply),
-        id::PROC_GETPROCINFO => serve_proc_getprocinfo::<S, RAW>(server, request, reply),
-        id::PROC_GETPROCARGS => serve_proc_getprocargs::<S, RAW>(server, request, reply),
-        id::PROC_GETPROCENV => serve_proc_getprocenv::<S, RAW>(server, request, reply),
-        id::PROC_MAKE_LOGIN_COLL => {
-            serve_proc_make_login_coll::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGINID => serve_proc_getloginid::<S, RAW>(server, request, reply),
-        id::PROC_GETLOGINPIDS => {
-            serve_proc_getloginpids::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETLOGIN => serve_proc_setlogin::<S, RAW>(server, request, reply),
-        id::PROC_GETLOGIN => serve_proc_getlogin::<S, RAW>(server, request, reply),
-        id::PROC_SETSID => serve_proc_setsid::<S, RAW>(server, request, reply),
-        id::PROC_GETSID => serve_proc_getsid::<S, RAW>(server, request, reply),
-        id::PROC_GETSESSIONPGIDS => {
-            serve_proc_getsessionpgids::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSESSIONPIDS => {
-            serve_proc_getsessionpids::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSIDPORT => serve_proc_getsidport::<S, RAW>(server, request, reply),
-        id::PROC_SETPGRP => serve_proc_setpgrp::<S, RAW>(server, request, reply),
-        id::PROC_GETPGRP => serve_proc_getpgrp::<S, RAW>(server, request, reply),
-        id::PROC_GETPGRPPIDS => serve_proc_getpgrppids::<S, RAW>(server, request, reply),
-        id::PROC_GET_TTY => serve_proc_get_tty::<S, RAW>(server, request, reply),
-        id::PROC_GETNPORTS => serve_proc_getnports::<S, RAW>(server, request, reply),
-        id::PROC_SET_INIT_TASK => {
-            serve_proc_set_init_task::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_IMPORTANT => {
-            serve_proc_mark_important::<S, RAW>(server, request, reply)
-        }
-        id::PROC_IS_IMPORTANT => {
-            serve_proc_is_important::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SET_CODE => serve_proc_set_code::<S, RAW>(server, request, reply),
-        id::PROC_GET_CODE => serve_proc_get_code::<S, RAW>(server, request, reply),
-        id::PROC_MAKE_TASK_NAMESPACE => {
-            serve_proc_make_task_namespace::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SET_EXE => serve_proc_set_exe::<S, RAW>(server, request, reply),
-        id::PROC_GET_EXE => serve_proc_get_exe::<S, RAW>(server, request, reply),
-        id::PROC_SET_ENTRY => serve_proc_set_entry::<S, RAW>(server, request, reply),
-        id::PROC_GET_ENTRY => serve_proc_get_entry::<S, RAW>(server, request, reply),
-        id::PROC_WAITID => serve_proc_waitid::<S, RAW>(server, request, reply),
-        id::PROC_REAUTHENTICATE_REASSIGN => {
-            serve_proc_reauthenticate_reassign::<S, RAW>(server, request, reply)
-        }
-        id::PROC_REAUTHENTICATE_COMPLETE => {
-            serve_proc_reauthenticate_complete::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETCHILDREN_RUSAGE => {
-            serve_proc_getchildren_rusage::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 66] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_getprivports::<S, RAW, CLEAN>,
+            serve_proc_getallpids::<S, RAW, CLEAN>,
+            serve_proc_setexecdata::<S, RAW, CLEAN>,
+            serve_proc_getexecdata::<S, RAW, CLEAN>,
+            serve_proc_execdata_notify::<S, RAW, CLEAN>,
+            serve_proc_uname::<S, RAW, CLEAN>,
+            serve_proc_register_version::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate::<S, RAW, CLEAN>,
+            serve_proc_child::<S, RAW, CLEAN>,
+            serve_proc_setmsgport::<S, RAW, CLEAN>,
+            serve_proc_reassign::<S, RAW, CLEAN>,
+            serve_proc_setowner::<S, RAW, CLEAN>,
+            serve_proc_getpids::<S, RAW, CLEAN>,
+            serve_proc_set_arg_locations::<S, RAW, CLEAN>,
+            serve_proc_get_arg_locations::<S, RAW, CLEAN>,
+            serve_proc_getmsgport::<S, RAW, CLEAN>,
+            serve_proc_wait::<S, RAW, CLEAN>,
+            serve_proc_dostop::<S, RAW, CLEAN>,
+            serve_proc_handle_exceptions::<S, RAW, CLEAN>,
+            serve_proc_mark_stop::<S, RAW, CLEAN>,
+            serve_proc_mark_cont::<S, RAW, CLEAN>,
+            serve_proc_mark_exit::<S, RAW, CLEAN>,
+            serve_proc_mark_exec::<S, RAW, CLEAN>,
+            serve_proc_mark_traced::<S, RAW, CLEAN>,
+            serve_proc_mod_stopchild::<S, RAW, CLEAN>,
+            serve_proc_pid2task::<S, RAW, CLEAN>,
+            serve_proc_task2pid::<S, RAW, CLEAN>,
+            serve_proc_task2proc::<S, RAW, CLEAN>,
+            serve_proc_proc2task::<S, RAW, CLEAN>,
+            serve_proc_pid2proc::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo::<S, RAW, CLEAN>,
+            serve_proc_getprocargs::<S, RAW, CLEAN>,
+            serve_proc_getprocenv::<S, RAW, CLEAN>,
+            serve_proc_make_login_coll::<S, RAW, CLEAN>,
+            serve_proc_getloginid::<S, RAW, CLEAN>,
+            serve_proc_getloginpids::<S, RAW, CLEAN>,
+            serve_proc_setlogin::<S, RAW, CLEAN>,
+            serve_proc_getlogin::<S, RAW, CLEAN>,
+            serve_proc_setsid::<S, RAW, CLEAN>,
+            serve_proc_getsid::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids::<S, RAW, CLEAN>,
+            serve_proc_getsidport::<S, RAW, CLEAN>,
+            serve_proc_setpgrp::<S, RAW, CLEAN>,
+            serve_proc_getpgrp::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids::<S, RAW, CLEAN>,
+            serve_proc_get_tty::<S, RAW, CLEAN>,
+            serve_proc_getnports::<S, RAW, CLEAN>,
+            serve_proc_set_init_task::<S, RAW, CLEAN>,
+            serve_proc_mark_important::<S, RAW, CLEAN>,
+            serve_proc_is_important::<S, RAW, CLEAN>,
+            serve_proc_set_code::<S, RAW, CLEAN>,
+            serve_proc_get_code::<S, RAW, CLEAN>,
+            serve_proc_make_task_namespace::<S, RAW, CLEAN>,
+            serve_proc_set_exe::<S, RAW, CLEAN>,
+            serve_proc_get_exe::<S, RAW, CLEAN>,
+            serve_proc_set_entry::<S, RAW, CLEAN>,
+            serve_proc_get_entry::<S, RAW, CLEAN>,
+            serve_proc_waitid::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_reassign::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_complete::<S, RAW, CLEAN>,
+            serve_proc_getchildren_rusage::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

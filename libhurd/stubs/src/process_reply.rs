@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Donation, Encoder, Mode, OutData, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 24100;
@@ -905,7 +905,7 @@ pub trait ProcessReplyServer {
         &mut self,
         request: &Request<'_>,
         return_code: i32,
-        logname: &[u8],
+        logname: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -1071,21 +1071,22 @@ pub trait ProcessReplyServer {
         Err(-303)
     }
 }
-fn serve_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setmsgport_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setmsgport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setmsgport_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setmsgport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1098,23 +1099,24 @@ fn try_proc_setmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let oldmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_setmsgport_reply(this_, return_code, oldmsgport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getmsgport_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getmsgport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getmsgport_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getmsgport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1127,23 +1129,24 @@ fn try_proc_getmsgport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let msgports = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_getmsgport_reply(this_, return_code, msgports);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_wait_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_wait_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_wait_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_wait_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1160,23 +1163,24 @@ fn try_proc_wait_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .proc_wait_reply(this_, return_code, status, sigcode, rusage, pid_status);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_pid2task_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_pid2task_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_pid2task_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_pid2task_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1189,23 +1193,24 @@ fn try_proc_pid2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_pid2task_reply(this_, return_code, task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_task2pid_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_task2pid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_task2pid_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_task2pid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1218,23 +1223,24 @@ fn try_proc_task2pid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_task2pid_reply(this_, return_code, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_task2proc_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_task2proc_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_task2proc_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_task2proc_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1247,23 +1253,24 @@ fn try_proc_task2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_task2proc_reply(this_, return_code, proc);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_proc2task_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_proc2task_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_proc2task_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_proc2task_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1276,23 +1283,24 @@ fn try_proc_proc2task_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_proc2task_reply(this_, return_code, task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_pid2proc_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_pid2proc_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_pid2proc_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_pid2proc_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1305,23 +1313,24 @@ fn try_proc_pid2proc_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
     let _ = server_.proc_pid2proc_reply(this_, return_code, proc);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocinfo_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocinfo_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocinfo_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocinfo_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1337,23 +1346,24 @@ fn try_proc_getprocinfo_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     decoder_.end()?;
     let _ = server_
         .proc_getprocinfo_reply(this_, return_code, flags, procinfo, threadwaits);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocargs_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocargs_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocargs_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocargs_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1366,23 +1376,24 @@ fn try_proc_getprocargs_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let procargs = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.proc_getprocargs_reply(this_, return_code, procargs);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocenv_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocenv_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocenv_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocenv_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1395,23 +1406,24 @@ fn try_proc_getprocenv_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let procenv = decoder_.data::<u8>(0x0000_0000_c000_0808, 2048)?;
     decoder_.end()?;
     let _ = server_.proc_getprocenv_reply(this_, return_code, procenv);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getloginid_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getloginid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getloginid_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getloginid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1424,23 +1436,24 @@ fn try_proc_getloginid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let login_id = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginid_reply(this_, return_code, login_id);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getloginpids_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getloginpids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getloginpids_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getloginpids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1453,23 +1466,24 @@ fn try_proc_getloginpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pids = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getloginpids_reply(this_, return_code, pids);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getlogin_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getlogin_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getlogin_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getlogin_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1479,26 +1493,27 @@ fn try_proc_getlogin_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let logname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     let _ = server_.proc_getlogin_reply(this_, return_code, logname);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsid_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsid_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsid_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1511,23 +1526,24 @@ fn try_proc_getsid_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsid_reply(this_, return_code, sid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpgids_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsessionpgids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsessionpgids_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsessionpgids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1540,23 +1556,24 @@ fn try_proc_getsessionpgids_reply<S: ProcessReplyServer + ?Sized, const RAW: boo
     let pgidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpgids_reply(this_, return_code, pgidset);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpids_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsessionpids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsessionpids_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsessionpids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1569,23 +1586,24 @@ fn try_proc_getsessionpids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool
     let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpids_reply(this_, return_code, pidset);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsidport_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsidport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsidport_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsidport_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1598,23 +1616,24 @@ fn try_proc_getsidport_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let sessport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_getsidport_reply(this_, return_code, sessport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getpgrp_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getpgrp_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getpgrp_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getpgrp_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1627,23 +1646,24 @@ fn try_proc_getpgrp_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrp_reply(this_, return_code, pgrp);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getpgrppids_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getpgrppids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getpgrppids_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getpgrppids_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1656,23 +1676,24 @@ fn try_proc_getpgrppids_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let pidset = decoder_.data::<i32>(0x0000_0000_c000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrppids_reply(this_, return_code, pidset);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_get_tty_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_get_tty_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_get_tty_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_get_tty_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1685,23 +1706,24 @@ fn try_proc_get_tty_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let tty = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_get_tty_reply(this_, return_code, tty);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getnports_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getnports_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getnports_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getnports_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1714,23 +1736,24 @@ fn try_proc_getnports_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let nports = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getnports_reply(this_, return_code, nports);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_is_important_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_is_important_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_is_important_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_is_important_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1743,23 +1766,24 @@ fn try_proc_is_important_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let essential = decoder_.value::<bool>(0x0000_0001_2000_2000)?;
     decoder_.end()?;
     let _ = server_.proc_is_important_reply(this_, return_code, essential);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_get_code_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_get_code_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_get_code_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_get_code_reply<
+    S: ProcessReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1773,19 +1797,22 @@ fn try_proc_get_code_reply<S: ProcessReplyServer + ?Sized, const RAW: bool>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_get_code_reply(this_, return_code, start_code, end_code);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: ProcessReplyServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: ProcessReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessReplyServer + ?Sized>(
@@ -1793,122 +1820,104 @@ pub fn dispatch_raw<S: ProcessReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: ProcessReplyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: ProcessReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: ProcessReplyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: ProcessReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: ProcessReplyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::PROC_SETMSGPORT_REPLY => {
-            serve_proc_setmsgport_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETMSGPORT_REPLY => {
-            serve_proc_getmsgport_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_WAIT_REPLY => serve_proc_wait_reply::<S, RAW>(server, request, reply),
-        id::PROC_PID2TASK_REPLY => {
-            serve_proc_pid2task_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_TASK2PID_REPLY => {
-            serve_proc_task2pid_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_TASK2PROC_REPLY => {
-            serve_proc_task2proc_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PROC2TASK_REPLY => {
-            serve_proc_proc2task_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PID2PROC_REPLY => {
-            serve_proc_pid2proc_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCINFO_REPLY => {
-            serve_proc_getprocinfo_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCARGS_REPLY => {
-            serve_proc_getprocargs_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCENV_REPLY => {
-            serve_proc_getprocenv_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGINID_REPLY => {
-            serve_proc_getloginid_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGINPIDS_REPLY => {
-            serve_proc_getloginpids_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGIN_REPLY => {
-            serve_proc_getlogin_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSID_REPLY => {
-            serve_proc_getsid_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSESSIONPGIDS_REPLY => {
-            serve_proc_getsessionpgids_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSESSIONPIDS_REPLY => {
-            serve_proc_getsessionpids_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSIDPORT_REPLY => {
-            serve_proc_getsidport_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPGRP_REPLY => {
-            serve_proc_getpgrp_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPGRPPIDS_REPLY => {
-            serve_proc_getpgrppids_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_TTY_REPLY => {
-            serve_proc_get_tty_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETNPORTS_REPLY => {
-            serve_proc_getnports_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_IS_IMPORTANT_REPLY => {
-            serve_proc_is_important_reply::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_CODE_REPLY => {
-            serve_proc_get_code_reply::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 57] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_setmsgport_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_getmsgport_reply::<S, RAW, CLEAN>,
+            serve_proc_wait_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_pid2task_reply::<S, RAW, CLEAN>,
+            serve_proc_task2pid_reply::<S, RAW, CLEAN>,
+            serve_proc_task2proc_reply::<S, RAW, CLEAN>,
+            serve_proc_proc2task_reply::<S, RAW, CLEAN>,
+            serve_proc_pid2proc_reply::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo_reply::<S, RAW, CLEAN>,
+            serve_proc_getprocargs_reply::<S, RAW, CLEAN>,
+            serve_proc_getprocenv_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_proc_getloginid_reply::<S, RAW, CLEAN>,
+            serve_proc_getloginpids_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_proc_getlogin_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_proc_getsid_reply::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids_reply::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids_reply::<S, RAW, CLEAN>,
+            serve_proc_getsidport_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_proc_getpgrp_reply::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids_reply::<S, RAW, CLEAN>,
+            serve_proc_get_tty_reply::<S, RAW, CLEAN>,
+            serve_proc_getnports_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_is_important_reply::<S, RAW, CLEAN>,
+            serve_none_::<S>,
+            serve_proc_get_code_reply::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Array, Buffer, Data, Donation, Encoder, Mode, Outcome, Port, PortName, Ports,
-    Request, RpcError, Shape, Transport,
+    Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 24000;
@@ -1638,9 +1638,9 @@ pub trait ProcessRequestServer {
         &mut self,
         request: &Request<'_>,
         credential: Port,
-        name: &[u8],
-        release: &[u8],
-        version: &[u8],
+        name: &Text<1024>,
+        release: &Text<1024>,
+        version: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -2082,7 +2082,7 @@ pub trait ProcessRequestServer {
     fn proc_setlogin_request(
         &mut self,
         request: &Request<'_>,
-        logname: &[u8],
+        logname: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -2322,21 +2322,22 @@ pub trait ProcessRequestServer {
     }
 }
 #[inline(always)]
-fn serve_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprivports_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprivports_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprivports_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprivports_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2347,24 +2348,25 @@ fn try_proc_getprivports_request<S: ProcessRequestServer + ?Sized, const RAW: bo
         })?;
     decoder_.end()?;
     let _ = server_.proc_getprivports_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getallpids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getallpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getallpids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getallpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2375,23 +2377,24 @@ fn try_proc_getallpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool
         })?;
     decoder_.end()?;
     let _ = server_.proc_getallpids_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setexecdata_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setexecdata_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setexecdata_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setexecdata_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2404,24 +2407,25 @@ fn try_proc_setexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let _ = server_.proc_setexecdata_request(this_, ports, ints);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getexecdata_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getexecdata_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getexecdata_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getexecdata_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2432,23 +2436,24 @@ fn try_proc_getexecdata_request<S: ProcessRequestServer + ?Sized, const RAW: boo
         })?;
     decoder_.end()?;
     let _ = server_.proc_getexecdata_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_execdata_notify_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_execdata_notify_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_execdata_notify_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_execdata_notify_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2460,24 +2465,25 @@ fn try_proc_execdata_notify_request<S: ProcessRequestServer + ?Sized, const RAW:
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_execdata_notify_request(this_, notify);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_uname_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_uname_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_uname_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_uname_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2488,22 +2494,24 @@ fn try_proc_uname_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_uname_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 fn serve_proc_register_version_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_register_version_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_proc_register_version_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_register_version_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2513,29 +2521,30 @@ fn try_proc_register_version_request<S: ProcessRequestServer + ?Sized, const RAW
             complex: Some(true),
         })?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let release = decoder_.string(0x0000_0400_2000_080c, 1024)?;
-    let version = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let release = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
+    let version = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     let _ = server_
         .proc_register_version_request(this_, credential, name, release, version);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_reauthenticate_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_reauthenticate_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_reauthenticate_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_reauthenticate_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2547,23 +2556,24 @@ fn try_proc_reauthenticate_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_request(this_, rendezvous);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_child_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_child_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_child_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_child_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2575,23 +2585,24 @@ fn try_proc_child_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_child_request(this_, child);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setmsgport_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setmsgport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setmsgport_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setmsgport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2603,23 +2614,24 @@ fn try_proc_setmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_setmsgport_request(this_, this_.reply_port(), newmsgport);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_reassign_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_reassign_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_reassign_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_reassign_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2631,23 +2643,24 @@ fn try_proc_reassign_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reassign_request(this_, newtask);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setowner_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setowner_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setowner_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setowner_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2660,24 +2673,25 @@ fn try_proc_setowner_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_setowner_request(this_, owner, clear);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getpids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getpids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2688,22 +2702,24 @@ fn try_proc_getpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_getpids_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 fn serve_proc_set_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_set_arg_locations_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_proc_set_arg_locations_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_set_arg_locations_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2716,23 +2732,25 @@ fn try_proc_set_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_set_arg_locations_request(this_, argv, envp);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
 fn serve_proc_get_arg_locations_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_arg_locations_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_proc_get_arg_locations_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_get_arg_locations_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2743,23 +2761,24 @@ fn try_proc_get_arg_locations_request<S: ProcessRequestServer + ?Sized, const RA
         })?;
     decoder_.end()?;
     let _ = server_.proc_get_arg_locations_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getmsgport_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getmsgport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getmsgport_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getmsgport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2771,23 +2790,24 @@ fn try_proc_getmsgport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getmsgport_request(this_, this_.reply_port(), pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_wait_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_wait_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_wait_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_wait_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2800,23 +2820,24 @@ fn try_proc_wait_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_wait_request(this_, this_.reply_port(), pid, options);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_dostop_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_dostop_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_dostop_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_dostop_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2828,22 +2849,24 @@ fn try_proc_dostop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_dostop_request(this_, contthread);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 fn serve_proc_handle_exceptions_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_handle_exceptions_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_proc_handle_exceptions_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_handle_exceptions_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2859,23 +2882,24 @@ fn try_proc_handle_exceptions_request<S: ProcessRequestServer + ?Sized, const RA
     decoder_.end()?;
     let _ = server_
         .proc_handle_exceptions_request(this_, msgport, forwardport, flavor, new_state);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_stop_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_stop_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_stop_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_stop_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2888,24 +2912,25 @@ fn try_proc_mark_stop_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mark_stop_request(this_, signo, sigcode);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_cont_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_cont_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_cont_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_cont_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2916,23 +2941,24 @@ fn try_proc_mark_cont_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_cont_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_exit_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_exit_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_exit_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_exit_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2945,24 +2971,25 @@ fn try_proc_mark_exit_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mark_exit_request(this_, status, sigcode);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_exec_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_exec_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_exec_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_exec_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2973,24 +3000,25 @@ fn try_proc_mark_exec_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_exec_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_traced_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_traced_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_traced_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_traced_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3001,23 +3029,24 @@ fn try_proc_mark_traced_request<S: ProcessRequestServer + ?Sized, const RAW: boo
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_traced_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mod_stopchild_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mod_stopchild_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mod_stopchild_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mod_stopchild_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3029,23 +3058,24 @@ fn try_proc_mod_stopchild_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_mod_stopchild_request(this_, doit);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_pid2task_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_pid2task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_pid2task_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_pid2task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3057,23 +3087,24 @@ fn try_proc_pid2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_pid2task_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_task2pid_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_task2pid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_task2pid_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_task2pid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3085,23 +3116,24 @@ fn try_proc_task2pid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_task2pid_request(this_, task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_task2proc_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_task2proc_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_task2proc_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_task2proc_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3113,24 +3145,25 @@ fn try_proc_task2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_task2proc_request(this_, task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_proc2task_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_proc2task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_proc2task_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_proc2task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3141,23 +3174,24 @@ fn try_proc_proc2task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
         })?;
     decoder_.end()?;
     let _ = server_.proc_proc2task_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_pid2proc_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_pid2proc_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_pid2proc_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_pid2proc_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3169,23 +3203,24 @@ fn try_proc_pid2proc_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_pid2proc_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocinfo_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocinfo_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocinfo_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocinfo_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3198,23 +3233,24 @@ fn try_proc_getprocinfo_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocinfo_request(this_, which, flags);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocargs_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocargs_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocargs_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocargs_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3226,23 +3262,24 @@ fn try_proc_getprocargs_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocargs_request(this_, which);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getprocenv_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getprocenv_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getprocenv_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getprocenv_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3254,24 +3291,25 @@ fn try_proc_getprocenv_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getprocenv_request(this_, which);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_make_login_coll_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_make_login_coll_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_make_login_coll_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_make_login_coll_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3282,23 +3320,24 @@ fn try_proc_make_login_coll_request<S: ProcessRequestServer + ?Sized, const RAW:
         })?;
     decoder_.end()?;
     let _ = server_.proc_make_login_coll_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getloginid_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getloginid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getloginid_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getloginid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3310,23 +3349,24 @@ fn try_proc_getloginid_request<S: ProcessRequestServer + ?Sized, const RAW: bool
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginid_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getloginpids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getloginpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getloginpids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getloginpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3338,23 +3378,24 @@ fn try_proc_getloginpids_request<S: ProcessRequestServer + ?Sized, const RAW: bo
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getloginpids_request(this_, id_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setlogin_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setlogin_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setlogin_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setlogin_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3363,27 +3404,28 @@ fn try_proc_setlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let logname = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let logname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     let _ = server_.proc_setlogin_request(this_, logname);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getlogin_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getlogin_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getlogin_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getlogin_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3394,24 +3436,25 @@ fn try_proc_getlogin_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_getlogin_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setsid_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setsid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setsid_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setsid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3422,23 +3465,24 @@ fn try_proc_setsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_setsid_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsid_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsid_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsid_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3450,23 +3494,24 @@ fn try_proc_getsid_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsid_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpgids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsessionpgids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsessionpgids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsessionpgids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3478,23 +3523,24 @@ fn try_proc_getsessionpgids_request<S: ProcessRequestServer + ?Sized, const RAW:
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpgids_request(this_, sid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsessionpids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsessionpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsessionpids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsessionpids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3506,24 +3552,25 @@ fn try_proc_getsessionpids_request<S: ProcessRequestServer + ?Sized, const RAW: 
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getsessionpids_request(this_, sid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getsidport_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getsidport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getsidport_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getsidport_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3534,23 +3581,24 @@ fn try_proc_getsidport_request<S: ProcessRequestServer + ?Sized, const RAW: bool
         })?;
     decoder_.end()?;
     let _ = server_.proc_getsidport_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_setpgrp_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_setpgrp_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_setpgrp_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_setpgrp_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3563,23 +3611,24 @@ fn try_proc_setpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_setpgrp_request(this_, pid, pgrp);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getpgrp_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getpgrp_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getpgrp_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getpgrp_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3591,23 +3640,24 @@ fn try_proc_getpgrp_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrp_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getpgrppids_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getpgrppids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getpgrppids_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getpgrppids_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3619,23 +3669,24 @@ fn try_proc_getpgrppids_request<S: ProcessRequestServer + ?Sized, const RAW: boo
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getpgrppids_request(this_, pgrp);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_get_tty_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_get_tty_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_get_tty_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_get_tty_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3647,23 +3698,24 @@ fn try_proc_get_tty_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_get_tty_request(this_, pid);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_getnports_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_getnports_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_getnports_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_getnports_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3675,23 +3727,24 @@ fn try_proc_getnports_request<S: ProcessRequestServer + ?Sized, const RAW: bool>
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.proc_getnports_request(this_, which);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_set_init_task_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_set_init_task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_set_init_task_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_set_init_task_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3703,24 +3756,25 @@ fn try_proc_set_init_task_request<S: ProcessRequestServer + ?Sized, const RAW: b
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_set_init_task_request(this_, task);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_mark_important_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_mark_important_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_mark_important_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_mark_important_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3731,24 +3785,25 @@ fn try_proc_mark_important_request<S: ProcessRequestServer + ?Sized, const RAW: 
         })?;
     decoder_.end()?;
     let _ = server_.proc_mark_important_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_is_important_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_is_important_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_is_important_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_is_important_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3759,23 +3814,24 @@ fn try_proc_is_important_request<S: ProcessRequestServer + ?Sized, const RAW: bo
         })?;
     decoder_.end()?;
     let _ = server_.proc_is_important_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_set_code_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_set_code_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_set_code_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_set_code_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3788,24 +3844,25 @@ fn try_proc_set_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let _ = server_.proc_set_code_request(this_, start_code, end_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 #[inline(always)]
-fn serve_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_proc_get_code_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_proc_get_code_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_proc_get_code_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_proc_get_code_request<
+    S: ProcessRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -3816,22 +3873,24 @@ fn try_proc_get_code_request<S: ProcessRequestServer + ?Sized, const RAW: bool>(
         })?;
     decoder_.end()?;
     let _ = server_.proc_get_code_request(this_);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 fn serve_proc_make_task_namespace_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
+    const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_make_task_namespace_request::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    match try_proc_make_task_namespace_request::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
 fn try_proc_make_task_namespace_request<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
->(server_: &mut S, this_: &Request<'_>) -> Result<Outcome, i32> {
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3843,19 +3902,22 @@ fn try_proc_make_task_namespace_request<
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_make_task_namespace_request(this_, notify);
-    Ok(Outcome::NoReply)
+    Ok(())
+}
+fn serve_none_<S: ProcessRequestServer + ?Sized>(
+    _: &mut S,
+    _: &Request<'_>,
+    _: &mut [u8],
+) -> Outcome {
+    Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: ProcessRequestServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: ProcessRequestServer + ?Sized>(
@@ -3863,214 +3925,105 @@ pub fn dispatch_raw<S: ProcessRequestServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: ProcessRequestServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: ProcessRequestServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: ProcessRequestServer + ?Sized>(
+#[inline]
+fn dispatch_<S: ProcessRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: ProcessRequestServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::PROC_GETPRIVPORTS_REQUEST => {
-            serve_proc_getprivports_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETALLPIDS_REQUEST => {
-            serve_proc_getallpids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETEXECDATA_REQUEST => {
-            serve_proc_setexecdata_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETEXECDATA_REQUEST => {
-            serve_proc_getexecdata_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_EXECDATA_NOTIFY_REQUEST => {
-            serve_proc_execdata_notify_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_UNAME_REQUEST => {
-            serve_proc_uname_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_REGISTER_VERSION_REQUEST => {
-            serve_proc_register_version_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_REAUTHENTICATE_REQUEST => {
-            serve_proc_reauthenticate_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_CHILD_REQUEST => {
-            serve_proc_child_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETMSGPORT_REQUEST => {
-            serve_proc_setmsgport_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_REASSIGN_REQUEST => {
-            serve_proc_reassign_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETOWNER_REQUEST => {
-            serve_proc_setowner_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPIDS_REQUEST => {
-            serve_proc_getpids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SET_ARG_LOCATIONS_REQUEST => {
-            serve_proc_set_arg_locations_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_ARG_LOCATIONS_REQUEST => {
-            serve_proc_get_arg_locations_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETMSGPORT_REQUEST => {
-            serve_proc_getmsgport_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_WAIT_REQUEST => {
-            serve_proc_wait_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_DOSTOP_REQUEST => {
-            serve_proc_dostop_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_HANDLE_EXCEPTIONS_REQUEST => {
-            serve_proc_handle_exceptions_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_STOP_REQUEST => {
-            serve_proc_mark_stop_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_CONT_REQUEST => {
-            serve_proc_mark_cont_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_EXIT_REQUEST => {
-            serve_proc_mark_exit_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_EXEC_REQUEST => {
-            serve_proc_mark_exec_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_TRACED_REQUEST => {
-            serve_proc_mark_traced_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MOD_STOPCHILD_REQUEST => {
-            serve_proc_mod_stopchild_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PID2TASK_REQUEST => {
-            serve_proc_pid2task_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_TASK2PID_REQUEST => {
-            serve_proc_task2pid_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_TASK2PROC_REQUEST => {
-            serve_proc_task2proc_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PROC2TASK_REQUEST => {
-            serve_proc_proc2task_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_PID2PROC_REQUEST => {
-            serve_proc_pid2proc_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCINFO_REQUEST => {
-            serve_proc_getprocinfo_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCARGS_REQUEST => {
-            serve_proc_getprocargs_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPROCENV_REQUEST => {
-            serve_proc_getprocenv_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MAKE_LOGIN_COLL_REQUEST => {
-            serve_proc_make_login_coll_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGINID_REQUEST => {
-            serve_proc_getloginid_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGINPIDS_REQUEST => {
-            serve_proc_getloginpids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETLOGIN_REQUEST => {
-            serve_proc_setlogin_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETLOGIN_REQUEST => {
-            serve_proc_getlogin_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETSID_REQUEST => {
-            serve_proc_setsid_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSID_REQUEST => {
-            serve_proc_getsid_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSESSIONPGIDS_REQUEST => {
-            serve_proc_getsessionpgids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSESSIONPIDS_REQUEST => {
-            serve_proc_getsessionpids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETSIDPORT_REQUEST => {
-            serve_proc_getsidport_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SETPGRP_REQUEST => {
-            serve_proc_setpgrp_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPGRP_REQUEST => {
-            serve_proc_getpgrp_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETPGRPPIDS_REQUEST => {
-            serve_proc_getpgrppids_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_TTY_REQUEST => {
-            serve_proc_get_tty_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GETNPORTS_REQUEST => {
-            serve_proc_getnports_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SET_INIT_TASK_REQUEST => {
-            serve_proc_set_init_task_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MARK_IMPORTANT_REQUEST => {
-            serve_proc_mark_important_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_IS_IMPORTANT_REQUEST => {
-            serve_proc_is_important_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_SET_CODE_REQUEST => {
-            serve_proc_set_code_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_GET_CODE_REQUEST => {
-            serve_proc_get_code_request::<S, RAW>(server, request, reply)
-        }
-        id::PROC_MAKE_TASK_NAMESPACE_REQUEST => {
-            serve_proc_make_task_namespace_request::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 58] = const {
+        [
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_none_::<S>,
+            serve_proc_getprivports_request::<S, RAW, CLEAN>,
+            serve_proc_getallpids_request::<S, RAW, CLEAN>,
+            serve_proc_setexecdata_request::<S, RAW, CLEAN>,
+            serve_proc_getexecdata_request::<S, RAW, CLEAN>,
+            serve_proc_execdata_notify_request::<S, RAW, CLEAN>,
+            serve_proc_uname_request::<S, RAW, CLEAN>,
+            serve_proc_register_version_request::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_request::<S, RAW, CLEAN>,
+            serve_proc_child_request::<S, RAW, CLEAN>,
+            serve_proc_setmsgport_request::<S, RAW, CLEAN>,
+            serve_proc_reassign_request::<S, RAW, CLEAN>,
+            serve_proc_setowner_request::<S, RAW, CLEAN>,
+            serve_proc_getpids_request::<S, RAW, CLEAN>,
+            serve_proc_set_arg_locations_request::<S, RAW, CLEAN>,
+            serve_proc_get_arg_locations_request::<S, RAW, CLEAN>,
+            serve_proc_getmsgport_request::<S, RAW, CLEAN>,
+            serve_proc_wait_request::<S, RAW, CLEAN>,
+            serve_proc_dostop_request::<S, RAW, CLEAN>,
+            serve_proc_handle_exceptions_request::<S, RAW, CLEAN>,
+            serve_proc_mark_stop_request::<S, RAW, CLEAN>,
+            serve_proc_mark_cont_request::<S, RAW, CLEAN>,
+            serve_proc_mark_exit_request::<S, RAW, CLEAN>,
+            serve_proc_mark_exec_request::<S, RAW, CLEAN>,
+            serve_proc_mark_traced_request::<S, RAW, CLEAN>,
+            serve_proc_mod_stopchild_request::<S, RAW, CLEAN>,
+            serve_proc_pid2task_request::<S, RAW, CLEAN>,
+            serve_proc_task2pid_request::<S, RAW, CLEAN>,
+            serve_proc_task2proc_request::<S, RAW, CLEAN>,
+            serve_proc_proc2task_request::<S, RAW, CLEAN>,
+            serve_proc_pid2proc_request::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo_request::<S, RAW, CLEAN>,
+            serve_proc_getprocargs_request::<S, RAW, CLEAN>,
+            serve_proc_getprocenv_request::<S, RAW, CLEAN>,
+            serve_proc_make_login_coll_request::<S, RAW, CLEAN>,
+            serve_proc_getloginid_request::<S, RAW, CLEAN>,
+            serve_proc_getloginpids_request::<S, RAW, CLEAN>,
+            serve_proc_setlogin_request::<S, RAW, CLEAN>,
+            serve_proc_getlogin_request::<S, RAW, CLEAN>,
+            serve_proc_setsid_request::<S, RAW, CLEAN>,
+            serve_proc_getsid_request::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids_request::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids_request::<S, RAW, CLEAN>,
+            serve_proc_getsidport_request::<S, RAW, CLEAN>,
+            serve_proc_setpgrp_request::<S, RAW, CLEAN>,
+            serve_proc_getpgrp_request::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids_request::<S, RAW, CLEAN>,
+            serve_proc_get_tty_request::<S, RAW, CLEAN>,
+            serve_proc_getnports_request::<S, RAW, CLEAN>,
+            serve_proc_set_init_task_request::<S, RAW, CLEAN>,
+            serve_proc_mark_important_request::<S, RAW, CLEAN>,
+            serve_proc_is_important_request::<S, RAW, CLEAN>,
+            serve_proc_set_code_request::<S, RAW, CLEAN>,
+            serve_proc_get_code_request::<S, RAW, CLEAN>,
+            serve_proc_make_task_namespace_request::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -44,18 +44,7 @@ pub fn rioctl_siocaddrt<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::RIOCTL_SIOCADDRT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::RIOCTL_SIOCADDRT)
 }
 /// Takes a route away.
 ///
@@ -82,18 +71,7 @@ pub fn rioctl_siocdelrt<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::RIOCTL_SIOCDELRT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::RIOCTL_SIOCDELRT)
 }
 /// What a server of `rioctl` does.
 ///
@@ -135,22 +113,26 @@ pub trait RioctlServer {
         Err(-303)
     }
 }
-fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
+fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_rioctl_siocaddrt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::RIOCTL_SIOCADDRT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_rioctl_siocaddrt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
+fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -162,28 +144,29 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.rioctl_siocaddrt(this_, ifnam, route) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.rioctl_siocaddrt(this_, ifnam, route)?;
+    Ok(encoder_.end()?)
 }
-fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
+fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_rioctl_siocdelrt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::RIOCTL_SIOCDELRT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_rioctl_siocdelrt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
+fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -195,23 +178,16 @@ fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool>(
     let ifnam = decoder_.value::<[u8; 16]>(0x0000_0010_2000_0808)?;
     let route = decoder_.value::<crate::types::Srtentry>(0x0000_000a_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.rioctl_siocdelrt(this_, ifnam, route) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.rioctl_siocdelrt(this_, ifnam, route)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: RioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: RioctlServer + ?Sized>(
@@ -219,53 +195,47 @@ pub fn dispatch_raw<S: RioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: RioctlServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: RioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: RioctlServer + ?Sized>(
+#[inline]
+fn dispatch_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: RioctlServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::RIOCTL_SIOCADDRT => serve_rioctl_siocaddrt::<S, RAW>(server, request, reply),
-        id::RIOCTL_SIOCDELRT => serve_rioctl_siocdelrt::<S, RAW>(server, request, reply),
+    match request.header().id {
+        id::RIOCTL_SIOCADDRT => {
+            serve_rioctl_siocaddrt::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::RIOCTL_SIOCDELRT => {
+            serve_rioctl_siocdelrt::<S, RAW, CLEAN>(server, request, reply)
+        }
         _ => Outcome::NotMine,
     }
 }

@@ -180,18 +180,7 @@ pub fn socket_listen<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_LISTEN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_LISTEN)
 }
 /// Takes the next client: a socket that is connected with it, and its address.
 ///
@@ -255,18 +244,7 @@ pub fn socket_connect<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_CONNECT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_CONNECT)
 }
 /// Gives the socket an address.
 ///
@@ -290,18 +268,7 @@ pub fn socket_bind<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_BIND,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_BIND)
 }
 /// The socket's address.
 ///
@@ -395,18 +362,7 @@ pub fn socket_connect2<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_CONNECT2,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_CONNECT2)
 }
 /// The address that a `sockaddr` of that family describes.
 ///
@@ -550,18 +506,7 @@ pub fn socket_shutdown<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_SHUTDOWN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_SHUTDOWN)
 }
 /// The value of an option.
 ///
@@ -633,18 +578,7 @@ pub fn socket_setopt<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::SOCKET_SETOPT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::SOCKET_SETOPT)
 }
 /// Sends data, with rights and control data, to `addr`, or if that is null to where the socket is connected.
 /// `flags`: out of band 1, without routing 4, end of record 8, do not wait 0x80, no signal 0x400. `amount`: the
@@ -990,22 +924,26 @@ pub trait SocketServer {
         Err(-303)
     }
 }
-fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_create::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_CREATE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1017,31 +955,34 @@ fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool>(
     let sock_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let protocol = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_create(this_, sock_type, protocol);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.sock)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_listen::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_LISTEN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_listen::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1052,28 +993,29 @@ fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let queue_limit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_listen(this_, queue_limit) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_listen(this_, queue_limit)?;
+    Ok(encoder_.end()?)
 }
-fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_accept::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(80), id::SOCKET_ACCEPT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_accept::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1083,32 +1025,35 @@ fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(80))?;
     let result_ = server_.socket_accept(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.conn_sock)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.peer_addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_connect::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_CONNECT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_connect::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1119,28 +1064,27 @@ fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_connect(this_, addr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_connect(this_, addr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_bind::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_BIND)
+    else { return this_.no_room(buffer_) };
+    match try_socket_bind::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1151,28 +1095,27 @@ fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_bind(this_, addr) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_bind(this_, addr)?;
+    Ok(encoder_.end()?)
 }
-fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_name::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_NAME)
+    else { return this_.no_room(buffer_) };
+    match try_socket_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1182,31 +1125,34 @@ fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_name(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_peername::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_PEERNAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_peername::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1216,31 +1162,34 @@ fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_peername(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_connect2::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_CONNECT2) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_connect2::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1251,28 +1200,33 @@ fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let sock2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_connect2(this_, sock2) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_connect2(this_, sock2)?;
+    Ok(encoder_.end()?)
 }
-fn serve_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_socket_create_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_socket_create_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_CREATE_ADDRESS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_create_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_create_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1284,31 +1238,38 @@ fn try_socket_create_address<S: SocketServer + ?Sized, const RAW: bool>(
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sockaddr = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_create_address(this_, sockaddr_type, sockaddr);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_socket_fabricate_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_socket_fabricate_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_FABRICATE_ADDRESS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_fabricate_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_fabricate_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1319,32 +1280,39 @@ fn try_socket_fabricate_address<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let sockaddr_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_fabricate_address(this_, sockaddr_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_socket_whatis_address::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+fn serve_socket_whatis_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_WHATIS_ADDRESS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_whatis_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_whatis_address<
+    S: SocketServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1354,32 +1322,35 @@ fn try_socket_whatis_address<S: SocketServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_whatis_address(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.sockaddr_type)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.sockaddr)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_shutdown::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_SHUTDOWN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_shutdown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1390,29 +1361,28 @@ fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool>(
         })?;
     let direction = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_shutdown(this_, direction) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_shutdown(this_, direction)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_getopt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_GETOPT)
+    else { return this_.no_room(buffer_) };
+    match try_socket_getopt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1424,31 +1394,34 @@ fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool>(
     let level = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let option = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_getopt(this_, level, option);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.out_data(0x0000_0000_c000_0808, &out_.optval)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_setopt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_SETOPT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_socket_setopt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1461,28 +1434,27 @@ fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool>(
     let option = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let optval = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.socket_setopt(this_, level, option, optval) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.socket_setopt(this_, level, option, optval)?;
+    Ok(encoder_.end()?)
 }
-fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_send::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_SEND)
+    else { return this_.no_room(buffer_) };
+    match try_socket_send::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1497,32 +1469,33 @@ fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool>(
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let control = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.socket_send(this_, addr, flags, data, ports, control);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
+fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_socket_recv::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_RECV)
+    else { return this_.no_room(buffer_) };
+    match try_socket_recv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
+fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1534,30 +1507,25 @@ fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool>(
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, None)?;
     let result_ = server_.socket_recv(this_, flags, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     encoder_.out_data(0x0000_0000_c000_0808, &out_.control)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.outflags)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: SocketServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: SocketServer + ?Sized>(
@@ -1565,74 +1533,63 @@ pub fn dispatch_raw<S: SocketServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: SocketServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: SocketServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: SocketServer + ?Sized>(
+#[inline]
+fn dispatch_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: SocketServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::SOCKET_CREATE => serve_socket_create::<S, RAW>(server, request, reply),
-        id::SOCKET_LISTEN => serve_socket_listen::<S, RAW>(server, request, reply),
-        id::SOCKET_ACCEPT => serve_socket_accept::<S, RAW>(server, request, reply),
-        id::SOCKET_CONNECT => serve_socket_connect::<S, RAW>(server, request, reply),
-        id::SOCKET_BIND => serve_socket_bind::<S, RAW>(server, request, reply),
-        id::SOCKET_NAME => serve_socket_name::<S, RAW>(server, request, reply),
-        id::SOCKET_PEERNAME => serve_socket_peername::<S, RAW>(server, request, reply),
-        id::SOCKET_CONNECT2 => serve_socket_connect2::<S, RAW>(server, request, reply),
-        id::SOCKET_CREATE_ADDRESS => {
-            serve_socket_create_address::<S, RAW>(server, request, reply)
-        }
-        id::SOCKET_FABRICATE_ADDRESS => {
-            serve_socket_fabricate_address::<S, RAW>(server, request, reply)
-        }
-        id::SOCKET_WHATIS_ADDRESS => {
-            serve_socket_whatis_address::<S, RAW>(server, request, reply)
-        }
-        id::SOCKET_SHUTDOWN => serve_socket_shutdown::<S, RAW>(server, request, reply),
-        id::SOCKET_GETOPT => serve_socket_getopt::<S, RAW>(server, request, reply),
-        id::SOCKET_SETOPT => serve_socket_setopt::<S, RAW>(server, request, reply),
-        id::SOCKET_SEND => serve_socket_send::<S, RAW>(server, request, reply),
-        id::SOCKET_RECV => serve_socket_recv::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 16] = const {
+        [
+            serve_socket_create::<S, RAW, CLEAN>,
+            serve_socket_listen::<S, RAW, CLEAN>,
+            serve_socket_accept::<S, RAW, CLEAN>,
+            serve_socket_connect::<S, RAW, CLEAN>,
+            serve_socket_bind::<S, RAW, CLEAN>,
+            serve_socket_name::<S, RAW, CLEAN>,
+            serve_socket_peername::<S, RAW, CLEAN>,
+            serve_socket_connect2::<S, RAW, CLEAN>,
+            serve_socket_create_address::<S, RAW, CLEAN>,
+            serve_socket_fabricate_address::<S, RAW, CLEAN>,
+            serve_socket_whatis_address::<S, RAW, CLEAN>,
+            serve_socket_shutdown::<S, RAW, CLEAN>,
+            serve_socket_getopt::<S, RAW, CLEAN>,
+            serve_socket_setopt::<S, RAW, CLEAN>,
+            serve_socket_send::<S, RAW, CLEAN>,
+            serve_socket_recv::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -6,7 +6,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Request, RpcError,
-    Shape, Transport,
+    Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 29000;
@@ -71,18 +71,7 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::STARTUP_ESSENTIAL_TASK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::STARTUP_ESSENTIAL_TASK)
 }
 /// Asks for startup_dosync before shutdown.
 ///
@@ -114,18 +103,7 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::STARTUP_REQUEST_NOTIFICATION,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::STARTUP_REQUEST_NOTIFICATION)
 }
 /// Restarts or halts the machine.
 ///
@@ -152,18 +130,7 @@ pub fn startup_reboot<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::STARTUP_REBOOT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::STARTUP_REBOOT)
 }
 /// The process server has started; it gets startup's task, auth and the privileged ports.
 ///
@@ -267,7 +234,7 @@ pub trait StartupServer {
         reply_port: Port,
         task: Port,
         excpt: Port,
-        name: &[u8],
+        name: &Text<1024>,
         credential: Port,
     ) -> Result<(), i32> {
         Err(-303)
@@ -284,7 +251,7 @@ pub trait StartupServer {
         &mut self,
         request: &Request<'_>,
         notify_port: Port,
-        name: &[u8],
+        name: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -337,22 +304,30 @@ pub trait StartupServer {
         Err(-303)
     }
 }
-fn serve_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_startup_essential_task::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_startup_essential_task<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_ESSENTIAL_TASK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_startup_essential_task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
+fn try_startup_essential_task<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -363,33 +338,48 @@ fn try_startup_essential_task<S: StartupServer + ?Sized, const RAW: bool>(
         })?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let excpt = decoder_.port(0x0000_0001_2000_4010)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_
-        .startup_essential_task(this_, this_.reply_port(), task, excpt, name, credential)
-    {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_
+        .startup_essential_task(
+            this_,
+            this_.reply_port(),
+            task,
+            excpt,
+            name,
+            credential,
+        )?;
+    Ok(encoder_.end()?)
 }
-fn serve_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_startup_request_notification::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_startup_request_notification<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_REQUEST_NOTIFICATION) else {
+        return this_.no_room(buffer_)
+    };
+    match try_startup_request_notification::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
+fn try_startup_request_notification<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -399,30 +389,31 @@ fn try_startup_request_notification<S: StartupServer + ?Sized, const RAW: bool>(
             complex: None,
         })?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.startup_request_notification(this_, notify_port, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.startup_request_notification(this_, notify_port, name)?;
+    Ok(encoder_.end()?)
 }
-fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
+fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_startup_reboot::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_REBOOT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_startup_reboot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
+fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -434,28 +425,29 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool>(
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.startup_reboot(this_, refport, reboot_code) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.startup_reboot(this_, refport, reboot_code)?;
+    Ok(encoder_.end()?)
 }
-fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
+fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_startup_procinit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(112), id::STARTUP_PROCINIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_startup_procinit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
+fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -466,34 +458,37 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool>(
         })?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(112))?;
     let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.startup_task)?;
     encoder_.port(0x0000_0001_2000_4013, out_.auth)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.host_priv)?;
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
+fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_startup_authinit::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::STARTUP_AUTHINIT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_startup_authinit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
+fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -504,26 +499,21 @@ fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool>(
         })?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: StartupServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: StartupServer + ?Sized>(
@@ -531,61 +521,52 @@ pub fn dispatch_raw<S: StartupServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: StartupServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: StartupServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: StartupServer + ?Sized>(
+#[inline]
+fn dispatch_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: StartupServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::STARTUP_ESSENTIAL_TASK => {
-            serve_startup_essential_task::<S, RAW>(server, request, reply)
-        }
-        id::STARTUP_REQUEST_NOTIFICATION => {
-            serve_startup_request_notification::<S, RAW>(server, request, reply)
-        }
-        id::STARTUP_REBOOT => serve_startup_reboot::<S, RAW>(server, request, reply),
-        id::STARTUP_PROCINIT => serve_startup_procinit::<S, RAW>(server, request, reply),
-        id::STARTUP_AUTHINIT => serve_startup_authinit::<S, RAW>(server, request, reply),
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
+        [
+            serve_startup_essential_task::<S, RAW, CLEAN>,
+            serve_startup_request_notification::<S, RAW, CLEAN>,
+            serve_startup_reboot::<S, RAW, CLEAN>,
+            serve_startup_procinit::<S, RAW, CLEAN>,
+            serve_startup_authinit::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

@@ -159,21 +159,22 @@ pub trait StartupReplyServer {
         Err(-303)
     }
 }
-fn serve_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_startup_essential_task_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_startup_essential_task_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_startup_essential_task_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_startup_essential_task_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -185,23 +186,24 @@ fn try_startup_essential_task_reply<S: StartupReplyServer + ?Sized, const RAW: b
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let _ = server_.startup_essential_task_reply(this_, return_code);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_startup_procinit_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_startup_procinit_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_startup_procinit_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_startup_procinit_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -225,23 +227,24 @@ fn try_startup_procinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
             host_priv,
             device_master,
         );
-    Ok(Outcome::NoReply)
+    Ok(())
 }
-fn serve_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_startup_authinit_reply::<S, RAW>(server_, this_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_startup_authinit_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_startup_authinit_reply::<S, RAW, CLEAN>(server_, this_) {
+        Ok(()) => Outcome::NoReply,
+        Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<Outcome, i32> {
+fn try_startup_authinit_reply<
+    S: StartupReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -254,19 +257,15 @@ fn try_startup_authinit_reply<S: StartupReplyServer + ?Sized, const RAW: bool>(
     let proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.startup_authinit_reply(this_, return_code, proc);
-    Ok(Outcome::NoReply)
+    Ok(())
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: StartupReplyServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: StartupReplyServer + ?Sized>(
@@ -274,59 +273,49 @@ pub fn dispatch_raw<S: StartupReplyServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: StartupReplyServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: StartupReplyServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: StartupReplyServer + ?Sized>(
+#[inline]
+fn dispatch_<S: StartupReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: StartupReplyServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
+    match request.header().id {
         id::STARTUP_ESSENTIAL_TASK_REPLY => {
-            serve_startup_essential_task_reply::<S, RAW>(server, request, reply)
+            serve_startup_essential_task_reply::<S, RAW, CLEAN>(server, request, reply)
         }
         id::STARTUP_PROCINIT_REPLY => {
-            serve_startup_procinit_reply::<S, RAW>(server, request, reply)
+            serve_startup_procinit_reply::<S, RAW, CLEAN>(server, request, reply)
         }
         id::STARTUP_AUTHINIT_REPLY => {
-            serve_startup_authinit_reply::<S, RAW>(server, request, reply)
+            serve_startup_authinit_reply::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Decoder, Donation, Encoder, FixedStr, Mode, Outcome, Port, PortName, Request,
-    RpcError, Shape, Transport,
+    RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 28000;
@@ -177,18 +177,7 @@ pub fn term_set_nodename<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TERM_SET_NODENAME,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TERM_SET_NODENAME)
 }
 /// The name of the terminal's file.
 ///
@@ -251,18 +240,7 @@ pub fn term_set_filenode<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TERM_SET_FILENODE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TERM_SET_FILENODE)
 }
 /// What the terminal runs on: a kernel device 0, a Hurd device 1, the master of a pseudo terminal 2.
 ///
@@ -322,18 +300,7 @@ pub fn term_on_machdev<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TERM_ON_MACHDEV,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TERM_ON_MACHDEV)
 }
 /// Puts the terminal on a Hurd device.
 ///
@@ -358,18 +325,7 @@ pub fn term_on_hurddev<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TERM_ON_HURDDEV,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TERM_ON_HURDDEV)
 }
 /// Puts the terminal on a new pseudo terminal, whose master comes back.
 ///
@@ -528,7 +484,7 @@ pub trait TermServer {
     fn term_set_nodename(
         &mut self,
         request: &Request<'_>,
-        name: &[u8],
+        name: &Text<1024>,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -543,7 +499,8 @@ pub trait TermServer {
     fn term_get_nodename(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<TermGetNodenameReply, i32> {
+        name: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
     /// Puts the terminal on that node instead of the one it is on.
@@ -642,26 +599,29 @@ pub trait TermServer {
     fn term_get_peername(
         &mut self,
         request: &Request<'_>,
-    ) -> Result<TermGetPeernameReply, i32> {
+        name: &mut Text<1024>,
+    ) -> Result<(), i32> {
         Err(-303)
     }
 }
-fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_getctty::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_GETCTTY)
+    else { return this_.no_room(buffer_) };
+    match try_term_getctty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -671,31 +631,34 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_getctty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_open_ctty::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_OPEN_CTTY) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_open_ctty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -707,31 +670,34 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool>(
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_open_ctty(this_, pid, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_set_nodename::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_SET_NODENAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_set_nodename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -740,31 +706,32 @@ fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let name = decoder_.string(0x0000_0400_2000_080c, 1024)?;
+    let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.term_set_nodename(this_, name) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_set_nodename(this_, name)?;
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_get_nodename::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::TERM_GET_NODENAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_get_nodename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -773,32 +740,33 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let name = places_.text::<1024>(56)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.term_get_nodename(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
-    };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_get_nodename(this_, name)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
 }
-fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_set_filenode::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_SET_FILENODE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_set_filenode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -809,28 +777,29 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let filenode = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.term_set_filenode(this_, filenode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_set_filenode(this_, filenode)?;
+    Ok(encoder_.end()?)
 }
-fn serve_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_term_get_bottom_type::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_term_get_bottom_type<
+    S: TermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_GET_BOTTOM_TYPE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_get_bottom_type::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -840,31 +809,34 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_get_bottom_type(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_on_machdev::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_ON_MACHDEV) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_on_machdev::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -875,28 +847,29 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let machdev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.term_on_machdev(this_, machdev) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_on_machdev(this_, machdev)?;
+    Ok(encoder_.end()?)
 }
-fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_on_hurddev::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_ON_HURDDEV) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_on_hurddev::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -907,28 +880,27 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let hurddev = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.term_on_hurddev(this_, hurddev) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_on_hurddev(this_, hurddev)?;
+    Ok(encoder_.end()?)
 }
-fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_on_pty::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_ON_PTY)
+    else { return this_.no_room(buffer_) };
+    match try_term_on_pty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -938,31 +910,38 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.term_on_pty(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_termctty_open_terminal::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+fn serve_termctty_open_terminal<
+    S: TermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERMCTTY_OPEN_TERMINAL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_termctty_open_terminal::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
+fn try_termctty_open_terminal<
+    S: TermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -973,32 +952,35 @@ fn try_termctty_open_terminal<S: TermServer + ?Sized, const RAW: bool>(
         })?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.termctty_open_terminal(this_, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.poly(0x0000_0001_2000_40ff, out_.terminal)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
+fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_term_get_peername::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.error(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(1080), id::TERM_GET_PEERNAME) else {
+        return this_.no_room(buffer_)
+    };
+    match try_term_get_peername::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
+fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1007,27 +989,20 @@ fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let mut places_ = encoder_.places();
+    let name = places_.text::<1024>(56)?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(1080))?;
-    let result_ = server_.term_get_peername(this_);
-    let out_ = match &result_ {
-        Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
-    };
-    encoder_.string_value(0x0000_0400_2000_080c, &out_.name)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.term_get_peername(this_, name)?;
+    encoder_.text(0x0000_0400_2000_080c, 1024)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: TermServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: TermServer + ?Sized>(
@@ -1035,75 +1010,58 @@ pub fn dispatch_raw<S: TermServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: TermServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: TermServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: TermServer + ?Sized>(
+#[inline]
+fn dispatch_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: TermServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::TERM_GETCTTY => serve_term_getctty::<S, RAW>(server, request, reply),
-        id::TERM_OPEN_CTTY => serve_term_open_ctty::<S, RAW>(server, request, reply),
-        id::TERM_SET_NODENAME => {
-            serve_term_set_nodename::<S, RAW>(server, request, reply)
-        }
-        id::TERM_GET_NODENAME => {
-            serve_term_get_nodename::<S, RAW>(server, request, reply)
-        }
-        id::TERM_SET_FILENODE => {
-            serve_term_set_filenode::<S, RAW>(server, request, reply)
-        }
-        id::TERM_GET_BOTTOM_TYPE => {
-            serve_term_get_bottom_type::<S, RAW>(server, request, reply)
-        }
-        id::TERM_ON_MACHDEV => serve_term_on_machdev::<S, RAW>(server, request, reply),
-        id::TERM_ON_HURDDEV => serve_term_on_hurddev::<S, RAW>(server, request, reply),
-        id::TERM_ON_PTY => serve_term_on_pty::<S, RAW>(server, request, reply),
-        id::TERMCTTY_OPEN_TERMINAL => {
-            serve_termctty_open_terminal::<S, RAW>(server, request, reply)
-        }
-        id::TERM_GET_PEERNAME => {
-            serve_term_get_peername::<S, RAW>(server, request, reply)
-        }
-        _ => Outcome::NotMine,
+    let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 11] = const {
+        [
+            serve_term_getctty::<S, RAW, CLEAN>,
+            serve_term_open_ctty::<S, RAW, CLEAN>,
+            serve_term_set_nodename::<S, RAW, CLEAN>,
+            serve_term_get_nodename::<S, RAW, CLEAN>,
+            serve_term_set_filenode::<S, RAW, CLEAN>,
+            serve_term_get_bottom_type::<S, RAW, CLEAN>,
+            serve_term_on_machdev::<S, RAW, CLEAN>,
+            serve_term_on_hurddev::<S, RAW, CLEAN>,
+            serve_term_on_pty::<S, RAW, CLEAN>,
+            serve_termctty_open_terminal::<S, RAW, CLEAN>,
+            serve_term_get_peername::<S, RAW, CLEAN>,
+        ]
+    };
+    match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {
+        Some(serve_) => serve_(server, request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// Bytes of the largest reply.

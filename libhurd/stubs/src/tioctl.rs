@@ -184,18 +184,7 @@ pub fn tioctl_tiocmods<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCMODS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCMODS)
 }
 /// Nobody else may open the terminal.
 ///
@@ -218,18 +207,7 @@ pub fn tioctl_tiocexcl<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCEXCL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCEXCL)
 }
 /// Others may open the terminal again.
 ///
@@ -252,18 +230,7 @@ pub fn tioctl_tiocnxcl<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCNXCL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCNXCL)
 }
 /// Throws away what waits to be read 1, to be written 2, or both 3 or 0.
 ///
@@ -288,18 +255,7 @@ pub fn tioctl_tiocflush<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCFLUSH,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCFLUSH)
 }
 /// The terminal's modes (input, output, control, local), its 20 special characters, and its input and output speeds
 /// in bits per second.
@@ -370,18 +326,7 @@ pub fn tioctl_tiocseta<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSETA,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSETA)
 }
 /// Sets what tioctl_tiocgeta gives, when all output has gone.
 ///
@@ -410,18 +355,7 @@ pub fn tioctl_tiocsetaw<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSETAW,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSETAW)
 }
 /// As tioctl_tiocsetaw, and throws away what waits to be read.
 ///
@@ -450,18 +384,7 @@ pub fn tioctl_tiocsetaf<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSETAF,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSETAF)
 }
 /// The number of the line discipline: 0.
 ///
@@ -521,18 +444,7 @@ pub fn tioctl_tiocsetd<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSETD,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSETD)
 }
 /// Waits until all output has gone.
 ///
@@ -555,18 +467,7 @@ pub fn tioctl_tiocdrain<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCDRAIN,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCDRAIN)
 }
 /// Sends a signal to the foreground group, from the master of a pseudo terminal.
 ///
@@ -591,18 +492,7 @@ pub fn tioctl_tiocsig<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSIG,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSIG)
 }
 /// Input is edited by somebody else 1, or by the terminal 0.
 ///
@@ -627,18 +517,7 @@ pub fn tioctl_tiocext<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCEXT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCEXT)
 }
 /// The master of a pseudo terminal gets user controls 1, or not 0.
 ///
@@ -663,18 +542,7 @@ pub fn tioctl_tiocucntl<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCUCNTL,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCUCNTL)
 }
 /// Sets the size of the window, in characters and pixels; the foreground group gets SIGWINCH if it is another.
 ///
@@ -699,18 +567,7 @@ pub fn tioctl_tiocswinsz<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSWINSZ,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSWINSZ)
 }
 /// The size of the window, in characters and pixels.
 ///
@@ -770,18 +627,7 @@ pub fn tioctl_tiocremote<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCREMOTE,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCREMOTE)
 }
 /// The modem lines, as bits: 1 line enable, 2 ready, 4 request to send, 8 and 16 second channel, 32 clear to send,
 /// 64 carrier, 128 ring, 256 data set ready.
@@ -842,18 +688,7 @@ pub fn tioctl_tiocmbic<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCMBIC,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCMBIC)
 }
 /// Sets these modem lines.
 ///
@@ -878,18 +713,7 @@ pub fn tioctl_tiocmbis<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCMBIS,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCMBIS)
 }
 /// Sets exactly these modem lines.
 ///
@@ -914,18 +738,7 @@ pub fn tioctl_tiocmset<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCMSET,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCMSET)
 }
 /// Output goes on.
 ///
@@ -948,18 +761,7 @@ pub fn tioctl_tiocstart<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSTART,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSTART)
 }
 /// Output stops.
 ///
@@ -982,18 +784,7 @@ pub fn tioctl_tiocstop<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSTOP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSTOP)
 }
 /// The master of a pseudo terminal gets packets 1, or not 0.
 ///
@@ -1018,18 +809,7 @@ pub fn tioctl_tiocpkt<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCPKT,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCPKT)
 }
 /// As if that character had been typed.
 ///
@@ -1054,18 +834,7 @@ pub fn tioctl_tiocsti<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSTI,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSTI)
 }
 /// How many bytes wait to be written.
 ///
@@ -1125,18 +894,7 @@ pub fn tioctl_tiocspgrp<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSPGRP,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSPGRP)
 }
 /// The foreground group.
 ///
@@ -1194,18 +952,7 @@ pub fn tioctl_tioccdtr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCCDTR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCCDTR)
 }
 /// Says that the terminal is ready.
 ///
@@ -1228,18 +975,7 @@ pub fn tioctl_tiocsdtr<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSDTR,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSDTR)
 }
 /// Ends a break.
 ///
@@ -1262,18 +998,7 @@ pub fn tioctl_tioccbrk<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCCBRK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCCBRK)
 }
 /// Begins a break.
 ///
@@ -1296,18 +1021,7 @@ pub fn tioctl_tiocsbrk<T: Transport + ?Sized>(
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
-    let decoder_ = Decoder::reply(
-        message_,
-        size_,
-        id::TIOCTL_TIOCSBRK,
-        Shape {
-            min: 48,
-            fixed: true,
-            complex: Some(false),
-        },
-    )?;
-    decoder_.end()?;
-    Ok(())
+    Decoder::bare_reply(message_, size_, id::TIOCTL_TIOCSBRK)
 }
 /// What a server of `tioctl` does.
 ///
@@ -1744,22 +1458,26 @@ pub trait TioctlServer {
         Err(-303)
     }
 }
-fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmodg::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCMODG) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmodg::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1769,31 +1487,34 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocmodg(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmods::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMODS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmods::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1804,29 +1525,30 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let state = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocmods(this_, state) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocmods(this_, state)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocexcl::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCEXCL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocexcl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1836,29 +1558,30 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocexcl(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocexcl(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocnxcl::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCNXCL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocnxcl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1868,28 +1591,29 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocnxcl(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocnxcl(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocflush::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCFLUSH) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocflush::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1900,28 +1624,29 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let queue_selector = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocflush(this_, queue_selector) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocflush(this_, queue_selector)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocgeta::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(120), id::TIOCTL_TIOCGETA) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocgeta::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -1931,33 +1656,36 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(120))?;
     let result_ = server_.tioctl_tiocgeta(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<[u32; 4]>(0x0000_0004_2000_2002, out_.modes)?;
     encoder_.value::<[u8; 20]>(0x0000_0014_2000_0808, out_.ccs)?;
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocseta::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETA) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocseta::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1970,28 +1698,29 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocseta(this_, modes, ccs, speeds) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsetaw::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETAW) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsetaw::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2004,28 +1733,29 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsetaw(this_, modes, ccs, speeds) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsetaf::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETAF) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsetaf::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2038,28 +1768,29 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool>(
     let ccs = decoder_.value::<[u8; 20]>(0x0000_0014_2000_0808)?;
     let speeds = decoder_.value::<[u32; 2]>(0x0000_0002_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsetaf(this_, modes, ccs, speeds) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocgetd::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGETD) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocgetd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2069,31 +1800,34 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgetd(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsetd::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETD) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsetd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2104,29 +1838,30 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let discipline = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsetd(this_, discipline) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsetd(this_, discipline)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocdrain::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCDRAIN) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocdrain::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2136,28 +1871,29 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocdrain(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocdrain(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsig::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSIG) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsig::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2168,28 +1904,29 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let signal = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsig(this_, signal) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsig(this_, signal)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocext::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCEXT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocext::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2200,28 +1937,29 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let mode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocext(this_, mode) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocext(this_, mode)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocucntl::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCUCNTL) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocucntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2232,28 +1970,29 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let set_or_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocucntl(this_, set_or_clear) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocucntl(this_, set_or_clear)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocswinsz::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSWINSZ) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocswinsz::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2264,28 +2003,29 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let sizes = decoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocswinsz(this_, sizes) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocswinsz(this_, sizes)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocgwinsz::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGWINSZ) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocgwinsz::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2295,31 +2035,34 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgwinsz(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocremote::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCREMOTE) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocremote::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2330,28 +2073,29 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocremote(this_, on_or_off) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocremote(this_, on_or_off)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmget::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCMGET) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmget::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2361,31 +2105,34 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocmget(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmbic::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMBIC) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmbic::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2396,28 +2143,29 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocmbic(this_, bits) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocmbic(this_, bits)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmbis::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMBIS) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmbis::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2428,28 +2176,29 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocmbis(this_, bits) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocmbis(this_, bits)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocmset::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMSET) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocmset::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2460,29 +2209,30 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let bits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocmset(this_, bits) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocmset(this_, bits)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocstart::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTART) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocstart::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2492,29 +2242,30 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocstart(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocstart(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocstop::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTOP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocstop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2524,28 +2275,29 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocstop(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocstop(this_)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocpkt::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCPKT) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocpkt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2556,28 +2308,29 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let on_or_off = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocpkt(this_, on_or_off) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocpkt(this_, on_or_off)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsti::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTI) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsti::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2588,28 +2341,29 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let datum = decoder_.value::<u8>(0x0000_0001_2000_0808)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsti(this_, datum) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsti(this_, datum)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocoutq::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCOUTQ) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocoutq::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2619,31 +2373,34 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocoutq(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocspgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSPGRP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocspgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2654,28 +2411,29 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool>(
         })?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocspgrp(this_, pgrp) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocspgrp(this_, pgrp)?;
+    Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocgpgrp::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGPGRP) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocgpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2685,32 +2443,35 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let mut encoder_ = this_.reply::<RAW>(buffer_, Some(64))?;
     let result_ = server_.tioctl_tiocgpgrp(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
-        Err(code) => return Ok(encoder_.fail(*code)),
+        Err(code) => return Err(*code),
     };
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pgrp)?;
-    Ok(Outcome::Reply(encoder_.end()?))
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tioccdtr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCCDTR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tioccdtr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2720,29 +2481,30 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tioccdtr(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tioccdtr(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsdtr::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSDTR) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsdtr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2752,29 +2514,30 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsdtr(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsdtr(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tioccbrk::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCCBRK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tioccbrk::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2784,29 +2547,30 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tioccbrk(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tioccbrk(this_)?;
+    Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_tioctl_tiocsbrk::<S, RAW>(server_, this_, buffer_) {
-        Ok(outcome) => outcome,
-        Err(code) => this_.refuse::<RAW>(code, buffer_),
+    let Ok(mut encoder_) = this_
+        .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSBRK) else {
+        return this_.no_room(buffer_)
+    };
+    match try_tioctl_tiocsbrk::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+        Ok(size_) => Outcome::Reply(size_),
+        Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
+fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Result<Outcome, i32> {
+    encoder_: &mut Encoder<'_>,
+) -> Result<usize, i32> {
     let decoder_ = this_
         .body::<
             RAW,
@@ -2816,23 +2580,16 @@ fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool>(
             complex: Some(false),
         })?;
     decoder_.end()?;
-    let encoder_ = this_.reply::<RAW>(buffer_, Some(48))?;
-    if let Err(code) = server_.tioctl_tiocsbrk(this_) {
-        return Ok(encoder_.fail(code));
-    }
-    Ok(Outcome::Reply(encoder_.end()?))
+    server_.tioctl_tiocsbrk(this_)?;
+    Ok(encoder_.end()?)
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
-#[inline]
 pub fn dispatch<S: TioctlServer + ?Sized>(
     server: &mut S,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Received, request) {
-        Some(request) => dispatch_::<S, false>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Received, request, reply)
 }
 /// As [`dispatch`], for the kernel, which reads its caller's own words.
 pub fn dispatch_raw<S: TioctlServer + ?Sized>(
@@ -2840,90 +2597,140 @@ pub fn dispatch_raw<S: TioctlServer + ?Sized>(
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match Request::new(Mode::Raw, request) {
-        Some(request) => dispatch_::<S, true>(server, &request, reply),
-        None => Outcome::NotMine,
-    }
+    dispatch_as(server, Mode::Raw, request, reply)
 }
 /// As [`dispatch`], in the given mode.
+#[inline(always)]
 pub fn dispatch_as<S: TioctlServer + ?Sized>(
     server: &mut S,
     mode: Mode,
     request: &[u8],
     reply: &mut [u8],
 ) -> Outcome {
-    match mode {
-        Mode::Received => dispatch(server, request, reply),
-        Mode::Raw => dispatch_raw(server, request, reply),
+    match Request::new(mode, request) {
+        Some(request) => dispatch_request(server, &request, reply),
+        None => Outcome::NotMine,
     }
 }
 /// As [`dispatch`], of a request of which its receiver may know what was offered.
-#[inline]
+#[inline(always)]
 pub fn dispatch_request<S: TioctlServer + ?Sized>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    if request.mode == Mode::Raw {
-        return raw_(server, request, reply);
+    match request.mode {
+        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
+        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
+        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
     }
-    dispatch_::<S, false>(server, request, reply)
 }
-#[cold]
-#[inline(never)]
-fn raw_<S: TioctlServer + ?Sized>(
+#[inline]
+fn dispatch_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
-    dispatch_::<S, true>(server, request, reply)
-}
-#[inline(always)]
-fn dispatch_<S: TioctlServer + ?Sized, const RAW: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
-    match request.header.id {
-        id::TIOCTL_TIOCMODG => serve_tioctl_tiocmodg::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCMODS => serve_tioctl_tiocmods::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCEXCL => serve_tioctl_tiocexcl::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCNXCL => serve_tioctl_tiocnxcl::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCFLUSH => serve_tioctl_tiocflush::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCGETA => serve_tioctl_tiocgeta::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSETA => serve_tioctl_tiocseta::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSETAW => serve_tioctl_tiocsetaw::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSETAF => serve_tioctl_tiocsetaf::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCGETD => serve_tioctl_tiocgetd::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSETD => serve_tioctl_tiocsetd::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCDRAIN => serve_tioctl_tiocdrain::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSIG => serve_tioctl_tiocsig::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCEXT => serve_tioctl_tiocext::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCUCNTL => serve_tioctl_tiocucntl::<S, RAW>(server, request, reply),
+    match request.header().id {
+        id::TIOCTL_TIOCMODG => {
+            serve_tioctl_tiocmodg::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCMODS => {
+            serve_tioctl_tiocmods::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCEXCL => {
+            serve_tioctl_tiocexcl::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCNXCL => {
+            serve_tioctl_tiocnxcl::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCFLUSH => {
+            serve_tioctl_tiocflush::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCGETA => {
+            serve_tioctl_tiocgeta::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSETA => {
+            serve_tioctl_tiocseta::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSETAW => {
+            serve_tioctl_tiocsetaw::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSETAF => {
+            serve_tioctl_tiocsetaf::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCGETD => {
+            serve_tioctl_tiocgetd::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSETD => {
+            serve_tioctl_tiocsetd::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCDRAIN => {
+            serve_tioctl_tiocdrain::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSIG => {
+            serve_tioctl_tiocsig::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCEXT => {
+            serve_tioctl_tiocext::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCUCNTL => {
+            serve_tioctl_tiocucntl::<S, RAW, CLEAN>(server, request, reply)
+        }
         id::TIOCTL_TIOCSWINSZ => {
-            serve_tioctl_tiocswinsz::<S, RAW>(server, request, reply)
+            serve_tioctl_tiocswinsz::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCGWINSZ => {
-            serve_tioctl_tiocgwinsz::<S, RAW>(server, request, reply)
+            serve_tioctl_tiocgwinsz::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCREMOTE => {
-            serve_tioctl_tiocremote::<S, RAW>(server, request, reply)
+            serve_tioctl_tiocremote::<S, RAW, CLEAN>(server, request, reply)
         }
-        id::TIOCTL_TIOCMGET => serve_tioctl_tiocmget::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCMBIC => serve_tioctl_tiocmbic::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCMBIS => serve_tioctl_tiocmbis::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCMSET => serve_tioctl_tiocmset::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSTART => serve_tioctl_tiocstart::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSTOP => serve_tioctl_tiocstop::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCPKT => serve_tioctl_tiocpkt::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSTI => serve_tioctl_tiocsti::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCOUTQ => serve_tioctl_tiocoutq::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSPGRP => serve_tioctl_tiocspgrp::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCGPGRP => serve_tioctl_tiocgpgrp::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCCDTR => serve_tioctl_tioccdtr::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSDTR => serve_tioctl_tiocsdtr::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCCBRK => serve_tioctl_tioccbrk::<S, RAW>(server, request, reply),
-        id::TIOCTL_TIOCSBRK => serve_tioctl_tiocsbrk::<S, RAW>(server, request, reply),
+        id::TIOCTL_TIOCMGET => {
+            serve_tioctl_tiocmget::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCMBIC => {
+            serve_tioctl_tiocmbic::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCMBIS => {
+            serve_tioctl_tiocmbis::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCMSET => {
+            serve_tioctl_tiocmset::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSTART => {
+            serve_tioctl_tiocstart::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSTOP => {
+            serve_tioctl_tiocstop::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCPKT => {
+            serve_tioctl_tiocpkt::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSTI => {
+            serve_tioctl_tiocsti::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCOUTQ => {
+            serve_tioctl_tiocoutq::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSPGRP => {
+            serve_tioctl_tiocspgrp::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCGPGRP => {
+            serve_tioctl_tiocgpgrp::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCCDTR => {
+            serve_tioctl_tioccdtr::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSDTR => {
+            serve_tioctl_tiocsdtr::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCCBRK => {
+            serve_tioctl_tioccbrk::<S, RAW, CLEAN>(server, request, reply)
+        }
+        id::TIOCTL_TIOCSBRK => {
+            serve_tioctl_tiocsbrk::<S, RAW, CLEAN>(server, request, reply)
+        }
         _ => Outcome::NotMine,
     }
 }

@@ -9,7 +9,7 @@ use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_BAD_ID, MIG_REPLY_MISMATCH, MIG
 use hurd_stubs::{account, auth, exec, fs, gnumach, io, mach, mach_port};
 use mig_runtime::{
     Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request, Retain,
-    RpcError, Transport,
+    RpcError, Text, Transport,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -27,20 +27,19 @@ impl fs::FsServer for Server {
     fn dir_lookup(
         &mut self,
         request: &Request<'_>,
-        file_name: &[u8],
+        file_name: &Text<1024>,
         flags: i32,
         mode: u32,
+        retry_name: &mut Text<1024>,
         _: Retain,
-    ) -> Result<fs::DirLookupReply, i32> {
+    ) -> Result<fs::DirLookupOut, i32> {
+        let file_name = file_name.as_bytes();
         self.asked = format!("{} {flags} {mode:o} at {:#x}", file_name.escape_ascii(), request.target());
         if file_name == b"missing" {
             return Err(0x4000_0002);
         }
-        Ok(fs::DirLookupReply {
-            do_retry: 1,
-            retry_name: FixedStr::new(b"rest/of/it").unwrap(),
-            result: Port::make_send(PortName(9)),
-        })
+        retry_name.set(b"rest/of/it")?;
+        Ok(fs::DirLookupOut { do_retry: 1, result: Port::make_send(PortName(9)) })
     }
     fn file_statfs(&mut self, _: &Request<'_>) -> Result<fs::FileStatfsReply, i32> {
         let mut info = <hurd_stubs::types::FsysStatfsbuf as mig_runtime::Value>::ZERO;
@@ -197,8 +196,8 @@ impl exec::ExecServer for Server {
         file: Port,
         _: Port,
         flags: i32,
-        path: &[u8],
-        abspath: &[u8],
+        path: &Text<1024>,
+        abspath: &Text<1024>,
         argv: Data<'_, u8>,
         envp: Data<'_, u8>,
         dtable: Data<'_, PortName>,
@@ -210,8 +209,8 @@ impl exec::ExecServer for Server {
         self.asked = format!(
             "{} {flags} {} {} {} {} {} {:?} {:?}",
             file.disposition,
-            path.escape_ascii(),
-            abspath.escape_ascii(),
+            path.as_bytes().escape_ascii(),
+            abspath.as_bytes().escape_ascii(),
             argv.len(),
             envp.len(),
             dtable.len(),

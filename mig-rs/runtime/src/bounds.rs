@@ -169,19 +169,24 @@ impl Bounds {
     /// `DROVER_OFFER_REFUSED`: the offer is known and out of bounds.
     #[inline(always)]
     pub fn admit(&self, offer: &Offer) -> Result<Retain, i32> {
-        if matches!(offer, Offer::Unknown) {
-            return Ok(Retain { frames: self.most.retain });
+        if self.judges() {
+            return self.judge(offer);
         }
-        self.judge(offer)
+        let most = self.most.retain;
+        let frames = match offer {
+            Offer::Known(offered) => most.min(offered.remaining.retain),
+            _ => most,
+        };
+        Ok(Retain { frames })
     }
 
-    /// [`Bounds::admit`] of an offer that may be known.
+    /// [`Bounds::admit`] where there is something to judge.
     #[inline(never)]
     fn judge(&self, offer: &Offer) -> Result<Retain, i32> {
         let offered = match *offer {
             Offer::Known(offered) => Some(offered),
-            Offer::Ask(ask) if self.judges() => ask(),
-            _ => None,
+            Offer::Ask(ask) => ask(),
+            Offer::Unknown => None,
         };
         let Some(offered) = offered else { return Ok(Retain { frames: self.most.retain }) };
         if !self.admits(&offered) {

@@ -12,7 +12,7 @@ use zerocopy::FromBytes;
 
 use crate::port::received;
 use crate::text::until_nul;
-use crate::{Array, Data, ERROR_REPLY_SIZE, Name, Ool, Port, RpcError, Value, round8};
+use crate::{Array, Data, ERROR_REPLY_SIZE, Name, Ool, Port, RpcError, Text, Value, round8};
 
 /// The message is not what the interface says. A server answers `MIG_BAD_ARGUMENTS`, a client reports `MIG_TYPE_ERROR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +47,13 @@ impl Shape {
 /// The descriptor of a return code.
 pub(crate) const RETURN_CODE: u64 = 0x0000_0001_2000_2002;
 
-#[inline(always)]
-fn word_at(message: &[u8], at: usize) -> Option<u32> {
-    message.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-}
-
 /// A word with a number; bits that say how a variable item travels.
 const NUMBER: u64 = 0xffff_ffff << 32;
 const NAME: u64 = 0xff;
 
 /// Reads the items of one message in order.
 pub struct Decoder<'m> {
-    body: &'m [u8],
+    items: &'m [u8],
     at: usize,
     complex: bool,
     raw: bool,
@@ -67,17 +62,21 @@ pub struct Decoder<'m> {
 impl<'m> Decoder<'m> {
     /// The body of a request. `raw`: dispositions are as the sender wrote them.
     #[inline(always)]
-    pub(crate) fn request(message: &'m [u8], header: &Header, raw: bool, shape: Shape) -> Result<Self, Bad> {
-        let complex = header.bits & BITS_COMPLEX != 0;
-        let size = header.size as usize;
+    pub(crate) fn request(
+        header: &[u8; HEADER_SIZE],
+        items: &'m [u8],
+        raw: bool,
+        shape: Shape,
+    ) -> Result<Self, Bad> {
+        let (bits, size) = (u32::load(header), header.get(4..).map_or(0, u32::load) as usize);
+        let complex = bits & BITS_COMPLEX != 0;
         if !shape.admits(size, complex) {
             return Err(Bad);
         }
         // Of a message of fixed size everything that follows is at a constant place.
         let size = if shape.fixed { shape.min } else { size };
-        let complex = shape.complex.unwrap_or(complex);
-        let body = message.get(..size).ok_or(Bad)?;
-        Ok(Self { body, at: HEADER_SIZE, complex, raw })
+        let items = items.get(..size.checked_sub(HEADER_SIZE).ok_or(Bad)?).ok_or(Bad)?;
+        Ok(Self { items, at: 0, complex: shape.complex.unwrap_or(complex), raw })
     }
 
     /// The body of the reply in `message[..size]` to request `id`, after its return code.
@@ -86,27 +85,67 @@ impl<'m> Decoder<'m> {
     /// [`RpcError::ServerDied`] for the send-once notification; MIG's codes for a reply that is not one; the routine's code.
     #[inline(always)]
     pub fn reply(message: &'m [u8], size: usize, id: i32, shape: Shape) -> Result<Self, RpcError> {
-        let (Some(bits), Some(length), Some(reply_id)) =
-            (word_at(message, 0), word_at(message, 4), word_at(message, 28))
-        else {
-            return Err(Bad.into());
-        };
-        let (length, complex) = (length as usize, bits & BITS_COMPLEX != 0);
-        let fits = length <= size && shape.admits(length, complex);
-        let code = message.get(HEADER_SIZE..ERROR_REPLY_SIZE).map(|b| (u64::load(b), i32::load(&b[8..])));
-        if reply_id != id.wrapping_add(100) as u32 || !fits || code != Some((RETURN_CODE, 0)) {
-            return Err(Self::failure(message, size, id, shape));
+        let (body, complex) = Self::body_of_reply(message, size, id, shape)?;
+        let items = body.get(HEADER_SIZE..).unwrap_or(&[]);
+        Ok(Self { items, at: ERROR_REPLY_SIZE - HEADER_SIZE, complex, raw: false })
+    }
+
+    /// As [`Decoder::reply`], of a reply that has nothing but its return code.
+    ///
+    /// # Errors
+    /// As for [`Decoder::reply`].
+    #[inline(always)]
+    pub fn bare_reply(message: &[u8], size: usize, id: i32) -> Result<(), RpcError> {
+        let shape = Shape { min: ERROR_REPLY_SIZE, fixed: true, complex: Some(false) };
+        Decoder::body_of_reply(message, size, id, shape).map(drop)
+    }
+
+    /// The message and whether it is complex, if it is a reply that says success. One test after the other, each with its own way
+    /// out: put together they take more instructions.
+    #[inline(always)]
+    fn body_of_reply(
+        message: &'m [u8],
+        size: usize,
+        id: i32,
+        shape: Shape,
+    ) -> Result<(&'m [u8], bool), RpcError> {
+        let failure = || Err(Self::failure(message, size, id, shape.min, (shape.fixed, shape.complex)));
+        let Some(front) = message.get(..shape.min.max(ERROR_REPLY_SIZE)) else { return failure() };
+        let word = |at: usize| front.get(at..).map_or(0, u32::load);
+        if word(28) != id.wrapping_add(100) as u32 {
+            return failure();
         }
-        let length = if shape.fixed { shape.min } else { length };
-        let complex = shape.complex.unwrap_or(complex);
-        let body = message.get(..length).ok_or(Bad)?;
-        Ok(Self { body, at: ERROR_REPLY_SIZE, complex, raw: false })
+        let (length, complex) = (word(4) as usize, word(0) & BITS_COMPLEX != 0);
+        if length > size {
+            return failure();
+        }
+        if !shape.admits(length, complex) {
+            return failure();
+        }
+        if front.get(HEADER_SIZE..).map(u64::load) != Some(RETURN_CODE) {
+            return failure();
+        }
+        if word(HEADER_SIZE + 8) != 0 {
+            return failure();
+        }
+        let body = if shape.fixed { Some(front) } else { message.get(..length) };
+        match body {
+            Some(body) => Ok((body, shape.complex.unwrap_or(complex))),
+            None => failure(),
+        }
     }
 
     /// What is wrong with a reply.
     #[cold]
     #[inline(never)]
-    fn failure(message: &[u8], size: usize, id: i32, shape: Shape) -> RpcError {
+    fn failure(
+        message: &[u8],
+        size: usize,
+        id: i32,
+        min: usize,
+        (fixed, complex): (bool, Option<bool>),
+    ) -> RpcError {
+        let shape = Shape { min, fixed, complex };
         let Some(message) = message.get(..size) else { return Bad.into() };
         let Ok((header, _)) = Header::read_from_prefix(message) else { return Bad.into() };
         if header.id != id.wrapping_add(100) {
@@ -117,9 +156,9 @@ impl<'m> Decoder<'m> {
             };
         }
         let size = header.size as usize;
-        let Some(body) = message.get(..size) else { return Bad.into() };
+        let Some(items) = message.get(HEADER_SIZE..size) else { return Bad.into() };
         let complex = header.bits & BITS_COMPLEX != 0;
-        let mut decoder = Decoder { body, at: HEADER_SIZE, complex, raw: false };
+        let mut decoder = Decoder { items, at: 0, complex, raw: false };
         let Ok(code) = decoder.value::<i32>(RETURN_CODE) else { return Bad.into() };
         let bare = size == ERROR_REPLY_SIZE && !complex;
         if code != 0 && (bare || shape.admits(size, complex)) {
@@ -136,7 +175,7 @@ impl<'m> Decoder<'m> {
     /// `size` bytes and their padding.
     #[inline(always)]
     fn take(&mut self, size: usize) -> Result<&'m [u8], Bad> {
-        let bytes = self.body.get(self.at..).ok_or(Bad)?.get(..size).ok_or(Bad)?;
+        let bytes = self.items.get(self.at..).ok_or(Bad)?.get(..size).ok_or(Bad)?;
         self.at += round8(size);
         Ok(bytes)
     }
@@ -187,16 +226,13 @@ impl<'m> Decoder<'m> {
         Ok(Port { name: N::of_word(u64::load(self.take(8)?)), disposition: word.name() })
     }
 
-    /// A C string in a field of `size` bytes.
+    /// A C string in a field of `N` bytes.
     ///
     /// # Errors
     /// [`Bad`] if it is not that.
     #[inline(always)]
-    pub fn string(&mut self, expected: u64, size: usize) -> Result<&'m [u8], Bad> {
-        if (self.word()?.0 ^ expected) & compared(expected) != 0 {
-            return Err(Bad);
-        }
-        Ok(until_nul(self.take(size)?))
+    pub fn text<const N: usize>(&mut self, expected: u64) -> Result<&'m Text<N>, Bad> {
+        Text::ref_from_bytes(self.string_field::<N>(expected)?).map_err(|_| Bad)
     }
 
     /// The whole field of a C string.
@@ -300,7 +336,7 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it does not.
     #[inline(always)]
     pub fn end(&self) -> Result<(), Bad> {
-        if self.at == self.body.len() { Ok(()) } else { Err(Bad) }
+        if self.at == self.items.len() { Ok(()) } else { Err(Bad) }
     }
 }
 

@@ -3,15 +3,17 @@
 //! Every byte from the header to the end is written, padding included, so nothing of the buffer's old contents leaves; unless
 //! whoever lends the buffer says that it is clean.
 
+use core::hint::cold_path;
+
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
 use drover_abi::returns::{MIG_ARRAY_TOO_LARGE, MIG_NO_REPLY};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::decode::{ool_size, unit_and_stride};
 use crate::port::received;
 use crate::text::copy_without_nul;
 use crate::{
-    Bounded, ERROR_REPLY_SIZE, FixedStr, Flat, Name, Ool, OutData, Outcome, Port, Ports, Value, round8,
+    Bounded, ERROR_REPLY_SIZE, FixedStr, Flat, Name, Ool, OutData, Outcome, Port, Ports, Text, Value, round8,
 };
 
 /// An argument does not fit in the message: `MIG_ARRAY_TOO_LARGE`.
@@ -35,6 +37,36 @@ pub struct Encoder<'m> {
     sized: bool,
     /// The buffer holds nothing that must not leave.
     clean: bool,
+}
+
+/// Strings' places in a message, from front to back.
+pub struct Places<'m> {
+    /// What is behind those that have been given out.
+    bytes: &'m mut [u8],
+    at: usize,
+    clean: bool,
+}
+
+impl<'m> Places<'m> {
+    /// The field of `N` bytes that begins at byte `at` of the message. It holds the empty string, and nothing behind it that may not leave.
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends, or `at` is before the end of one that was given out.
+    #[inline(always)]
+    pub fn text<const N: usize>(&mut self, at: usize) -> Result<&'m mut Text<N>, Overflow> {
+        let skip = at.checked_sub(self.at).ok_or(Overflow)?;
+        let (_, bytes) = core::mem::take(&mut self.bytes).split_at_mut_checked(skip).ok_or(Overflow)?;
+        let (field, rest) = bytes.split_first_chunk_mut::<N>().ok_or(Overflow)?;
+        (self.bytes, self.at) = (rest, at + N);
+        if let Some(first) = field.first_mut() {
+            *first = 0;
+        }
+        if !self.clean {
+            cold_path();
+            field.fill(0);
+        }
+        Text::mut_from_bytes(field).map_err(|_| Overflow)
+    }
 }
 
 impl<'m> Encoder<'m> {
@@ -90,7 +122,31 @@ impl<'m> Encoder<'m> {
     #[inline(always)]
     pub fn value<T: Value>(&mut self, word: u64, value: T) -> Result<(), Overflow> {
         self.word(word)?;
-        value.store(self.take(T::SIZE)?);
+        if T::SIZE < 8 {
+            // With its padding it is one word.
+            let mut whole = [0; 8];
+            value.store(&mut whole);
+            u64::from_le_bytes(whole).store(self.take(8)?);
+        } else {
+            value.store(self.take(T::SIZE)?);
+        }
+        Ok(())
+    }
+
+    /// The places of strings in the message, to be filled in before the items are written.
+    #[inline(always)]
+    pub fn places(&mut self) -> Places<'_> {
+        Places { bytes: self.message, at: 0, clean: self.clean }
+    }
+
+    /// A C string in a field of `size` bytes, which has been [filled in](Encoder::places).
+    ///
+    /// # Errors
+    /// [`Overflow`] if the buffer ends.
+    #[inline(always)]
+    pub fn text(&mut self, word: u64, size: usize) -> Result<(), Overflow> {
+        self.word(word)?;
+        self.take(size)?;
         Ok(())
     }
 
@@ -346,7 +402,7 @@ impl<'m> Encoder<'m> {
     /// # Errors
     /// [`Overflow`] if it is larger than a message can be.
     #[inline(always)]
-    pub fn end(self) -> Result<usize, Overflow> {
+    pub fn end(&mut self) -> Result<usize, Overflow> {
         if !self.sized {
             let size = u32::try_from(self.at).map_err(|_| Overflow)?;
             size.store(self.message.get_mut(4..8).ok_or(Overflow)?);

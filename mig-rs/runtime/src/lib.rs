@@ -35,12 +35,12 @@ pub use array::{Array, Bounded, Data, Ool, OutData, Ports};
 pub use bounds::{Bounds, Offer, Offered, Retain};
 pub use buffer::Buffer;
 pub use decode::{Bad, Decoder, Shape};
-pub use encode::{Encoder, Overflow};
+pub use encode::{Encoder, Overflow, Places};
 pub use error::RpcError;
 pub use loan::{Loan, Memory};
 pub use port::{KernelPort, Name, Port, PortName};
 pub use server::{Mode, Outcome, Request, write_error};
-pub use text::FixedStr;
+pub use text::{FixedStr, Text};
 pub use transport::{CallOptions, Transport};
 pub use value::{Flat, Value};
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Array, Bad, Bounded, Data, Decoder, Encoder, FixedStr, Mode, Ool, OutData, Outcome, Overflow, Port,
-    PortName, Request, Shape, Value,
+    PortName, Request, Shape, Text, Value,
 };
 
 const INT32: u64 = 0x0000_0001_2000_2002;
@@ -106,7 +106,10 @@ fn strings_end_before_their_field() {
     let mut bytes = message(|e| e.string(0x0000_0004_2000_080c, 4, b"abc")).unwrap();
     // A sender that leaves out the NUL loses its last byte.
     bytes[43] = b'd';
-    assert_eq!(read(&bytes, |d| d.string(0x0000_0004_2000_080c, 4)), Ok(&b"abc"[..]));
+    assert_eq!(
+        read(&bytes, |d| d.text::<4>(0x0000_0004_2000_080c)).map(|text| text.as_bytes()),
+        Ok(&b"abc"[..])
+    );
 }
 
 /// Every length around the words that are copied at once, with a NUL at every place and without one.
@@ -127,7 +130,7 @@ fn strings_of_all_lengths() {
         let bytes = message(|e| e.string(word, N, text));
         assert_eq!(bytes.is_ok(), whole, "{N} {text:?}");
         let held = message(|e| e.string_value(word, &FixedStr::<N>::truncated(text))).unwrap();
-        assert_eq!(read(&held, |d| d.string(word, N)), Ok(kept));
+        assert_eq!(read(&held, |d| d.text::<N>(word)).map(Text::as_bytes), Ok(kept));
         // The rest of the field is zeros.
         assert!(held[40 + kept.len()..].iter().all(|&b| b == 0));
         if let Ok(bytes) = bytes {
@@ -150,18 +153,50 @@ fn strings_of_all_lengths() {
     }
 }
 
+/// Strings that are written where they are to be: of what was in the buffer, or in a longer string before, nothing leaves.
+#[test]
+fn strings_in_place() {
+    let word = 0x0000_0010_2000_080c;
+    let request = message(|e| e.value(INT32, 1i32)).unwrap();
+    let request = Request::new(Mode::Received, &request).unwrap();
+    let mut buffer = vec![0xee; 128];
+    let mut encoder = request.reply::<false, false>(&mut buffer, Some(96), 7).unwrap();
+    let mut places = encoder.places();
+    places.text::<16>(56).unwrap();
+    assert_eq!(places.text::<16>(71).map(drop), Err(Overflow), "one in the other");
+    let second = encoder.places().text::<16>(80).unwrap();
+    assert!(second.is_empty());
+    let mut places = encoder.places();
+    let (first, second) = (places.text::<16>(56).unwrap(), places.text::<16>(80).unwrap());
+    assert_eq!((first.as_bytes(), second.as_bytes()), (&b""[..], &b""[..]));
+    first.set(b"quite a long one").unwrap_err();
+    first.set(b"with\0nul").unwrap_err();
+    assert!(first.is_empty());
+    first.set(b"a rather longer").unwrap();
+    first.set(b"short").unwrap();
+    assert_eq!((first.as_bytes(), first.is_empty()), (&b"short"[..], false));
+    second.set(b"fits, barely...").unwrap();
+    assert_eq!(encoder.places().text::<17>(80).map(drop), Err(Overflow), "beyond the end");
+    encoder.text(word, 16).unwrap();
+    encoder.text(word, 16).unwrap();
+    assert_eq!(encoder.end(), Ok(96));
+    assert_eq!(buffer[56..72], *b"short\0\0\0\0\0\0\0\0\0\0\0");
+    assert_eq!(buffer[80..96], *b"fits, barely...\0");
+    assert!(!buffer[..96].contains(&0xee));
+}
+
 /// A method's error goes into the reply that was begun, and nothing of what the buffer held before goes with it.
 #[test]
 fn a_begun_reply_fails_as_one_that_was_not() {
     let request = message(|e| e.value(INT32, 1i32)).unwrap();
-    for mode in [Mode::Received, Mode::Raw] {
-        for (size, clean) in [(None, false), (Some(56), false), (Some(56), true)] {
+    for mode in [Mode::Received, Mode::Clean, Mode::Raw] {
+        for size in [None, Some(56)] {
             let request = Request::new(mode, &request).unwrap();
-            let request = if clean { request.with_clean_reply() } else { request };
             let (mut begun, mut plain) = (vec![0xee; 64], vec![0xee; 64]);
             let mut encoder = match mode {
-                Mode::Received => request.reply::<false>(&mut begun, size),
-                Mode::Raw => request.reply::<true>(&mut begun, size),
+                Mode::Received => request.reply::<false, false>(&mut begun, size, 7),
+                Mode::Clean => request.reply::<false, true>(&mut begun, size, 7),
+                Mode::Raw => request.reply::<true, false>(&mut begun, size, 7),
             }
             .unwrap();
             encoder.port(0x0000_0001_2000_4011, PortName(3)).unwrap_or_default();
@@ -171,7 +206,7 @@ fn a_begun_reply_fails_as_one_that_was_not() {
     }
     let request = Request::new(Mode::Received, &request).unwrap();
     let mut reply = [0; 64];
-    assert_eq!(request.reply::<false>(&mut reply, None).unwrap().fail(-305), Outcome::NoReply);
+    assert_eq!(request.reply::<false, false>(&mut reply, None, 7).unwrap().fail(-305), Outcome::NoReply);
 }
 
 #[test]

@@ -1,11 +1,64 @@
-//! C strings: one held by value, and the search for the NUL.
+//! C strings: one in a message, one held by value, and the search for the NUL.
 //!
-//! A [`FixedStr`] holds as many bytes as the interface's field has, of which most strings use a few. The others are never
+//! A [`Text`] is a string where it lies in a message, read or written in place. A [`FixedStr`] holds as many bytes as the interface's field has, of which most strings use a few. The others are never
 //! written or read, which is what the `unsafe` of this crate is for: a string costs what its text does.
 
 use core::fmt;
 use core::hint::cold_path;
 use core::mem::MaybeUninit;
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::Overflow;
+
+/// A C string where it lies in a message, in a field of `N` bytes: at most `N - 1` bytes and a NUL.
+///
+/// A server's method reads a client's string in it, and writes a string of the reply into it: nothing is copied on the way.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(transparent)]
+pub struct Text<const N: usize>([u8; N]);
+
+impl<const N: usize> Text<N> {
+    /// The empty string, for a server that calls its own methods.
+    pub const EMPTY: Self = Self([0; N]);
+
+    /// The bytes before the first NUL; the field's last byte counts as one. They are searched for it at every call.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        until_nul(&self.0)
+    }
+
+    /// There is nothing before the NUL.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        N < 2 || self.0.first() == Some(&0)
+    }
+
+    /// Makes `text` the string. Of a longer one before it nothing remains.
+    ///
+    /// # Errors
+    /// [`Overflow`] if `text` is longer than `N - 1` bytes or holds a NUL; then the string is as it was.
+    pub fn set(&mut self, text: &[u8]) -> Result<(), Overflow> {
+        if text.len() >= N || has_nul(text) {
+            return Err(Overflow);
+        }
+        let before = self.as_bytes().len();
+        if let Some((place, rest)) = self.0.split_at_mut_checked(text.len()) {
+            place.copy_from_slice(text);
+            let old = before.saturating_sub(text.len()).max(1);
+            rest.iter_mut().take(old).for_each(|byte| *byte = 0);
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
 
 /// A C string in a field of `N` bytes: at most `N - 1` bytes and a NUL.
 #[derive(Clone, Copy)]

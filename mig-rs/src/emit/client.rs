@@ -111,10 +111,13 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
             Some(how) => format!("call_with(message_, size_, {how}, donation)"),
         }
     );
-    let mutable = if reply.items.len() > 1 { "mut " } else { "" };
+    if reply.items.len() == 1 {
+        let _ = writeln!(out, "Decoder::bare_reply(message_, size_, id::{})\n}}", shout(&routine.name));
+        return Ok(());
+    }
     let _ = writeln!(
         out,
-        "let {mutable}decoder_ = Decoder::reply(message_, size_, id::{}, {})?;",
+        "let mut decoder_ = Decoder::reply(message_, size_, id::{}, {})?;",
         shout(&routine.name),
         shape(reply)
     );
@@ -131,10 +134,6 @@ pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions)
         let _ = if kept == name { write!(fields, "{name}, ") } else { write!(fields, "{name}: {kept}, ") };
     }
     out.push_str("decoder_.end()?;\n");
-    if fields.is_empty() {
-        out.push_str("Ok(())\n}\n");
-    } else {
-        let _ = writeln!(out, "Ok({} {{ {fields} }})\n}}", reply_name(routine));
-    }
+    let _ = writeln!(out, "Ok({} {{ {fields} }})\n}}", reply_name(routine));
     Ok(())
 }

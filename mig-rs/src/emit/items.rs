@@ -56,6 +56,7 @@ pub(super) fn client_type(wire: &Wire, types: Types<'_>) -> String {
 pub(super) fn server_type(wire: &Wire, types: Types<'_>) -> String {
     match (&wire.shape, wire.placement) {
         (_, Placement::OutOfLine) => "Ool".into(),
+        (Shape::Str { size, variable: false }, _) => format!("&Text<{size}>"),
         (Shape::Str { .. }, _) => "&[u8]".into(),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _) => types.port(),
         (Shape::Fixed(elem), _) => elem_type(elem, types),
@@ -164,7 +165,7 @@ pub(super) fn decode(wire: &Wire, by_value: bool, types: Types<'_>) -> String {
         (Shape::Variable(..), Placement::OutOfLine, _) | (Shape::Str { .. }, Placement::OutOfLine, _) => {
             format!("ool::<{elem}>({w})")
         }
-        (Shape::Str { variable: false, .. }, _, false) => format!("string({w}, {max})"),
+        (Shape::Str { variable: false, .. }, _, false) => format!("text::<{max}>({w})"),
         (Shape::Str { variable: true, .. }, ..) => format!("variable_string({w}, {max})"),
         (Shape::Str { variable: false, .. }, _, true) => format!("string_field::<{max}>({w})"),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _, by_value) => {

@@ -6,7 +6,7 @@ use super::Types;
 use crate::model::{Elem, Prim};
 
 /// Words that a Rust identifier cannot be, and names that generated functions use themselves.
-const RESERVED: [&str; 73] = [
+const RESERVED: [&str; 77] = [
     "as",
     "async",
     "await",
@@ -67,6 +67,9 @@ const RESERVED: [&str; 73] = [
     "dispatch_raw",
     "dispatch_",
     "RAW",
+    "CLEAN",
+    "table_",
+    "serve_",
     "result_",
     "donation_",
     "retain",
@@ -78,6 +81,7 @@ const RESERVED: [&str; 73] = [
     "decoder_",
     "encoder_",
     "out_",
+    "places_",
     "size_",
     "message_",
 ];

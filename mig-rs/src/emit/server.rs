@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::items::{decode, elem_of, encode_result, hex, max, server_type};
 use super::rust::{camel, ident, plain, shout};
 use super::translation::{incoming, outgoing};
-use super::{EmitOptions, items_of, routine_doc, shape, translation, words};
+use super::{EmitOptions, in_place, items_of, returned, routine_doc, shape, translation, words};
 use crate::layout::word;
 use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
 
@@ -26,6 +26,9 @@ pub(super) fn server_parameters(routine: &Routine, options: &EmitOptions) -> Vec
         if argument.count_in_out {
             list.push((ident(&format!("{}_count", argument.name)), "u32".into()));
         }
+    }
+    for (argument, size, _) in in_place(routine) {
+        list.push((ident(&argument.name), format!("&mut Text<{size}>")));
     }
     if retains(routine) {
         list.push(("retain".into(), "Retain".into()));
@@ -96,36 +99,36 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
     for routine in &subsystem.routines {
         serve(out, routine, &name, &overloaded, options);
     }
+    let demultiplexer = demultiplexer(subsystem);
+    if demultiplexer.contains("serve_none_") {
+        let _ = writeln!(
+            out,
+            "fn serve_none_<S: {name} + ?Sized>(_: &mut S, _: &Request<'_>, _: &mut [u8]) -> Outcome {{ Outcome::NotMine }}"
+        );
+    }
     let _ = writeln!(
         out,
         "/// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.\n\
-         #[inline]\n\
          pub fn dispatch<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         match Request::new(Mode::Received, request) {{ Some(request) => dispatch_::<S, false>(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
+         dispatch_as(server, Mode::Received, request, reply)\n}}\n\
          /// As [`dispatch`], for the kernel, which reads its caller's own words.\n\
          pub fn dispatch_raw<S: {name} + ?Sized>(server: &mut S, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         match Request::new(Mode::Raw, request) {{ Some(request) => dispatch_::<S, true>(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
+         dispatch_as(server, Mode::Raw, request, reply)\n}}\n\
          /// As [`dispatch`], in the given mode.\n\
-         pub fn dispatch_as<S: {name} + ?Sized>(server: &mut S, mode: Mode, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
-         match mode {{ Mode::Received => dispatch(server, request, reply), Mode::Raw => dispatch_raw(server, request, reply) }}\n}}\n\
-         /// As [`dispatch`], of a request of which its receiver may know what was offered.\n\
-         #[inline]\n\
-         pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
-         if request.mode == Mode::Raw {{ return raw_(server, request, reply); }}\n\
-         dispatch_::<S, false>(server, request, reply)\n}}\n\
-         #[cold]\n#[inline(never)]\n\
-         fn raw_<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
-         dispatch_::<S, true>(server, request, reply)\n}}\n\
          #[inline(always)]\n\
-         fn dispatch_<S: {name} + ?Sized, const RAW: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
-         match request.header.id {{"
+         pub fn dispatch_as<S: {name} + ?Sized>(server: &mut S, mode: Mode, request: &[u8], reply: &mut [u8]) -> Outcome {{\n\
+         match Request::new(mode, request) {{ Some(request) => dispatch_request(server, &request, reply), None => Outcome::NotMine }}\n}}\n\
+         /// As [`dispatch`], of a request of which its receiver may know what was offered.\n\
+         #[inline(always)]\n\
+         pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
+         match request.mode {{\n\
+         Mode::Received => dispatch_::<S, false, false>(server, request, reply),\n\
+         Mode::Clean => dispatch_::<S, false, true>(server, request, reply),\n\
+         Mode::Raw => dispatch_::<S, true, false>(server, request, reply),\n}}\n}}\n\
+         #[inline]\n\
+         fn dispatch_<S: {name} + ?Sized, const RAW: bool, const CLEAN: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
+         {demultiplexer}\n}}"
     );
-    for routine in &subsystem.routines {
-        let function = format!("serve_{}", plain(&routine.name));
-        let constant = shout(&routine.name);
-        let _ = writeln!(out, "id::{constant} => {function}::<S, RAW>(server, request, reply),");
-    }
-    out.push_str("_ => Outcome::NotMine,\n}\n}\n");
     let max =
         subsystem.routines.iter().filter_map(|r| r.reply.as_ref()).map(|r| r.max).max().unwrap_or(0).max(48);
     let _ = writeln!(out, "/// Bytes of the largest reply.\npub const MAX_REPLY: usize = {max};");
@@ -143,6 +146,37 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
     Ok(())
 }
 
+/// Above so many ids for one routine a table of all ids is not worth its room.
+const SPARSE: usize = 4;
+
+/// Picks the routine: from a table, as MIG does, or one by one where routines are few or their ids far apart.
+fn demultiplexer(subsystem: &Subsystem) -> String {
+    let routines = &subsystem.routines;
+    let entry = |routine: &Routine| format!("serve_{}::<S, RAW, CLEAN>", plain(&routine.name));
+    let span = routines.iter().map(|r| i64::from(r.id) - i64::from(subsystem.base) + 1).max().unwrap_or(0);
+    let span = usize::try_from(span).unwrap_or(usize::MAX);
+    if routines.len() < 4 || span > routines.len().saturating_mul(SPARSE) {
+        let arms: String = routines
+            .iter()
+            .map(|r| format!("id::{} => {}(server, request, reply),\n", shout(&r.name), entry(r)))
+            .collect();
+        return format!("match request.header().id {{\n{arms}_ => Outcome::NotMine,\n}}");
+    }
+    let mut table = vec!["serve_none_::<S>".to_string(); span];
+    for routine in routines {
+        let at = i64::from(routine.id) - i64::from(subsystem.base);
+        if let Some(slot) = usize::try_from(at).ok().and_then(|at| table.get_mut(at)) {
+            *slot = entry(routine);
+        }
+    }
+    format!(
+        "let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; {span}] = const {{ [{}] }};\n\
+         match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {{\n\
+         Some(serve_) => serve_(server, request, reply),\nNone => Outcome::NotMine,\n}}",
+        table.join(", ")
+    )
+}
+
 /// The function that decodes one request, calls the method and encodes its reply.
 pub(super) fn serve(
     out: &mut String,
@@ -152,9 +186,7 @@ pub(super) fn serve(
     options: &EmitOptions,
 ) {
     let types = options.types();
-    let buffer = if routine.reply.is_some() { ", buffer_: &mut [u8]" } else { "" };
-    // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them. The request is in
-    // memory then; elsewhere it need not be.
+    // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them.
     let large = routine.reply.as_ref().is_some_and(|r| r.max > SMALL_REPLY);
     let empty = routine.request.items.is_empty() && routine.reply.as_ref().is_none_or(|r| r.items.len() <= 1);
     if large {
@@ -162,23 +194,43 @@ pub(super) fn serve(
     } else if empty {
         out.push_str("#[inline(always)]\n");
     }
-    let refuse = if large { "error" } else { "refuse::<RAW>" };
     let name = plain(&routine.name);
-    let head = format!(
-        "<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8])"
+    let generics = format!(
+        "<S: {server} + ?Sized, const RAW: bool, const CLEAN: bool>(server_: &mut S, this_: &Request<'_>"
     );
-    let argument = if routine.reply.is_some() { ", buffer_" } else { "" };
-    let _ = writeln!(
-        out,
-        "fn serve_{name}{head} -> Outcome {{\n\
-         match try_{name}::<S, RAW>(server_, this_{argument}) {{ Ok(outcome) => outcome, Err(code) => this_.{refuse}(code, buffer_) }}\n}}\n#[inline(always)]"
-    );
-    let _ = writeln!(
-        out,
-        "fn try_{name}<S: {server} + ?Sized, const RAW: bool>(server_: &mut S, this_: &Request<'_>{buffer}) -> Result<Outcome, i32> {{"
-    );
+    let _ = writeln!(out, "fn serve_{name}{generics}, buffer_: &mut [u8]) -> Outcome {{");
+    let places = in_place(routine);
+    if let Some(reply) = &routine.reply {
+        // Begun before anything else: errors are written into it, and nothing of the request need be kept for them.
+        let size = if reply.is_variable() { "None".into() } else { format!("Some({})", reply.max) };
+        let _ = writeln!(
+            out,
+            "let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, {size}, id::{}) else {{ return this_.no_room(buffer_) }};\n\
+             match try_{name}::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {{ Ok(size_) => Outcome::Reply(size_), Err(code) => encoder_.fail(code) }}\n}}\n\
+             #[inline(always)]\n\
+             fn try_{name}{generics}, encoder_: &mut Encoder<'_>) -> Result<usize, i32> {{",
+            shout(&routine.name)
+        );
+    } else {
+        let _ = writeln!(
+            out,
+            "match try_{name}::<S, RAW, CLEAN>(server_, this_) {{ Ok(()) => Outcome::NoReply, Err(code) => this_.error(code, buffer_) }}\n}}\n\
+             #[inline(always)]\n\
+             fn try_{name}{generics}) -> Result<(), i32> {{"
+        );
+    }
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
     let _ = writeln!(out, "let {mutable}decoder_ = this_.body::<RAW>({})?;", shape(&routine.request));
+    if routine.donation.is_some() {
+        let name = if retains(routine) { "retain_" } else { "_" };
+        let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
+    }
+    if !places.is_empty() {
+        out.push_str("let mut places_ = encoder_.places();\n");
+    }
+    for (argument, size, at) in &places {
+        let _ = writeln!(out, "let {} = places_.text::<{size}>({at})?;", ident(&argument.name));
+    }
     for (item, index) in items_of(&routine.request) {
         let argument = &routine.arguments[index];
         if item.is_count {
@@ -195,10 +247,6 @@ pub(super) fn serve(
         }
     }
     out.push_str("decoder_.end()?;\n");
-    if routine.donation.is_some() {
-        let name = if retains(routine) { "retain_" } else { "_" };
-        let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
-    }
     let mut arguments = String::new();
     for argument in &routine.arguments {
         // Everything has been checked by now, so that no translation runs for a request that is refused.
@@ -223,36 +271,35 @@ pub(super) fn serve(
             let _ = write!(arguments, ", {}", ident(&format!("{}_count", argument.name)));
         }
     }
+    for (argument, ..) in &places {
+        let _ = write!(arguments, ", {}", ident(&argument.name));
+    }
     if retains(routine) {
         arguments.push_str(", retain_");
     }
     let call = format!("server_.{}(this_{arguments})", method(routine, options));
     let Some(reply) = &routine.reply else {
         // Nobody waits for the code of a one-way message.
-        let _ = writeln!(out, "let _ = {call};\nOk(Outcome::NoReply)\n}}");
+        let _ = writeln!(out, "let _ = {call};\nOk(())\n}}");
         return;
     };
-    // Once the reply is begun, an error of the method is written into it: nothing of the request is needed for that.
-    let size = if reply.is_variable() { "None".into() } else { format!("Some({})", reply.max) };
-    let mutable = if reply.items.len() > 1 { "mut " } else { "" };
-    // Begun before the method runs: what the reply needs of the request need not be kept while it does.
-    let _ = writeln!(out, "let {mutable}encoder_ = this_.reply::<RAW>(buffer_, {size})?;");
-    if reply.items.len() > 1 {
+    let returned = returned(routine);
+    if returned.is_empty() {
+        let _ = writeln!(out, "{call}?;");
+    } else {
         // A reply may be large: it is read where the method has put it, unless it must be taken apart.
-        let taken = super::outs(routine)
+        let taken = returned
+            .iter()
             .any(|a| outgoing(a, options).is_some() || words::server_type(a, options).is_some());
         let _ = if taken {
-            writeln!(
-                out,
-                "let out_ = match {call} {{ Ok(out_) => out_, Err(code) => return Ok(encoder_.fail(code)) }};"
-            )
+            writeln!(out, "let out_ = {call}?;")
         } else {
             writeln!(
                 out,
-                "let result_ = {call};\nlet out_ = match &result_ {{ Ok(out_) => out_, Err(code) => return Ok(encoder_.fail(*code)) }};"
+                "let result_ = {call};\nlet out_ = match &result_ {{ Ok(out_) => out_, Err(code) => return Err(*code) }};"
             )
         };
-        for argument in super::outs(routine) {
+        for argument in &returned {
             if let Some((translation, outtran)) =
                 outgoing(argument, options).and_then(|t| Some((t, t.outtran.as_deref()?)))
             {
@@ -261,23 +308,22 @@ pub(super) fn serve(
                 let _ = writeln!(out, "let {name} = server_.{function}(out_.{name})?;");
             }
         }
-        for (item, index) in items_of(reply) {
-            let argument = &routine.arguments[index];
-            let name = ident(&argument.name);
-            let field = if outgoing(argument, options).is_some() {
-                name
-            } else if words::server_type(argument, options).is_some() {
-                format!("{}::from(out_.{name})", words::wire_type(argument, options))
-            } else {
-                format!("out_.{name}")
-            };
-            let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
-        }
-        out.push_str("Ok(Outcome::Reply(encoder_.end()?))\n}\n");
-    } else {
-        let _ = writeln!(
-            out,
-            "if let Err(code) = {call} {{ return Ok(encoder_.fail(code)); }}\nOk(Outcome::Reply(encoder_.end()?))\n}}"
-        );
     }
+    for (item, index) in items_of(reply) {
+        let argument = &routine.arguments[index];
+        if let Some((_, size, _)) = places.iter().find(|(place, ..)| std::ptr::eq(*place, argument)) {
+            let _ = writeln!(out, "encoder_.text({}, {size})?;", hex(word(&item.wire, item.wire.send)));
+            continue;
+        }
+        let name = ident(&argument.name);
+        let field = if outgoing(argument, options).is_some() {
+            name
+        } else if words::server_type(argument, options).is_some() {
+            format!("{}::from(out_.{name})", words::wire_type(argument, options))
+        } else {
+            format!("out_.{name}")
+        };
+        let _ = writeln!(out, "encoder_.{}?;", encode_result(&item.wire, &field, types));
+    }
+    out.push_str("Ok(encoder_.end()?)\n}\n");
 }

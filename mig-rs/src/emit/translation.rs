@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::items::{reply_type, server_type};
 use super::rust::{camel, ident, struct_name};
-use super::{EmitOptions, outs, words};
+use super::{EmitOptions, outs, returned, words};
 use crate::model::{Argument, Role, Routine, Subsystem, Translation};
 
 /// The translation of a value that comes in, if there is one and it is wanted.
@@ -30,28 +30,45 @@ pub(super) fn own_type(translation: &Translation) -> String {
     struct_name(&translation.server_type)
 }
 
-/// What a method returns: the client's reply, or the server's own with values before they are translated.
+/// What a method returns: what the client gets, unless values are translated on the way or strings are written in place.
 pub(super) fn result_type(routine: &Routine, options: &EmitOptions) -> String {
-    if outs(routine).any(|a| outgoing(a, options).is_some()) {
-        format!("{}Out<Self>", camel(&routine.name))
-    } else {
-        super::reply_name(routine)
+    let name = format!("{}Out", camel(&routine.name));
+    if translated(routine, options) {
+        return format!("{name}<Self>");
+    }
+    let returned = returned(routine).len();
+    match (returned, outs(routine).count()) {
+        (0, _) => "()".into(),
+        (some, all) if some == all => super::reply_name(routine),
+        _ => name,
     }
 }
 
-/// Structs for what methods return before it is translated.
+fn translated(routine: &Routine, options: &EmitOptions) -> bool {
+    outs(routine).any(|a| outgoing(a, options).is_some())
+}
+
+/// Structs for what methods return, where that is not what clients get.
 pub(super) fn results(out: &mut String, subsystem: &Subsystem, server: &str, options: &EmitOptions) {
     for routine in &subsystem.routines {
-        if !outs(routine).any(|a| outgoing(a, options).is_some()) {
+        let translated = translated(routine, options);
+        let returned = returned(routine);
+        if !translated && (returned.is_empty() || returned.len() == outs(routine).count()) {
             continue;
         }
         let name = format!("{}Out", camel(&routine.name));
+        let (words, of) = if translated {
+            (", before it is translated", format!("<S: {server} + ?Sized>"))
+        } else {
+            ("; it writes the rest in place", String::new())
+        };
+        let derive = if translated { "" } else { "\n#[derive(Clone, Debug, PartialEq)]" };
         let _ = writeln!(
             out,
-            "#[doc = {:?}]\npub struct {name}<S: {server} + ?Sized> {{",
-            format!(" What a server's `{}` returns, before it is translated.", routine.server_name)
+            "#[doc = {:?}]{derive}\npub struct {name}{of} {{",
+            format!(" What a server's `{}` returns{words}.", routine.server_name)
         );
-        for argument in outs(routine) {
+        for argument in returned {
             let ty = match outgoing(argument, options) {
                 Some(translation) => format!("S::{}", own_type(translation)),
                 None => words::server_type(argument, options)

@@ -13,7 +13,7 @@ use libhurd::errno::{EBUSY, EINVAL, EIO, ENOTDIR, EOPNOTSUPP, EPERM, ESPIPE, des
 use libhurd::file::{O_READ, O_WRITE, S_IFCHR};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, FixedStr, Outcome, Port, Request, Retain, Value};
+use libhurd::mig::{Data, Outcome, Port, Request, Retain, Text, Value};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::print::kernel_print;
@@ -115,11 +115,12 @@ impl fsys::FsysServer for Call {
         _gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         _flags: i32,
+        _: &mut Text<1024>,
         _: Retain,
-    ) -> Result<fsys::FsysGetrootReply, i32> {
+    ) -> Result<fsys::FsysGetrootOut, i32> {
         let file = at(request, CONTROL)?.terminal.send();
         drop(SendRight::received(dotdot_node));
-        Ok(fsys::FsysGetrootReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, file })
+        Ok(fsys::FsysGetrootOut { do_retry: FS_RETRY_NORMAL, file })
     }
 
     fn fsys_goaway(&mut self, request: &Request<'_>, _flags: i32) -> Result<(), i32> {
@@ -185,17 +186,18 @@ impl fs::FsServer for Call {
     fn dir_lookup(
         &mut self,
         request: &Request<'_>,
-        file_name: &[u8],
+        file_name: &Text<1024>,
         _flags: i32,
         _mode: u32,
+        _: &mut Text<1024>,
         _: Retain,
-    ) -> Result<fs::DirLookupReply, i32> {
+    ) -> Result<fs::DirLookupOut, i32> {
         let console = at(request, TERMINAL)?;
         if !file_name.is_empty() {
             return Err(ENOTDIR);
         }
         let result = console.terminal.send();
-        Ok(fs::DirLookupReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, result })
+        Ok(fs::DirLookupOut { do_retry: FS_RETRY_NORMAL, result })
     }
 
     fn file_getcontrol(&mut self, _request: &Request<'_>) -> Result<fs::FileGetcontrolReply, i32> {

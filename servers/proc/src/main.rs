@@ -21,7 +21,7 @@ use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
 use libhurd::clock::Deadline;
 use libhurd::errno::{EAGAIN, ECHILD, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, ESRCH, describe};
 use libhurd::lock::Mutex;
-use libhurd::mig::{FixedStr, OutData, Outcome, Port, PortName, Request, Retain, Value};
+use libhurd::mig::{OutData, Outcome, Port, PortName, Request, Retain, Text, Value};
 use libhurd::once::Once;
 use libhurd::port::{SendRight, release};
 use libhurd::print::kernel_print;
@@ -343,15 +343,16 @@ impl ProcessServer for Proc {
         Ok(process::ProcGetprocinfoReply { flags: 0, procinfo, threadwaits: OutData::empty() })
     }
 
-    fn proc_set_exe(&mut self, request: &Request<'_>, path: &[u8]) -> Result<(), i32> {
+    fn proc_set_exe(&mut self, request: &Request<'_>, path: &Text<1024>) -> Result<(), i32> {
+        let path = path.as_bytes();
         let path = path.get(..path.len().min(MAX_EXE)).unwrap_or(path);
         let copy = own(|| path.to_vec());
         change(caller(request)?, |process| process.exe = copy)
     }
 
-    fn proc_get_exe(&mut self, request: &Request<'_>, which: i32) -> Result<process::ProcGetExeReply, i32> {
+    fn proc_get_exe(&mut self, request: &Request<'_>, which: i32, path: &mut Text<1024>) -> Result<(), i32> {
         caller(request)?;
-        Ok(process::ProcGetExeReply { path: of(which, |process| FixedStr::truncated(&process.exe))? })
+        Ok(of(which, |process| path.set(&process.exe))??)
     }
 }
 

@@ -10,7 +10,7 @@
 
 use libhurd::abi::returns::KERN_INVALID_ARGUMENT;
 use libhurd::errno::{EINVAL, EIO, ENODEV, ENXIO, EOPNOTSUPP, describe};
-use libhurd::mig::{Array, Bounded, Data, Ool, Outcome, Port, Request};
+use libhurd::mig::{Array, Bounded, Data, Ool, Outcome, Port, Request, Text};
 use libhurd::once::Once;
 use libhurd::ool::{self, Pages, SharedMapping};
 use libhurd::port::SendRight;
@@ -84,10 +84,10 @@ impl DeviceServer for Disk {
         request: &Request<'_>,
         _: Port,
         _mode: u32,
-        name: &[u8],
+        name: &Text<128>,
     ) -> Result<device::DeviceOpenReply, i32> {
         let storage = Self::at(request, MASTER)?;
-        if libhurd::env::current().args().nth(1) != Some(name) {
+        if libhurd::env::current().args().nth(1) != Some(name.as_bytes()) {
             return Err(ENODEV);
         }
         Ok(device::DeviceOpenReply { device: storage.disk.send() })

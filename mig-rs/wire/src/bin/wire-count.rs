@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use mig_runtime::{Donation, FixedStr, Mode, Outcome, Port, PortName, Request, RpcError, Transport};
+use mig_runtime::{Donation, Mode, Outcome, Port, PortName, Request, RpcError, Text, Transport};
 
 #[allow(
     clippy::all,
@@ -69,10 +69,15 @@ fn handle_null() -> Result<(), i32> {
 }
 
 #[inline(never)]
-fn handle_lookup(name: &[u8], flags: i32, mode: u32) -> Result<fs::DirLookupReply, i32> {
+fn handle_lookup(
+    name: &Text<1024>,
+    flags: i32,
+    mode: u32,
+    retry_name: &mut Text<1024>,
+) -> Result<fs::DirLookupOut, i32> {
     black_box((name, flags, mode));
-    let retry_name = FixedStr::truncated(b"etc/passwd");
-    Ok(fs::DirLookupReply { do_retry: 1, retry_name, result: Port::move_send(PortName(0x103)) })
+    retry_name.set(b"etc/passwd")?;
+    Ok(fs::DirLookupOut { do_retry: 1, result: Port::move_send(PortName(0x103)) })
 }
 
 impl null::NullServer for Server {
@@ -85,12 +90,13 @@ impl fs::FsServer for Server {
     fn dir_lookup(
         &mut self,
         _: &Request<'_>,
-        name: &[u8],
+        name: &Text<1024>,
         flags: i32,
         mode: u32,
+        retry_name: &mut Text<1024>,
         _: mig_runtime::Retain,
-    ) -> Result<fs::DirLookupReply, i32> {
-        handle_lookup(name, flags, mode)
+    ) -> Result<fs::DirLookupOut, i32> {
+        handle_lookup(name, flags, mode, retry_name)
     }
 }
 
@@ -107,10 +113,7 @@ fn count_lookup_client(wire: &Wire, port: PortName, name: &[u8]) -> Result<fs::D
 /// Serves as libhurd does a call: the reply goes into memory that is fresh with the call.
 macro_rules! serve_clean {
     ($interface:ident, $request:expr, $reply:expr) => {
-        match Request::new(Mode::Received, $request) {
-            Some(request) => $interface::dispatch_request(&mut Server, &request.with_clean_reply(), $reply),
-            None => Outcome::NotMine,
-        }
+        $interface::dispatch_as(&mut Server, Mode::Clean, $request, $reply)
     };
 }
 

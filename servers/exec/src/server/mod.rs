@@ -27,13 +27,13 @@ use libhurd::incoming::Incoming;
 use libhurd::launch::{Inheritance, MAX_ARGUMENTS, MAX_PORTS};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Donation, FixedStr, Outcome, Port, PortName, Request, Retain};
+use libhurd::mig::{Data, Donation, Outcome, Port, PortName, Request, Retain, Text};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::program::{EXEC_DEFAULTS, EXEC_NEWTASK};
 use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::stubs::exec::ExecServer;
-use libhurd::stubs::fsys::{self, FsysGetrootReply, FsysServer};
+use libhurd::stubs::fsys::{self, FsysGetrootOut, FsysServer};
 use libhurd::stubs::io::{self, IoServer, IoStatReply};
 use libhurd::{ALL, Env, Mach, ool, own, syscall, world};
 
@@ -263,14 +263,13 @@ impl ExecServer for Call {
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
     ) -> Result<(), i32> {
-        let (path, abspath) = (b"", b"");
         self.exec_exec_paths(
             request,
             file,
             oldtask,
             flags,
-            path,
-            abspath,
+            &Text::EMPTY,
+            &Text::EMPTY,
             argv,
             envp,
             dtable,
@@ -287,8 +286,8 @@ impl ExecServer for Call {
         file: Port,
         oldtask: Port,
         flags: i32,
-        path: &[u8],
-        abspath: &[u8],
+        path: &Text<1024>,
+        abspath: &Text<1024>,
         argv: Data<'_, u8>,
         envp: Data<'_, u8>,
         dtable: Data<'_, PortName>,
@@ -313,7 +312,7 @@ impl ExecServer for Call {
                     file: file.name,
                     task: oldtask.name,
                     flags,
-                    path: if abspath.is_empty() { path } else { abspath },
+                    path: if abspath.is_empty() { path } else { abspath }.as_bytes(),
                     argv,
                     envp,
                     dtable,
@@ -369,12 +368,13 @@ impl FsysServer for Call {
         gen_uids: Data<'_, u32>,
         _gen_gids: Data<'_, u32>,
         _flags: i32,
+        _: &mut Text<1024>,
         _: Retain,
-    ) -> Result<FsysGetrootReply, i32> {
+    ) -> Result<FsysGetrootOut, i32> {
         Self::control(request)?;
         let is_root = ool::values(&gen_uids).contains(&0);
         let file = if is_root { self.server.exec_root.send() } else { self.server.exec.send() };
-        Ok(FsysGetrootReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, file })
+        Ok(FsysGetrootOut { do_retry: FS_RETRY_NORMAL, file })
     }
 
     fn fsys_goaway(&mut self, request: &Request<'_>, flags: i32) -> Result<(), i32> {

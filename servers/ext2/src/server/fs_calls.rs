@@ -8,11 +8,11 @@ use libhurd::errno::{EACCES, EBADF, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, EROFS};
 use libhurd::errno::{EBUSY, EIO};
 use libhurd::file::{Entry, O_EXEC, O_READ, push_entry};
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Port, PortName, Ports, Request, Retain, Value};
+use libhurd::mig::{Data, Port, PortName, Ports, Request, Retain, Text, Value};
 use libhurd::port::SendRight;
 use libhurd::stubs::exec;
 use libhurd::stubs::fs::{
-    DirLookupReply, DirMkfileReply, DirReaddirReply, FileCheckAccessReply, FileGetFsOptionsReply,
+    DirLookupOut, DirMkfileReply, DirReaddirReply, FileCheckAccessReply, FileGetFsOptionsReply,
     FileGetTranslatorCntlReply, FileGetTranslatorReply, FileGetcontrolReply, FileStatfsReply, FsServer,
 };
 use libhurd::stubs::fsys;
@@ -184,13 +184,12 @@ impl FsServer for Call {
         destroynames: Data<'_, PortName>,
         retain: Retain,
     ) -> Result<(), i32> {
-        let (path, abspath) = (b"", b"");
         let task = exec_task;
         let arguments = ExecArguments {
             task,
             flags,
-            path,
-            abspath,
+            path: b"",
+            abspath: b"",
             argv,
             envp,
             fdarray,
@@ -207,8 +206,8 @@ impl FsServer for Call {
         request: &Request<'_>,
         exec_task: Port,
         flags: i32,
-        path: &[u8],
-        abspath: &[u8],
+        path: &Text<1024>,
+        abspath: &Text<1024>,
         argv: Data<'_, u8>,
         envp: Data<'_, u8>,
         fdarray: Data<'_, PortName>,
@@ -222,8 +221,8 @@ impl FsServer for Call {
         let arguments = ExecArguments {
             task,
             flags,
-            path,
-            abspath,
+            path: path.as_bytes(),
+            abspath: abspath.as_bytes(),
             argv,
             envp,
             fdarray,
@@ -319,13 +318,14 @@ impl FsServer for Call {
     fn dir_lookup(
         &mut self,
         request: &Request<'_>,
-        file_name: &[u8],
+        file_name: &Text<1024>,
         flags: i32,
         _mode: u32,
+        retry_name: &mut Text<1024>,
         retain: Retain,
-    ) -> Result<DirLookupReply, i32> {
+    ) -> Result<DirLookupOut, i32> {
         let open = self.open(request)?;
-        self.ext2.lookup(&open, file_name, flags, &retain)
+        self.ext2.lookup(&open, file_name.as_bytes(), flags, retry_name, &retain)
     }
 
     fn dir_readdir(
@@ -353,28 +353,34 @@ impl FsServer for Call {
         Ok(DirReaddirReply { data: ool::reply_bytes(&data)?, amount })
     }
 
-    fn dir_mkdir(&mut self, request: &Request<'_>, _name: &[u8], _mode: u32) -> Result<(), i32> {
+    fn dir_mkdir(&mut self, request: &Request<'_>, _name: &Text<1024>, _mode: u32) -> Result<(), i32> {
         self.read_only(request)
     }
 
-    fn dir_rmdir(&mut self, request: &Request<'_>, _name: &[u8]) -> Result<(), i32> {
+    fn dir_rmdir(&mut self, request: &Request<'_>, _name: &Text<1024>) -> Result<(), i32> {
         self.read_only(request)
     }
 
-    fn dir_unlink(&mut self, request: &Request<'_>, _name: &[u8]) -> Result<(), i32> {
+    fn dir_unlink(&mut self, request: &Request<'_>, _name: &Text<1024>) -> Result<(), i32> {
         self.read_only(request)
     }
 
-    fn dir_link(&mut self, request: &Request<'_>, _file: Port, _name: &[u8], _excl: i32) -> Result<(), i32> {
+    fn dir_link(
+        &mut self,
+        request: &Request<'_>,
+        _file: Port,
+        _name: &Text<1024>,
+        _excl: i32,
+    ) -> Result<(), i32> {
         self.read_only(request)
     }
 
     fn dir_rename(
         &mut self,
         request: &Request<'_>,
-        _oldname: &[u8],
+        _oldname: &Text<1024>,
         _newdirectory: Port,
-        _newname: &[u8],
+        _newname: &Text<1024>,
         _excl: i32,
     ) -> Result<(), i32> {
         self.read_only(request)

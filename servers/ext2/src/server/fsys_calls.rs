@@ -8,11 +8,10 @@ use ext2::ROOT_INODE;
 use libhurd::errno::{EBUSY, EOPNOTSUPP};
 use libhurd::file::{O_EXEC, O_READ, O_WRITE};
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, FixedStr, OutData, Port, Request, Retain};
+use libhurd::mig::{Data, OutData, Port, Request, Retain, Text};
 use libhurd::port::SendRight;
 use libhurd::stubs::fsys::{
-    FsysGetChildrenReply, FsysGetOptionsReply, FsysGetSourceReply, FsysGetfileReply, FsysGetrootReply,
-    FsysServer,
+    FsysGetChildrenReply, FsysGetOptionsReply, FsysGetfileReply, FsysGetrootOut, FsysServer,
 };
 use libhurd::{argz, env, ool, own};
 
@@ -52,8 +51,9 @@ impl FsysServer for Call {
         gen_uids: Data<'_, u32>,
         gen_gids: Data<'_, u32>,
         flags: i32,
+        _: &mut Text<1024>,
         retain: Retain,
-    ) -> Result<FsysGetrootReply, i32> {
+    ) -> Result<FsysGetrootOut, i32> {
         Self::control(request)?;
         let ids = Ids::new(&ool::values(&gen_uids), &ool::values(&gen_gids));
         let root = self.ext2.inode(ROOT_INODE)?;
@@ -61,7 +61,7 @@ impl FsysServer for Call {
         ids.check(&root, flags & !O_WRITE)?;
         let above = own(|| Ok::<_, i32>(Arc::new(SendRight::another(dotdot_node.name)?)))?;
         let file = self.ext2.open_inode(ROOT_INODE, flags & !O_WRITE, &above, &ids, Some(&retain))?.send();
-        Ok(FsysGetrootReply { do_retry: FS_RETRY_NORMAL, retry_name: FixedStr::EMPTY, file })
+        Ok(FsysGetrootOut { do_retry: FS_RETRY_NORMAL, file })
     }
 
     fn fsys_getfile(
@@ -117,8 +117,8 @@ impl FsysServer for Call {
         Ok(FsysGetChildrenReply { names: OutData::empty(), controls: OutData::empty() })
     }
 
-    fn fsys_get_source(&mut self, request: &Request<'_>) -> Result<FsysGetSourceReply, i32> {
+    fn fsys_get_source(&mut self, request: &Request<'_>, source: &mut Text<1024>) -> Result<(), i32> {
         Self::control(request)?;
-        Ok(FsysGetSourceReply { source: FixedStr::truncated(self.ext2.options.device) })
+        Ok(source.set(self.ext2.options.device)?)
     }
 }

@@ -6,13 +6,13 @@ use ext2::{BlockCursor, Inode};
 use libhurd::Mach;
 use libhurd::errno::{EINVAL, EOPNOTSUPP, EROFS};
 use libhurd::file::{O_EXEC, O_READ, O_WRITE, S_IATRANS};
-use libhurd::mig::{Data, FixedStr, Port, Request, Retain, Value};
+use libhurd::mig::{Data, Port, Request, Retain, Text, Value};
 use libhurd::ool;
 use libhurd::stubs::auth;
 use libhurd::stubs::io::{
     IoDuplicateReply, IoGetOpenmodesReply, IoGetOwnerReply, IoIdentityReply, IoPathconfReply, IoReadReply,
     IoReadableReply, IoRestrictAuthReply, IoSeekReply, IoSelectReply, IoSelectTimeoutReply, IoServer,
-    IoServerVersionReply, IoStatReply, IoWriteReply,
+    IoServerVersionOut, IoStatReply, IoWriteReply,
 };
 use libhurd::stubs::types::{IoStatbuf, Timespec};
 use libhurd::translator::read_into;
@@ -220,16 +220,16 @@ impl IoServer for Call {
         Ok(IoDuplicateReply { newport: self.ext2.reopened(&open, &ids, &retain)? })
     }
 
-    fn io_server_version(&mut self, request: &Request<'_>) -> Result<IoServerVersionReply, i32> {
+    fn io_server_version(
+        &mut self,
+        request: &Request<'_>,
+        server_name: &mut Text<1024>,
+    ) -> Result<IoServerVersionOut, i32> {
         if request.target() != CONTROL {
             self.open(request)?;
         }
-        Ok(IoServerVersionReply {
-            server_name: FixedStr::truncated(b"ext2"),
-            server_major_version: 0,
-            server_minor_version: 1,
-            server_edit_level: 0,
-        })
+        server_name.set(b"ext2")?;
+        Ok(IoServerVersionOut { server_major_version: 0, server_minor_version: 1, server_edit_level: 0 })
     }
 
     fn io_readsleep(&mut self, request: &Request<'_>) -> Result<(), i32> {

@@ -8,8 +8,9 @@ use ext2::{Inode, ROOT_INODE};
 use libhurd::errno::{EACCES, EINVAL, ENAMETOOLONG, ENOENT, EROFS};
 use libhurd::file::{NO_RESULT, O_EXEC, O_NOTRANS, O_READ, O_WRITE};
 use libhurd::lookup::{FS_RETRY_MAGICAL, FS_RETRY_NORMAL, FS_RETRY_REAUTH};
-use libhurd::mig::{FixedStr, Port, Retain};
-use libhurd::stubs::fs::DirLookupReply;
+use libhurd::mig::{Port, Retain, Text};
+use libhurd::port::SendRight;
+use libhurd::stubs::fs::DirLookupOut;
 use libhurd::stubs::fsys::FsysGetrootReply;
 
 use super::opens::Protid;
@@ -79,8 +80,16 @@ impl Tree for View<'_> {
     }
 }
 
-fn retry(do_retry: i32, name: &[u8], result: Port) -> Result<DirLookupReply, i32> {
-    Ok(DirLookupReply { do_retry, retry_name: FixedStr::new(name).ok_or(ENAMETOOLONG)?, result })
+/// What is left of a name for the client to go on with, in the reply.
+type Rest = Text<1024>;
+
+/// Says what is left, before there is a right that would have to be released if it is too long.
+fn leave(rest: &mut Rest, name: &[u8]) -> Result<(), i32> {
+    rest.set(name).map_err(|_| ENAMETOOLONG)
+}
+
+fn found(result: Port) -> Result<DirLookupOut, i32> {
+    Ok(DirLookupOut { do_retry: FS_RETRY_NORMAL, result })
 }
 
 impl Ext2 {
@@ -93,33 +102,38 @@ impl Ext2 {
         dir: &Protid,
         path: &[u8],
         flags: i32,
+        retry_name: &mut Rest,
         retain: &Retain,
-    ) -> Result<DirLookupReply, i32> {
+    ) -> Result<DirLookupOut, i32> {
         let ids = dir.ids()?;
         let start = self.inode(dir.shared.inode)?;
         let view = View { ext2: self, ids: &ids, scratch: RefCell::new(Vec::new()) };
         match walk(&view, &start, path, flags) {
             Ok(End::At(inode)) => {
                 let result = self.open_found(dir, &inode, flags, &ids, retain)?;
-                retry(FS_RETRY_NORMAL, b"", result)
+                found(result)
             }
             Ok(End::Translated { node, dir: parent, rest }) => {
-                self.lookup_through(dir, &node, &parent, &rest, flags, retain)
+                self.lookup_through(dir, &node, &parent, &rest, flags, retry_name, retain)
             }
             Ok(End::Above { rest }) => {
                 let above = &dir.shared.above;
                 if above.is_valid() {
-                    return retry(FS_RETRY_REAUTH, &rest, above.copy());
+                    leave(retry_name, &rest)?;
+                    return Ok(DirLookupOut { do_retry: FS_RETRY_REAUTH, result: above.copy() });
                 }
                 // Above the root of everything is the root.
                 if rest.is_empty() {
                     let root = self.inode(ROOT_INODE)?;
-                    return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, &root, flags, &ids, retain)?);
+                    return found(self.open_found(dir, &root, flags, &ids, retain)?);
                 }
-                let root = self.open_inode(ROOT_INODE, O_EXEC, above, &ids, Some(retain))?;
-                retry(FS_RETRY_NORMAL, &rest, root.send())
+                leave(retry_name, &rest)?;
+                found(self.open_inode(ROOT_INODE, O_EXEC, above, &ids, Some(retain))?.send())
             }
-            Ok(End::ClientRoot { name }) => retry(FS_RETRY_MAGICAL, &name, NO_RESULT),
+            Ok(End::ClientRoot { name }) => {
+                leave(retry_name, &name)?;
+                Ok(DirLookupOut { do_retry: FS_RETRY_MAGICAL, result: NO_RESULT })
+            }
             Err(ENOENT) if flags & O_CREAT != 0 => Err(EROFS),
             Err(code) => Err(code),
         }
@@ -156,8 +170,9 @@ impl Ext2 {
         parent: &Inode,
         rest: &[u8],
         flags: i32,
+        retry_name: &mut Rest,
         retain: &Retain,
-    ) -> Result<DirLookupReply, i32> {
+    ) -> Result<DirLookupOut, i32> {
         let ids = &dir.ids()?;
         // The translator gets its directory as somebody without any ids.
         let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default(), Some(retain))?;
@@ -168,28 +183,32 @@ impl Ext2 {
             gids: &ids.gids,
             flags: if last { flags } else { 0 },
         };
-        let Some(FsysGetrootReply { do_retry, retry_name, file }) = self.enter(node, visitor)? else {
+        let Some(FsysGetrootReply { do_retry, retry_name: onward, file }) = self.enter(node, visitor)? else {
             // Its translator is gone, and there is no record (any more).
             if last {
-                return retry(FS_RETRY_NORMAL, b"", self.open_found(dir, node, flags, ids, retain)?);
+                return found(self.open_found(dir, node, flags, ids, retain)?);
             }
             return if node.is_dir() {
-                let plain = self.open_inode(node.number, O_EXEC, &dir.shared.above, ids, Some(retain))?;
-                retry(FS_RETRY_NORMAL, rest, plain.send())
+                leave(retry_name, rest)?;
+                found(self.open_inode(node.number, O_EXEC, &dir.shared.above, ids, Some(retain))?.send())
             } else {
                 Err(libhurd::errno::ENOTDIR)
             };
         };
         // The translator may keep its directory.
         dotdot.keep();
-        let mut name = retry_name.as_bytes().to_vec();
+        let mut name = onward.as_bytes().to_vec();
         if !last {
             if !name.is_empty() {
                 name.push(b'/');
             }
             name.extend_from_slice(rest);
         }
-        retry(do_retry, &name, Port::move_send(file.name))
+        if let Err(code) = leave(retry_name, &name) {
+            drop(SendRight::received(file));
+            return Err(code);
+        }
+        Ok(DirLookupOut { do_retry, result: Port::move_send(file.name) })
     }
 
     /// What is left of an open file's rights for its open flags.
