@@ -72,3 +72,25 @@ fn diagnostics_are_as_expected() {
     }
     assert!(cases >= 12);
 }
+
+/// Names that differ in C and are one in Rust are said, not left to the compiler of the output.
+#[test]
+fn names_that_become_one_are_refused() {
+    const HEAD: &str = "subsystem one 10; type port_t = MACH_MSG_TYPE_COPY_SEND; type text_t = c_string[8];";
+    for (definitions, name) in [
+        (
+            "type a_b = struct { int x; }; type a_b_t = struct { int y; }; routine f (p : port_t; i : a_b; j : a_b_t);",
+            "AB",
+        ),
+        ("routine a_b (p : port_t; out i : int); routine aB (p : port_t; out i : int);", "ABReply"),
+        ("type a_reply_t = struct { int x; }; routine a (p : port_t; i : a_reply_t; out o : int);", "AReply"),
+        ("routine F (p : port_t); routine f (p : port_t);", "F"),
+        ("routine f (p : port_t; match : int; match_ : int);", "match_"),
+    ] {
+        let text = format!("{HEAD}\n{definitions}");
+        let compiled =
+            mig_rs::compile_text("one.defs", &text, &Options::default()).unwrap_or_else(|f| panic!("{f}"));
+        let refused = emit(&compiled.subsystem, "one.defs", &EmitOptions::default()).unwrap_err();
+        assert!(refused.contains(&format!("`{name}`")), "{definitions}: {refused}");
+    }
+}

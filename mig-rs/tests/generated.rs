@@ -18,6 +18,10 @@ mod kernel;
 mod macros;
 #[allow(dead_code, reason = "not every stub is tried")]
 #[rustfmt::skip]
+#[path = "fixtures/names/expected.rs"]
+mod names;
+#[allow(dead_code, reason = "not every stub is tried")]
+#[rustfmt::skip]
 #[path = "fixtures/null/expected.rs"]
 mod null;
 

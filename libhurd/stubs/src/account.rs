@@ -598,7 +598,7 @@ pub trait AccountServer {
         Err(-303)
     }
 }
-fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_account_create_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -607,13 +607,13 @@ fn serve_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_account_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_create_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -643,7 +643,7 @@ fn try_account_create<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_account_destroy_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -652,13 +652,13 @@ fn serve_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_DESTROY) else {
         return this_.no_room(buffer_)
     };
-    match try_account_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_destroy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_destroy_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -675,22 +675,22 @@ fn try_account_destroy<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.account_destroy(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_transfer<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_account_transfer_<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_TRANSFER) else {
         return this_.no_room(buffer_)
     };
-    match try_account_transfer::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_transfer_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_transfer_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -710,7 +710,7 @@ fn try_account_transfer<S: AccountServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_account_info_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -719,13 +719,13 @@ fn serve_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(304), id::ACCOUNT_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_account_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_info_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -747,22 +747,22 @@ fn try_account_info<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.value::<[u64; 31]>(0x0000_001f_2000_400b, out_.info)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_children<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_account_children_<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_CHILDREN) else {
         return this_.no_room(buffer_)
     };
-    match try_account_children::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_children_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_children<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_children_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -784,7 +784,7 @@ fn try_account_children<S: AccountServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.ool::<PortName>(0x0000_0000_c000_2013, out_.children)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_account_set_cpu_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -793,13 +793,13 @@ fn serve_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_SET_CPU) else {
         return this_.no_room(buffer_)
     };
-    match try_account_set_cpu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_set_cpu_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_set_cpu_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -819,22 +819,22 @@ fn try_account_set_cpu<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.account_set_cpu(this_, share, cap_ns, period_ns)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_set_name<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_account_set_name_<
+    S: AccountServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::ACCOUNT_SET_NAME) else {
         return this_.no_room(buffer_)
     };
-    match try_account_set_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_set_name_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_account_set_name_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -852,7 +852,7 @@ fn try_account_set_name<S: AccountServer + ?Sized, const RAW: bool, const CLEAN:
     server_.account_set_name(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_task_create<
+fn serve_account_task_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -861,13 +861,13 @@ fn serve_account_task_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_TASK_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_account_task_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_task_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_task_create<
+fn try_account_task_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -895,7 +895,7 @@ fn try_account_task_create<
     encoder_.port(0x0000_0001_2000_4013, out_.child_task)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_thread_create<
+fn serve_account_thread_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -904,13 +904,13 @@ fn serve_account_thread_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_THREAD_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_account_thread_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_thread_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_thread_create<
+fn try_account_thread_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -937,7 +937,7 @@ fn try_account_thread_create<
     encoder_.port(0x0000_0001_2000_4013, out_.child_thread)?;
     Ok(encoder_.end()?)
 }
-fn serve_account_session_create<
+fn serve_account_session_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -946,13 +946,13 @@ fn serve_account_session_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACCOUNT_SESSION_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_account_session_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_account_session_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_account_session_create<
+fn try_account_session_create_<
     S: AccountServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1017,29 +1017,29 @@ pub fn dispatch_request<S: AccountServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: AccountServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
         [
-            serve_account_create::<S, RAW, CLEAN>,
-            serve_account_destroy::<S, RAW, CLEAN>,
-            serve_account_transfer::<S, RAW, CLEAN>,
-            serve_account_info::<S, RAW, CLEAN>,
-            serve_account_children::<S, RAW, CLEAN>,
-            serve_account_set_cpu::<S, RAW, CLEAN>,
-            serve_account_set_name::<S, RAW, CLEAN>,
-            serve_account_task_create::<S, RAW, CLEAN>,
-            serve_account_thread_create::<S, RAW, CLEAN>,
-            serve_account_session_create::<S, RAW, CLEAN>,
+            serve_account_create_::<S, RAW, CLEAN>,
+            serve_account_destroy_::<S, RAW, CLEAN>,
+            serve_account_transfer_::<S, RAW, CLEAN>,
+            serve_account_info_::<S, RAW, CLEAN>,
+            serve_account_children_::<S, RAW, CLEAN>,
+            serve_account_set_cpu_::<S, RAW, CLEAN>,
+            serve_account_set_name_::<S, RAW, CLEAN>,
+            serve_account_task_create_::<S, RAW, CLEAN>,
+            serve_account_thread_create_::<S, RAW, CLEAN>,
+            serve_account_session_create_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -127,20 +127,20 @@ pub trait AcpiServer {
         Err(-303)
     }
 }
-fn serve_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_acpi_sleep_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::ACPI_SLEEP)
     else { return this_.no_room(buffer_) };
-    match try_acpi_sleep::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_acpi_sleep_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_acpi_sleep_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -158,7 +158,7 @@ fn try_acpi_sleep<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.acpi_sleep(this_, sleep_state)?;
     Ok(encoder_.end()?)
 }
-fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_acpi_get_pci_irq_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -167,13 +167,13 @@ fn serve_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::ACPI_GET_PCI_IRQ) else {
         return this_.no_room(buffer_)
     };
-    match try_acpi_get_pci_irq::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_acpi_get_pci_irq_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_acpi_get_pci_irq<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_acpi_get_pci_irq_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -235,21 +235,21 @@ pub fn dispatch_request<S: AcpiServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: AcpiServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
-        id::ACPI_SLEEP => serve_acpi_sleep::<S, RAW, CLEAN>(server, request, reply),
+        id::ACPI_SLEEP => serve_acpi_sleep_::<S, RAW, CLEAN>(server, request, reply),
         id::ACPI_GET_PCI_IRQ => {
-            serve_acpi_get_pci_irq::<S, RAW, CLEAN>(server, request, reply)
+            serve_acpi_get_pci_irq_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

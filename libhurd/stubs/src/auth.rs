@@ -338,20 +338,20 @@ pub trait AuthServer {
     }
 }
 #[inline(never)]
-fn serve_auth_getids<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_auth_getids_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::AUTH_GETIDS)
     else { return this_.no_room(buffer_) };
-    match try_auth_getids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_auth_getids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_auth_getids_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -376,7 +376,7 @@ fn try_auth_getids<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.out_data(0x0000_0000_4000_2002, &out_.agids)?;
     Ok(encoder_.end()?)
 }
-fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -385,13 +385,13 @@ fn serve_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::AUTH_MAKEAUTH) else {
         return this_.no_room(buffer_)
     };
-    match try_auth_makeauth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_auth_makeauth_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -420,7 +420,7 @@ fn try_auth_makeauth<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.port(0x0000_0001_2000_4014, out_.newhandle)?;
     Ok(encoder_.end()?)
 }
-fn serve_auth_user_authenticate<
+fn serve_auth_user_authenticate_<
     S: AuthServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -429,13 +429,13 @@ fn serve_auth_user_authenticate<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::AUTH_USER_AUTHENTICATE) else {
         return this_.no_room(buffer_)
     };
-    match try_auth_user_authenticate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_auth_user_authenticate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_user_authenticate<
+fn try_auth_user_authenticate_<
     S: AuthServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -463,7 +463,7 @@ fn try_auth_user_authenticate<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_auth_server_authenticate<
+fn serve_auth_server_authenticate_<
     S: AuthServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -472,13 +472,13 @@ fn serve_auth_server_authenticate<
         .reply::<RAW, CLEAN>(buffer_, None, id::AUTH_SERVER_AUTHENTICATE) else {
         return this_.no_room(buffer_)
     };
-    match try_auth_server_authenticate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_auth_server_authenticate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_server_authenticate<
+fn try_auth_server_authenticate_<
     S: AuthServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -547,23 +547,23 @@ pub fn dispatch_request<S: AuthServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 4] = const {
         [
-            serve_auth_getids::<S, RAW, CLEAN>,
-            serve_auth_makeauth::<S, RAW, CLEAN>,
-            serve_auth_user_authenticate::<S, RAW, CLEAN>,
-            serve_auth_server_authenticate::<S, RAW, CLEAN>,
+            serve_auth_getids_::<S, RAW, CLEAN>,
+            serve_auth_makeauth_::<S, RAW, CLEAN>,
+            serve_auth_user_authenticate_::<S, RAW, CLEAN>,
+            serve_auth_server_authenticate_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -123,18 +123,18 @@ pub trait AuthReplyServer {
         Err(-303)
     }
 }
-fn serve_auth_user_authenticate_reply<
+fn serve_auth_user_authenticate_reply_<
     S: AuthReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_auth_user_authenticate_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_auth_user_authenticate_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_auth_user_authenticate_reply<
+fn try_auth_user_authenticate_reply_<
     S: AuthReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -153,18 +153,18 @@ fn try_auth_user_authenticate_reply<
     let _ = server_.auth_user_authenticate_reply(this_, return_code, newhandle);
     Ok(())
 }
-fn serve_auth_server_authenticate_reply<
+fn serve_auth_server_authenticate_reply_<
     S: AuthReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_auth_server_authenticate_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_auth_server_authenticate_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_auth_server_authenticate_reply<
+fn try_auth_server_authenticate_reply_<
     S: AuthReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -231,23 +231,27 @@ pub fn dispatch_request<S: AuthReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: AuthReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: AuthReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::AUTH_USER_AUTHENTICATE_REPLY => {
-            serve_auth_user_authenticate_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_auth_user_authenticate_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE_REPLY => {
-            serve_auth_server_authenticate_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_auth_server_authenticate_reply_::<
+                S,
+                RAW,
+                CLEAN,
+            >(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -107,18 +107,18 @@ pub trait AuthRequestServer {
         Err(-303)
     }
 }
-fn serve_auth_user_authenticate_request<
+fn serve_auth_user_authenticate_request_<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_auth_user_authenticate_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_auth_user_authenticate_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_auth_user_authenticate_request<
+fn try_auth_user_authenticate_request_<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -136,18 +136,18 @@ fn try_auth_user_authenticate_request<
     let _ = server_.auth_user_authenticate_request(this_, rendezvous);
     Ok(())
 }
-fn serve_auth_server_authenticate_request<
+fn serve_auth_server_authenticate_request_<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_auth_server_authenticate_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_auth_server_authenticate_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_auth_server_authenticate_request<
+fn try_auth_server_authenticate_request_<
     S: AuthRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -203,23 +203,27 @@ pub fn dispatch_request<S: AuthRequestServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: AuthRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: AuthRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::AUTH_USER_AUTHENTICATE_REQUEST => {
-            serve_auth_user_authenticate_request::<S, RAW, CLEAN>(server, request, reply)
+            serve_auth_user_authenticate_request_::<
+                S,
+                RAW,
+                CLEAN,
+            >(server, request, reply)
         }
         id::AUTH_SERVER_AUTHENTICATE_REQUEST => {
-            serve_auth_server_authenticate_request::<
+            serve_auth_server_authenticate_request_::<
                 S,
                 RAW,
                 CLEAN,

@@ -91,7 +91,7 @@ pub trait CrashServer {
         Err(-303)
     }
 }
-fn serve_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_crash_dump_task_<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -100,13 +100,13 @@ fn serve_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::CRASH_DUMP_TASK) else {
         return this_.no_room(buffer_)
     };
-    match try_crash_dump_task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_crash_dump_task_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_crash_dump_task<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_crash_dump_task_<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -182,20 +182,20 @@ pub fn dispatch_request<S: CrashServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: CrashServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::CRASH_DUMP_TASK => {
-            serve_crash_dump_task::<S, RAW, CLEAN>(server, request, reply)
+            serve_crash_dump_task_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -58,18 +58,18 @@ pub trait CrashReplyServer {
         Err(-303)
     }
 }
-fn serve_crash_dump_task_reply<
+fn serve_crash_dump_task_reply_<
     S: CrashReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_crash_dump_task_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_crash_dump_task_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_crash_dump_task_reply<
+fn try_crash_dump_task_reply_<
     S: CrashReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -124,20 +124,20 @@ pub fn dispatch_request<S: CrashReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: CrashReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: CrashReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::CRASH_DUMP_TASK_REPLY => {
-            serve_crash_dump_task_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_crash_dump_task_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

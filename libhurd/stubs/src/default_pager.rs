@@ -472,7 +472,7 @@ pub trait DefaultPagerServer {
         Err(-303)
     }
 }
-fn serve_default_pager_object_create<
+fn serve_default_pager_object_create_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -481,7 +481,7 @@ fn serve_default_pager_object_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEFAULT_PAGER_OBJECT_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_object_create::<
+    match try_default_pager_object_create_::<
         S,
         RAW,
         CLEAN,
@@ -491,7 +491,7 @@ fn serve_default_pager_object_create<
     }
 }
 #[inline(always)]
-fn try_default_pager_object_create<
+fn try_default_pager_object_create_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -518,7 +518,7 @@ fn try_default_pager_object_create<
     encoder_.poly(0x0000_0001_2000_40ff, out_.memory_object)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_info<
+fn serve_default_pager_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -527,13 +527,13 @@ fn serve_default_pager_info<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::DEFAULT_PAGER_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_default_pager_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_info<
+fn try_default_pager_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -560,7 +560,7 @@ fn try_default_pager_info<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<
+fn serve_default_pager_objects_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -569,13 +569,13 @@ fn serve_default_pager_objects<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECTS) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_objects::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_default_pager_objects_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_objects<
+fn try_default_pager_objects_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -605,7 +605,7 @@ fn try_default_pager_objects<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<
+fn serve_default_pager_object_pages_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -614,7 +614,7 @@ fn serve_default_pager_object_pages<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECT_PAGES) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_object_pages::<
+    match try_default_pager_object_pages_::<
         S,
         RAW,
         CLEAN,
@@ -624,7 +624,7 @@ fn serve_default_pager_object_pages<
     }
 }
 #[inline(always)]
-fn try_default_pager_object_pages<
+fn try_default_pager_object_pages_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -652,7 +652,7 @@ fn try_default_pager_object_pages<
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_object_set_size<
+fn serve_default_pager_object_set_size_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -661,7 +661,7 @@ fn serve_default_pager_object_set_size<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_OBJECT_SET_SIZE) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_object_set_size::<
+    match try_default_pager_object_set_size_::<
         S,
         RAW,
         CLEAN,
@@ -671,7 +671,7 @@ fn serve_default_pager_object_set_size<
     }
 }
 #[inline(always)]
-fn try_default_pager_object_set_size<
+fn try_default_pager_object_set_size_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -694,7 +694,7 @@ fn try_default_pager_object_set_size<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_storage_info<
+fn serve_default_pager_storage_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -703,7 +703,7 @@ fn serve_default_pager_storage_info<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_STORAGE_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_storage_info::<
+    match try_default_pager_storage_info_::<
         S,
         RAW,
         CLEAN,
@@ -713,7 +713,7 @@ fn serve_default_pager_storage_info<
     }
 }
 #[inline(always)]
-fn try_default_pager_storage_info<
+fn try_default_pager_storage_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -741,7 +741,7 @@ fn try_default_pager_storage_info<
     encoder_.out_data(0x0000_0000_4000_0808, &out_.name)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_paging_storage_new<
+fn serve_default_pager_paging_storage_new_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -749,7 +749,7 @@ fn serve_default_pager_paging_storage_new<
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_PAGING_STORAGE_NEW)
     else { return this_.no_room(buffer_) };
-    match try_default_pager_paging_storage_new::<
+    match try_default_pager_paging_storage_new_::<
         S,
         RAW,
         CLEAN,
@@ -759,7 +759,7 @@ fn serve_default_pager_paging_storage_new<
     }
 }
 #[inline(always)]
-fn try_default_pager_paging_storage_new<
+fn try_default_pager_paging_storage_new_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -784,7 +784,7 @@ fn try_default_pager_paging_storage_new<
     server_.default_pager_paging_storage_new(this_, device_port, runs, name, add)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: DefaultPagerServer + ?Sized>(
+fn not_mine_<S: DefaultPagerServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -828,29 +828,29 @@ pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
         [
-            serve_default_pager_object_create::<S, RAW, CLEAN>,
-            serve_default_pager_info::<S, RAW, CLEAN>,
-            serve_default_pager_objects::<S, RAW, CLEAN>,
-            serve_default_pager_object_pages::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_default_pager_object_set_size::<S, RAW, CLEAN>,
-            serve_default_pager_storage_info::<S, RAW, CLEAN>,
-            serve_default_pager_paging_storage_new::<S, RAW, CLEAN>,
+            serve_default_pager_object_create_::<S, RAW, CLEAN>,
+            serve_default_pager_info_::<S, RAW, CLEAN>,
+            serve_default_pager_objects_::<S, RAW, CLEAN>,
+            serve_default_pager_object_pages_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_default_pager_object_set_size_::<S, RAW, CLEAN>,
+            serve_default_pager_storage_info_::<S, RAW, CLEAN>,
+            serve_default_pager_paging_storage_new_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

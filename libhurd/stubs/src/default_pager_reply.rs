@@ -58,18 +58,18 @@ pub trait DefaultPagerReplyServer {
         Err(-303)
     }
 }
-fn serve_default_pager_object_set_size_reply<
+fn serve_default_pager_object_set_size_reply_<
     S: DefaultPagerReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_default_pager_object_set_size_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_default_pager_object_set_size_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_default_pager_object_set_size_reply<
+fn try_default_pager_object_set_size_reply_<
     S: DefaultPagerReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -124,20 +124,20 @@ pub fn dispatch_request<S: DefaultPagerReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DefaultPagerReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DefaultPagerReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::DEFAULT_PAGER_OBJECT_SET_SIZE_REPLY => {
-            serve_default_pager_object_set_size_reply::<
+            serve_default_pager_object_set_size_reply_::<
                 S,
                 RAW,
                 CLEAN,

@@ -715,20 +715,20 @@ pub trait DeviceServer {
         Err(-303)
     }
 }
-fn serve_device_open<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_open_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_OPEN)
     else { return this_.no_room(buffer_) };
-    match try_device_open::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_open_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_open_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -753,20 +753,20 @@ fn try_device_open<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_device_close<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_close_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_CLOSE)
     else { return this_.no_room(buffer_) };
-    match try_device_close::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_close_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_close_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -783,20 +783,20 @@ fn try_device_close<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.device_close(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_write<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_write_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_WRITE)
     else { return this_.no_room(buffer_) };
-    match try_device_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_write_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_write_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -821,7 +821,7 @@ fn try_device_write<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_write_inband<
+fn serve_device_write_inband_<
     S: DeviceServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -830,13 +830,17 @@ fn serve_device_write_inband<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_WRITE_INBAND) else {
         return this_.no_room(buffer_)
     };
-    match try_device_write_inband::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_write_inband_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_write_inband_<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -862,20 +866,20 @@ fn try_device_write_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bytes_written)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_read<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_read_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_READ)
     else { return this_.no_room(buffer_) };
-    match try_device_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_read_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_read_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -902,7 +906,7 @@ fn try_device_read<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_device_read_inband<
+fn serve_device_read_inband_<
     S: DeviceServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -911,13 +915,13 @@ fn serve_device_read_inband<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEVICE_READ_INBAND) else {
         return this_.no_room(buffer_)
     };
-    match try_device_read_inband::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_read_inband_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_read_inband_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -943,20 +947,20 @@ fn try_device_read_inband<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.bounded(0x0000_0000_2000_0808, &out_.data)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_map<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_map_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DEVICE_MAP)
     else { return this_.no_room(buffer_) };
-    match try_device_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_map_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_map_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -982,22 +986,22 @@ fn try_device_map<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.pager)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_set_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_device_set_status_<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_SET_STATUS) else {
         return this_.no_room(buffer_)
     };
-    match try_device_set_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_set_status_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_set_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1017,22 +1021,22 @@ fn try_device_set_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_device_get_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_device_get_status_<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, None, id::DEVICE_GET_STATUS) else {
         return this_.no_room(buffer_)
     };
-    match try_device_get_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_get_status_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_get_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1056,22 +1060,22 @@ fn try_device_get_status<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.bounded(0x0000_0000_2000_2002, &out_.status)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_device_set_filter_<
+    S: DeviceServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_SET_FILTER) else {
         return this_.no_room(buffer_)
     };
-    match try_device_set_filter::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_set_filter_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_set_filter_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1091,7 +1095,7 @@ fn try_device_set_filter<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN:
     server_.device_set_filter(this_, receive_port, priority, filter)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_intr_register<
+fn serve_device_intr_register_<
     S: DeviceServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1100,13 +1104,13 @@ fn serve_device_intr_register<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_INTR_REGISTER) else {
         return this_.no_room(buffer_)
     };
-    match try_device_intr_register::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_intr_register_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_intr_register<
+fn try_device_intr_register_<
     S: DeviceServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1130,7 +1134,7 @@ fn try_device_intr_register<
     server_.device_intr_register(this_, id_, flags, receive_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_device_intr_ack_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1139,13 +1143,13 @@ fn serve_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEVICE_INTR_ACK) else {
         return this_.no_room(buffer_)
     };
-    match try_device_intr_ack::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_device_intr_ack_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_device_intr_ack_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1163,7 +1167,7 @@ fn try_device_intr_ack<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.device_intr_ack(this_, receive_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: DeviceServer + ?Sized>(
+fn not_mine_<S: DeviceServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -1207,34 +1211,34 @@ pub fn dispatch_request<S: DeviceServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 15] = const {
         [
-            serve_device_open::<S, RAW, CLEAN>,
-            serve_device_close::<S, RAW, CLEAN>,
-            serve_device_write::<S, RAW, CLEAN>,
-            serve_device_write_inband::<S, RAW, CLEAN>,
-            serve_device_read::<S, RAW, CLEAN>,
-            serve_device_read_inband::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_device_map::<S, RAW, CLEAN>,
-            serve_device_set_status::<S, RAW, CLEAN>,
-            serve_device_get_status::<S, RAW, CLEAN>,
-            serve_device_set_filter::<S, RAW, CLEAN>,
-            serve_device_intr_register::<S, RAW, CLEAN>,
-            serve_device_intr_ack::<S, RAW, CLEAN>,
+            serve_device_open_::<S, RAW, CLEAN>,
+            serve_device_close_::<S, RAW, CLEAN>,
+            serve_device_write_::<S, RAW, CLEAN>,
+            serve_device_write_inband_::<S, RAW, CLEAN>,
+            serve_device_read_::<S, RAW, CLEAN>,
+            serve_device_read_inband_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_device_map_::<S, RAW, CLEAN>,
+            serve_device_set_status_::<S, RAW, CLEAN>,
+            serve_device_get_status_::<S, RAW, CLEAN>,
+            serve_device_set_filter_::<S, RAW, CLEAN>,
+            serve_device_intr_register_::<S, RAW, CLEAN>,
+            serve_device_intr_ack_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

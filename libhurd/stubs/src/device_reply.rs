@@ -239,18 +239,18 @@ pub trait DeviceReplyServer {
         Err(-303)
     }
 }
-fn serve_device_open_reply<
+fn serve_device_open_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_open_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_open_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_reply<
+fn try_device_open_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -269,18 +269,18 @@ fn try_device_open_reply<
     let _ = server_.device_open_reply(this_, return_code, device_port);
     Ok(())
 }
-fn serve_device_write_reply<
+fn serve_device_write_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_write_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_write_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_reply<
+fn try_device_write_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -299,18 +299,18 @@ fn try_device_write_reply<
     let _ = server_.device_write_reply(this_, return_code, bytes_written);
     Ok(())
 }
-fn serve_device_write_reply_inband<
+fn serve_device_write_reply_inband_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_write_reply_inband::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_write_reply_inband_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_reply_inband<
+fn try_device_write_reply_inband_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -329,18 +329,18 @@ fn try_device_write_reply_inband<
     let _ = server_.device_write_reply_inband(this_, return_code, bytes_written);
     Ok(())
 }
-fn serve_device_read_reply<
+fn serve_device_read_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_read_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_read_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_reply<
+fn try_device_read_reply_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -359,18 +359,18 @@ fn try_device_read_reply<
     let _ = server_.device_read_reply(this_, return_code, data);
     Ok(())
 }
-fn serve_device_read_reply_inband<
+fn serve_device_read_reply_inband_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_read_reply_inband::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_read_reply_inband_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_reply_inband<
+fn try_device_read_reply_inband_<
     S: DeviceReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -389,7 +389,7 @@ fn try_device_read_reply_inband<
     let _ = server_.device_read_reply_inband(this_, return_code, data);
     Ok(())
 }
-fn serve_none_<S: DeviceReplyServer + ?Sized>(
+fn not_mine_<S: DeviceReplyServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -433,25 +433,25 @@ pub fn dispatch_request<S: DeviceReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DeviceReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DeviceReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 6] = const {
         [
-            serve_device_open_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_device_write_reply::<S, RAW, CLEAN>,
-            serve_device_write_reply_inband::<S, RAW, CLEAN>,
-            serve_device_read_reply::<S, RAW, CLEAN>,
-            serve_device_read_reply_inband::<S, RAW, CLEAN>,
+            serve_device_open_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_device_write_reply_::<S, RAW, CLEAN>,
+            serve_device_write_reply_inband_::<S, RAW, CLEAN>,
+            serve_device_read_reply_::<S, RAW, CLEAN>,
+            serve_device_read_reply_inband_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

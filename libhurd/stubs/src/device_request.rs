@@ -315,18 +315,18 @@ pub trait DeviceRequestServer {
         Err(-303)
     }
 }
-fn serve_device_open_request<
+fn serve_device_open_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_open_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_open_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_request<
+fn try_device_open_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -345,18 +345,18 @@ fn try_device_open_request<
     let _ = server_.device_open_request(this_, mode, name);
     Ok(())
 }
-fn serve_device_write_request<
+fn serve_device_write_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_write_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_write_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_request<
+fn try_device_write_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -376,18 +376,18 @@ fn try_device_write_request<
     let _ = server_.device_write_request(this_, mode, recnum, data);
     Ok(())
 }
-fn serve_device_write_request_inband<
+fn serve_device_write_request_inband_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_write_request_inband::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_write_request_inband_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_write_request_inband<
+fn try_device_write_request_inband_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -407,18 +407,18 @@ fn try_device_write_request_inband<
     let _ = server_.device_write_request_inband(this_, mode, recnum, data);
     Ok(())
 }
-fn serve_device_read_request<
+fn serve_device_read_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_read_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_read_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_request<
+fn try_device_read_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -438,18 +438,18 @@ fn try_device_read_request<
     let _ = server_.device_read_request(this_, mode, recnum, bytes_wanted);
     Ok(())
 }
-fn serve_device_read_request_inband<
+fn serve_device_read_request_inband_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_read_request_inband::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_read_request_inband_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_read_request_inband<
+fn try_device_read_request_inband_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -469,18 +469,18 @@ fn try_device_read_request_inband<
     let _ = server_.device_read_request_inband(this_, mode, recnum, bytes_wanted);
     Ok(())
 }
-fn serve_device_open_new_request<
+fn serve_device_open_new_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_device_open_new_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_device_open_new_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_device_open_new_request<
+fn try_device_open_new_request_<
     S: DeviceRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -499,7 +499,7 @@ fn try_device_open_new_request<
     let _ = server_.device_open_new_request(this_, mode, name);
     Ok(())
 }
-fn serve_none_<S: DeviceRequestServer + ?Sized>(
+fn not_mine_<S: DeviceRequestServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -543,26 +543,26 @@ pub fn dispatch_request<S: DeviceRequestServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DeviceRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DeviceRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 7] = const {
         [
-            serve_device_open_request::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_device_write_request::<S, RAW, CLEAN>,
-            serve_device_write_request_inband::<S, RAW, CLEAN>,
-            serve_device_read_request::<S, RAW, CLEAN>,
-            serve_device_read_request_inband::<S, RAW, CLEAN>,
-            serve_device_open_new_request::<S, RAW, CLEAN>,
+            serve_device_open_request_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_device_write_request_::<S, RAW, CLEAN>,
+            serve_device_write_request_inband_::<S, RAW, CLEAN>,
+            serve_device_read_request_::<S, RAW, CLEAN>,
+            serve_device_read_request_inband_::<S, RAW, CLEAN>,
+            serve_device_open_new_request_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -62,7 +62,7 @@ pub trait DroverAuthServer {
         Err(-303)
     }
 }
-fn serve_auth_user_offer<
+fn serve_auth_user_offer_<
     S: DroverAuthServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -71,13 +71,17 @@ fn serve_auth_user_offer<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::AUTH_USER_OFFER) else {
         return this_.no_room(buffer_)
     };
-    match try_auth_user_offer::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_auth_user_offer_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_auth_user_offer<S: DroverAuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_auth_user_offer_<
+    S: DroverAuthServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -132,20 +136,20 @@ pub fn dispatch_request<S: DroverAuthServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DroverAuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DroverAuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::AUTH_USER_OFFER => {
-            serve_auth_user_offer::<S, RAW, CLEAN>(server, request, reply)
+            serve_auth_user_offer_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -497,7 +497,7 @@ pub trait DroverHostServer {
         Err(-303)
     }
 }
-fn serve_host_account_snapshot<
+fn serve_host_account_snapshot_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -506,13 +506,13 @@ fn serve_host_account_snapshot<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_ACCOUNT_SNAPSHOT) else {
         return this_.no_room(buffer_)
     };
-    match try_host_account_snapshot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_account_snapshot_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_account_snapshot<
+fn try_host_account_snapshot_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -539,7 +539,7 @@ fn try_host_account_snapshot<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_check_conservation<
+fn serve_host_check_conservation_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -548,13 +548,13 @@ fn serve_host_check_conservation<
         .reply::<RAW, CLEAN>(buffer_, Some(216), id::HOST_CHECK_CONSERVATION) else {
         return this_.no_room(buffer_)
     };
-    match try_host_check_conservation::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_check_conservation_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_check_conservation<
+fn try_host_check_conservation_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -584,7 +584,7 @@ fn try_host_check_conservation<
     encoder_.text(0x0000_0080_2000_080c, 128)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_root_account<
+fn serve_host_root_account_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -593,13 +593,13 @@ fn serve_host_root_account<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_ROOT_ACCOUNT) else {
         return this_.no_room(buffer_)
     };
-    match try_host_root_account::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_root_account_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_root_account<
+fn try_host_root_account_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -626,20 +626,20 @@ fn try_host_root_account<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_module<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_module_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(216), id::HOST_MODULE)
     else { return this_.no_room(buffer_) };
-    match try_host_module::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_module_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_module_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -667,7 +667,7 @@ fn try_host_module<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_boot_command_line<
+fn serve_host_boot_command_line_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -676,13 +676,13 @@ fn serve_host_boot_command_line<
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::HOST_BOOT_COMMAND_LINE) else {
         return this_.no_room(buffer_)
     };
-    match try_host_boot_command_line::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_boot_command_line_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_boot_command_line<
+fn try_host_boot_command_line_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -706,20 +706,20 @@ fn try_host_boot_command_line<
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_frames<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_frames_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::HOST_FRAMES)
     else { return this_.no_room(buffer_) };
-    match try_host_frames::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_frames_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_frames_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -743,7 +743,7 @@ fn try_host_frames<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.reserve)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_set_checking<
+fn serve_host_set_checking_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -752,13 +752,13 @@ fn serve_host_set_checking<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_CHECKING) else {
         return this_.no_room(buffer_)
     };
-    match try_host_set_checking::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_set_checking_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_checking<
+fn try_host_set_checking_<
     S: DroverHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -780,22 +780,22 @@ fn try_host_set_checking<
     server_.host_set_checking(this_, every)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_host_shutdown_<
+    S: DroverHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SHUTDOWN) else {
         return this_.no_room(buffer_)
     };
-    match try_host_shutdown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_shutdown_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_shutdown<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_shutdown_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -850,27 +850,27 @@ pub fn dispatch_request<S: DroverHostServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DroverHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 8] = const {
         [
-            serve_host_account_snapshot::<S, RAW, CLEAN>,
-            serve_host_check_conservation::<S, RAW, CLEAN>,
-            serve_host_root_account::<S, RAW, CLEAN>,
-            serve_host_module::<S, RAW, CLEAN>,
-            serve_host_boot_command_line::<S, RAW, CLEAN>,
-            serve_host_frames::<S, RAW, CLEAN>,
-            serve_host_set_checking::<S, RAW, CLEAN>,
-            serve_host_shutdown::<S, RAW, CLEAN>,
+            serve_host_account_snapshot_::<S, RAW, CLEAN>,
+            serve_host_check_conservation_::<S, RAW, CLEAN>,
+            serve_host_root_account_::<S, RAW, CLEAN>,
+            serve_host_module_::<S, RAW, CLEAN>,
+            serve_host_boot_command_line_::<S, RAW, CLEAN>,
+            serve_host_frames_::<S, RAW, CLEAN>,
+            serve_host_set_checking_::<S, RAW, CLEAN>,
+            serve_host_shutdown_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -289,20 +289,20 @@ pub trait DroverPortServer {
         Err(-303)
     }
 }
-fn serve_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_port_set_rpc_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PORT_SET_RPC)
     else { return this_.no_room(buffer_) };
-    match try_port_set_rpc::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_port_set_rpc_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_port_set_rpc_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -334,7 +334,7 @@ fn try_port_set_rpc<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: 
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_port_get_rpc_status<
+fn serve_port_get_rpc_status_<
     S: DroverPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -343,13 +343,13 @@ fn serve_port_get_rpc_status<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::PORT_GET_RPC_STATUS) else {
         return this_.no_room(buffer_)
     };
-    match try_port_get_rpc_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_port_get_rpc_status_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_port_get_rpc_status<
+fn try_port_get_rpc_status_<
     S: DroverPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -378,7 +378,7 @@ fn try_port_get_rpc_status<
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.overruns)?;
     Ok(encoder_.end()?)
 }
-fn serve_port_exit_stats<
+fn serve_port_exit_stats_<
     S: DroverPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -387,13 +387,17 @@ fn serve_port_exit_stats<
         .reply::<RAW, CLEAN>(buffer_, Some(128), id::PORT_EXIT_STATS) else {
         return this_.no_room(buffer_)
     };
-    match try_port_exit_stats::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_port_exit_stats_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_port_exit_stats_<
+    S: DroverPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -419,20 +423,20 @@ fn try_port_exit_stats<S: DroverPortServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.aborted)?;
     Ok(encoder_.end()?)
 }
-fn serve_port_renew<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_port_renew_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PORT_RENEW)
     else { return this_.no_room(buffer_) };
-    match try_port_renew::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_port_renew_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_port_renew<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_port_renew_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -490,23 +494,23 @@ pub fn dispatch_request<S: DroverPortServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DroverPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 4] = const {
         [
-            serve_port_set_rpc::<S, RAW, CLEAN>,
-            serve_port_get_rpc_status::<S, RAW, CLEAN>,
-            serve_port_exit_stats::<S, RAW, CLEAN>,
-            serve_port_renew::<S, RAW, CLEAN>,
+            serve_port_set_rpc_::<S, RAW, CLEAN>,
+            serve_port_get_rpc_status_::<S, RAW, CLEAN>,
+            serve_port_exit_stats_::<S, RAW, CLEAN>,
+            serve_port_renew_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

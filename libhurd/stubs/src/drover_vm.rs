@@ -84,7 +84,7 @@ pub trait DroverVmServer {
         Err(-303)
     }
 }
-fn serve_vm_object_create<
+fn serve_vm_object_create_<
     S: DroverVmServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -93,13 +93,13 @@ fn serve_vm_object_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_OBJECT_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_object_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_object_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_object_create<S: DroverVmServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_object_create_<S: DroverVmServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -159,20 +159,20 @@ pub fn dispatch_request<S: DroverVmServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DroverVmServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DroverVmServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::VM_OBJECT_CREATE => {
-            serve_vm_object_create::<S, RAW, CLEAN>(server, request, reply)
+            serve_vm_object_create_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -77,7 +77,7 @@ pub trait ExcServer {
         Err(-303)
     }
 }
-fn serve_exception_raise<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_exception_raise_<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -86,13 +86,13 @@ fn serve_exception_raise<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::EXCEPTION_RAISE) else {
         return this_.no_room(buffer_)
     };
-    match try_exception_raise::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_exception_raise_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exception_raise<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_exception_raise_<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -151,20 +151,20 @@ pub fn dispatch_request<S: ExcServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::EXCEPTION_RAISE => {
-            serve_exception_raise::<S, RAW, CLEAN>(server, request, reply)
+            serve_exception_raise_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

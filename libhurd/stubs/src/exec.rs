@@ -265,20 +265,20 @@ pub trait ExecServer {
         Err(-303)
     }
 }
-fn serve_exec_exec<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_EXEC)
     else { return this_.no_room(buffer_) };
-    match try_exec_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_exec_exec_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -318,20 +318,20 @@ fn try_exec_exec<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_exec_init<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_exec_init_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_INIT)
     else { return this_.no_room(buffer_) };
-    match try_exec_init::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_exec_init_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_exec_init_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -350,18 +350,18 @@ fn try_exec_init<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.exec_init(this_, auth_handle, proc_server)?;
     Ok(encoder_.end()?)
 }
-fn serve_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_exec_setexecdata_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_exec_setexecdata::<S, RAW, CLEAN>(server_, this_) {
+    match try_exec_setexecdata_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_exec_setexecdata_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -379,7 +379,7 @@ fn try_exec_setexecdata<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.exec_setexecdata(this_, ports, ints);
     Ok(())
 }
-fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -388,13 +388,13 @@ fn serve_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::EXEC_EXEC_PATHS) else {
         return this_.no_room(buffer_)
     };
-    match try_exec_exec_paths::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_exec_exec_paths_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -438,7 +438,7 @@ fn try_exec_exec_paths<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: boo
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: ExecServer + ?Sized>(
+fn not_mine_<S: ExecServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -482,24 +482,24 @@ pub fn dispatch_request<S: ExecServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
         [
-            serve_exec_exec::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_exec_init::<S, RAW, CLEAN>,
-            serve_exec_setexecdata::<S, RAW, CLEAN>,
-            serve_exec_exec_paths::<S, RAW, CLEAN>,
+            serve_exec_exec_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_exec_init_::<S, RAW, CLEAN>,
+            serve_exec_setexecdata_::<S, RAW, CLEAN>,
+            serve_exec_exec_paths_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

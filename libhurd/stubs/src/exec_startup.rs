@@ -123,7 +123,7 @@ pub trait ExecStartupServer {
     }
 }
 #[inline(never)]
-fn serve_exec_startup_get_info<
+fn serve_exec_startup_get_info_<
     S: ExecStartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -132,13 +132,13 @@ fn serve_exec_startup_get_info<
         .reply::<RAW, CLEAN>(buffer_, None, id::EXEC_STARTUP_GET_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_exec_startup_get_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_exec_startup_get_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_exec_startup_get_info<
+fn try_exec_startup_get_info_<
     S: ExecStartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -211,20 +211,20 @@ pub fn dispatch_request<S: ExecStartupServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ExecStartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ExecStartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::EXEC_STARTUP_GET_INFO => {
-            serve_exec_startup_get_info::<S, RAW, CLEAN>(server, request, reply)
+            serve_exec_startup_get_info_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -1972,20 +1972,20 @@ pub trait FsServer {
         Err(-303)
     }
 }
-fn serve_file_exec<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_EXEC)
     else { return this_.no_room(buffer_) };
-    match try_file_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_exec_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_exec<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2025,20 +2025,20 @@ fn try_file_exec<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_file_chown<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_chown_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHOWN)
     else { return this_.no_room(buffer_) };
-    match try_file_chown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_chown_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chown<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_chown_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2057,7 +2057,7 @@ fn try_file_chown<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_chown(this_, new_owner, new_group)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_chauthor_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2066,13 +2066,13 @@ fn serve_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHAUTHOR) else {
         return this_.no_room(buffer_)
     };
-    match try_file_chauthor::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_chauthor_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_chauthor_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2090,20 +2090,20 @@ fn try_file_chauthor<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_chauthor(this_, new_author)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_chmod<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_chmod_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHMOD)
     else { return this_.no_room(buffer_) };
-    match try_file_chmod::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_chmod_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_chmod_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2121,20 +2121,20 @@ fn try_file_chmod<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_chmod(this_, new_mode)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_chflags<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_chflags_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_CHFLAGS)
     else { return this_.no_room(buffer_) };
-    match try_file_chflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_chflags_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_chflags_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2152,20 +2152,20 @@ fn try_file_chflags<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_chflags(this_, new_flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_utimes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_utimes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_UTIMES)
     else { return this_.no_room(buffer_) };
-    match try_file_utimes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_utimes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_utimes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2184,7 +2184,7 @@ fn try_file_utimes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_utimes(this_, new_atime, new_mtime)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_set_size_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2193,13 +2193,13 @@ fn serve_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SET_SIZE) else {
         return this_.no_room(buffer_)
     };
-    match try_file_set_size::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_set_size_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_set_size_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2217,20 +2217,20 @@ fn try_file_set_size<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_set_size(this_, new_size)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_LOCK)
     else { return this_.no_room(buffer_) };
-    match try_file_lock::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_lock_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2248,7 +2248,7 @@ fn try_file_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_lock(this_, flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_lock_stat_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2257,13 +2257,13 @@ fn serve_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::FILE_LOCK_STAT) else {
         return this_.no_room(buffer_)
     };
-    match try_file_lock_stat::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_lock_stat_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_lock_stat_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2286,7 +2286,7 @@ fn try_file_lock_stat<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.otherstatus)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_check_access_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2295,13 +2295,13 @@ fn serve_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_CHECK_ACCESS) else {
         return this_.no_room(buffer_)
     };
-    match try_file_check_access::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_check_access_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_check_access_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2323,7 +2323,7 @@ fn try_file_check_access<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.allowed)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2332,13 +2332,13 @@ fn serve_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_NOTICE_CHANGES) else {
         return this_.no_room(buffer_)
     };
-    match try_file_notice_changes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_notice_changes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2356,7 +2356,7 @@ fn try_file_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.file_notice_changes(this_, port)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_getcontrol_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2365,13 +2365,13 @@ fn serve_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GETCONTROL) else {
         return this_.no_room(buffer_)
     };
-    match try_file_getcontrol::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_getcontrol_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_getcontrol_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2394,20 +2394,20 @@ fn try_file_getcontrol<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_statfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_statfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(168), id::FILE_STATFS)
     else { return this_.no_room(buffer_) };
-    match try_file_statfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_statfs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_statfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2429,20 +2429,20 @@ fn try_file_statfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<crate::types::FsysStatfsbuf>(0x0000_000e_2000_400b, out_.info)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_sync<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_sync_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SYNC)
     else { return this_.no_room(buffer_) };
-    match try_file_sync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_sync_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_sync<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_sync_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2461,20 +2461,20 @@ fn try_file_sync<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_sync(this_, wait, omit_metadata)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_syncfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_syncfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SYNCFS)
     else { return this_.no_room(buffer_) };
-    match try_file_syncfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_syncfs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_syncfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2494,22 +2494,22 @@ fn try_file_syncfs<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_file_get_storage_info_<
+    S: FsServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_STORAGE_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_file_get_storage_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_get_storage_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_get_storage_info_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2534,7 +2534,7 @@ fn try_file_get_storage_info<S: FsServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_getlinknode_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2543,13 +2543,13 @@ fn serve_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GETLINKNODE) else {
         return this_.no_room(buffer_)
     };
-    match try_file_getlinknode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_getlinknode_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_getlinknode_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2572,7 +2572,7 @@ fn try_file_getlinknode<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_getfh_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2580,13 +2580,13 @@ fn serve_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::FILE_GETFH) else {
         return this_.no_room(buffer_)
     };
-    match try_file_getfh::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_getfh_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_getfh_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2609,20 +2609,20 @@ fn try_file_getfh<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_dir_lookup<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_lookup_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(1112), id::DIR_LOOKUP)
     else { return this_.no_room(buffer_) };
-    match try_dir_lookup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_lookup_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_lookup_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2653,20 +2653,20 @@ fn try_dir_lookup<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_dir_readdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_readdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::DIR_READDIR)
     else { return this_.no_room(buffer_) };
-    match try_dir_readdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_readdir_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_readdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2692,20 +2692,20 @@ fn try_dir_readdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.amount)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_mkdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_mkdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_MKDIR)
     else { return this_.no_room(buffer_) };
-    match try_dir_mkdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_mkdir_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_mkdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2724,20 +2724,20 @@ fn try_dir_mkdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.dir_mkdir(this_, name, mode)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_rmdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_rmdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_RMDIR)
     else { return this_.no_room(buffer_) };
-    match try_dir_rmdir::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_rmdir_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_rmdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2755,20 +2755,20 @@ fn try_dir_rmdir<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.dir_rmdir(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_unlink<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_unlink_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_UNLINK)
     else { return this_.no_room(buffer_) };
-    match try_dir_unlink::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_unlink_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_unlink_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2786,20 +2786,20 @@ fn try_dir_unlink<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.dir_unlink(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_link<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_link_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_LINK)
     else { return this_.no_room(buffer_) };
-    match try_dir_link::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_link_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_link<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_link_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2819,20 +2819,20 @@ fn try_dir_link<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.dir_link(this_, file, name, excl)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_rename<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_rename_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_RENAME)
     else { return this_.no_room(buffer_) };
-    match try_dir_rename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_rename_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_rename_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2853,20 +2853,20 @@ fn try_dir_rename<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_mkfile<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_mkfile_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::DIR_MKFILE)
     else { return this_.no_room(buffer_) };
-    match try_dir_mkfile::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_mkfile_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_mkfile_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2890,7 +2890,7 @@ fn try_dir_mkfile<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.newnode)?;
     Ok(encoder_.end()?)
 }
-fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2899,13 +2899,13 @@ fn serve_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DIR_NOTICE_CHANGES) else {
         return this_.no_room(buffer_)
     };
-    match try_dir_notice_changes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_dir_notice_changes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2923,7 +2923,7 @@ fn try_dir_notice_changes<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.dir_notice_changes(this_, port)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_set_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2932,13 +2932,13 @@ fn serve_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_SET_TRANSLATOR) else {
         return this_.no_room(buffer_)
     };
-    match try_file_set_translator::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_set_translator_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_set_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2969,7 +2969,7 @@ fn try_file_set_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_get_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2978,13 +2978,13 @@ fn serve_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_TRANSLATOR) else {
         return this_.no_room(buffer_)
     };
-    match try_file_get_translator::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_get_translator_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_get_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3006,7 +3006,7 @@ fn try_file_get_translator<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.out_data(0x0000_0000_c000_0808, &out_.translator)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_get_translator_cntl<
+fn serve_file_get_translator_cntl_<
     S: FsServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3015,13 +3015,13 @@ fn serve_file_get_translator_cntl<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_GET_TRANSLATOR_CNTL) else {
         return this_.no_room(buffer_)
     };
-    match try_file_get_translator_cntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_get_translator_cntl_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_translator_cntl<
+fn try_file_get_translator_cntl_<
     S: FsServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3048,7 +3048,7 @@ fn try_file_get_translator_cntl<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_get_fs_options_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3057,13 +3057,13 @@ fn serve_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, None, id::FILE_GET_FS_OPTIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_file_get_fs_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_get_fs_options_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_get_fs_options_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3085,7 +3085,7 @@ fn try_file_get_fs_options<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.out_data(0x0000_0000_c000_0808, &out_.options)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_reparent_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3094,13 +3094,13 @@ fn serve_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::FILE_REPARENT) else {
         return this_.no_room(buffer_)
     };
-    match try_file_reparent::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_reparent_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_reparent_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3123,7 +3123,7 @@ fn try_file_reparent<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_file)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3132,13 +3132,13 @@ fn serve_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_EXEC_PATHS) else {
         return this_.no_room(buffer_)
     };
-    match try_file_exec_paths::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_exec_paths_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3182,20 +3182,20 @@ fn try_file_exec_paths<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_file_utimens<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_utimens_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FILE_UTIMENS)
     else { return this_.no_room(buffer_) };
-    match try_file_utimens::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_utimens_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_utimens_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3214,7 +3214,7 @@ fn try_file_utimens<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.file_utimens(this_, new_atime, new_mtime)?;
     Ok(encoder_.end()?)
 }
-fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_record_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3223,13 +3223,13 @@ fn serve_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::FILE_RECORD_LOCK) else {
         return this_.no_room(buffer_)
     };
-    match try_file_record_lock::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_file_record_lock_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_record_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3254,11 +3254,7 @@ fn try_file_record_lock<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b, out_.flock64)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: FsServer + ?Sized>(
-    _: &mut S,
-    _: &Request<'_>,
-    _: &mut [u8],
-) -> Outcome {
+fn not_mine_<S: FsServer + ?Sized>(_: &mut S, _: &Request<'_>, _: &mut [u8]) -> Outcome {
     Outcome::NotMine
 }
 /// Serves a request that was received; the reply, if any, is in `reply`, which should have room for [`MAX_REPLY`] bytes.
@@ -3298,56 +3294,56 @@ pub fn dispatch_request<S: FsServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 37] = const {
         [
-            serve_file_exec::<S, RAW, CLEAN>,
-            serve_file_chown::<S, RAW, CLEAN>,
-            serve_file_chauthor::<S, RAW, CLEAN>,
-            serve_file_chmod::<S, RAW, CLEAN>,
-            serve_file_chflags::<S, RAW, CLEAN>,
-            serve_file_utimes::<S, RAW, CLEAN>,
-            serve_file_set_size::<S, RAW, CLEAN>,
-            serve_file_lock::<S, RAW, CLEAN>,
-            serve_file_lock_stat::<S, RAW, CLEAN>,
-            serve_file_check_access::<S, RAW, CLEAN>,
-            serve_file_notice_changes::<S, RAW, CLEAN>,
-            serve_file_getcontrol::<S, RAW, CLEAN>,
-            serve_file_statfs::<S, RAW, CLEAN>,
-            serve_file_sync::<S, RAW, CLEAN>,
-            serve_file_syncfs::<S, RAW, CLEAN>,
-            serve_file_get_storage_info::<S, RAW, CLEAN>,
-            serve_file_getlinknode::<S, RAW, CLEAN>,
-            serve_file_getfh::<S, RAW, CLEAN>,
-            serve_dir_lookup::<S, RAW, CLEAN>,
-            serve_dir_readdir::<S, RAW, CLEAN>,
-            serve_dir_mkdir::<S, RAW, CLEAN>,
-            serve_dir_rmdir::<S, RAW, CLEAN>,
-            serve_dir_unlink::<S, RAW, CLEAN>,
-            serve_dir_link::<S, RAW, CLEAN>,
-            serve_dir_rename::<S, RAW, CLEAN>,
-            serve_dir_mkfile::<S, RAW, CLEAN>,
-            serve_dir_notice_changes::<S, RAW, CLEAN>,
-            serve_file_set_translator::<S, RAW, CLEAN>,
-            serve_file_get_translator::<S, RAW, CLEAN>,
-            serve_file_get_translator_cntl::<S, RAW, CLEAN>,
-            serve_file_get_fs_options::<S, RAW, CLEAN>,
-            serve_file_reparent::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_file_exec_paths::<S, RAW, CLEAN>,
-            serve_file_utimens::<S, RAW, CLEAN>,
-            serve_file_record_lock::<S, RAW, CLEAN>,
+            serve_file_exec_::<S, RAW, CLEAN>,
+            serve_file_chown_::<S, RAW, CLEAN>,
+            serve_file_chauthor_::<S, RAW, CLEAN>,
+            serve_file_chmod_::<S, RAW, CLEAN>,
+            serve_file_chflags_::<S, RAW, CLEAN>,
+            serve_file_utimes_::<S, RAW, CLEAN>,
+            serve_file_set_size_::<S, RAW, CLEAN>,
+            serve_file_lock_::<S, RAW, CLEAN>,
+            serve_file_lock_stat_::<S, RAW, CLEAN>,
+            serve_file_check_access_::<S, RAW, CLEAN>,
+            serve_file_notice_changes_::<S, RAW, CLEAN>,
+            serve_file_getcontrol_::<S, RAW, CLEAN>,
+            serve_file_statfs_::<S, RAW, CLEAN>,
+            serve_file_sync_::<S, RAW, CLEAN>,
+            serve_file_syncfs_::<S, RAW, CLEAN>,
+            serve_file_get_storage_info_::<S, RAW, CLEAN>,
+            serve_file_getlinknode_::<S, RAW, CLEAN>,
+            serve_file_getfh_::<S, RAW, CLEAN>,
+            serve_dir_lookup_::<S, RAW, CLEAN>,
+            serve_dir_readdir_::<S, RAW, CLEAN>,
+            serve_dir_mkdir_::<S, RAW, CLEAN>,
+            serve_dir_rmdir_::<S, RAW, CLEAN>,
+            serve_dir_unlink_::<S, RAW, CLEAN>,
+            serve_dir_link_::<S, RAW, CLEAN>,
+            serve_dir_rename_::<S, RAW, CLEAN>,
+            serve_dir_mkfile_::<S, RAW, CLEAN>,
+            serve_dir_notice_changes_::<S, RAW, CLEAN>,
+            serve_file_set_translator_::<S, RAW, CLEAN>,
+            serve_file_get_translator_::<S, RAW, CLEAN>,
+            serve_file_get_translator_cntl_::<S, RAW, CLEAN>,
+            serve_file_get_fs_options_::<S, RAW, CLEAN>,
+            serve_file_reparent_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_file_exec_paths_::<S, RAW, CLEAN>,
+            serve_file_utimens_::<S, RAW, CLEAN>,
+            serve_file_record_lock_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

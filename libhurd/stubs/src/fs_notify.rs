@@ -114,18 +114,18 @@ pub trait FsNotifyServer {
         Err(-303)
     }
 }
-fn serve_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_dir_changed_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_dir_changed::<S, RAW, CLEAN>(server_, this_) {
+    match try_dir_changed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_dir_changed_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -144,18 +144,18 @@ fn try_dir_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: boo
     let _ = server_.dir_changed(this_, tickno, change, name);
     Ok(())
 }
-fn serve_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_file_changed_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_file_changed::<S, RAW, CLEAN>(server_, this_) {
+    match try_file_changed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_file_changed<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_file_changed_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -212,20 +212,20 @@ pub fn dispatch_request<S: FsNotifyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: FsNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
-        id::DIR_CHANGED => serve_dir_changed::<S, RAW, CLEAN>(server, request, reply),
-        id::FILE_CHANGED => serve_file_changed::<S, RAW, CLEAN>(server, request, reply),
+        id::DIR_CHANGED => serve_dir_changed_::<S, RAW, CLEAN>(server, request, reply),
+        id::FILE_CHANGED => serve_file_changed_::<S, RAW, CLEAN>(server, request, reply),
         _ => Outcome::NotMine,
     }
 }

@@ -728,20 +728,20 @@ pub trait FsysServer {
         Err(-303)
     }
 }
-fn serve_fsys_startup<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_startup_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::FSYS_STARTUP)
     else { return this_.no_room(buffer_) };
-    match try_fsys_startup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_startup_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_startup_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -765,20 +765,20 @@ fn try_fsys_startup<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.realnode)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_goaway_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_GOAWAY)
     else { return this_.no_room(buffer_) };
-    match try_fsys_goaway::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_goaway_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_goaway_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -797,7 +797,7 @@ fn try_fsys_goaway<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -806,13 +806,13 @@ fn serve_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool
         .reply::<RAW, CLEAN>(buffer_, Some(1112), id::FSYS_GETROOT) else {
         return this_.no_room(buffer_)
     };
-    match try_fsys_getroot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_getroot_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -852,20 +852,20 @@ fn try_fsys_getroot<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_getfile_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::FSYS_GETFILE)
     else { return this_.no_room(buffer_) };
-    match try_fsys_getfile::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_getfile_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_getfile_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -890,20 +890,20 @@ fn try_fsys_getfile<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.file)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_syncfs_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_SYNCFS)
     else { return this_.no_room(buffer_) };
-    match try_fsys_syncfs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_syncfs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_syncfs_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -922,7 +922,7 @@ fn try_fsys_syncfs<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.fsys_syncfs(this_, wait, do_children)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_set_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -931,13 +931,13 @@ fn serve_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_SET_OPTIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_fsys_set_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_set_options_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_set_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -956,20 +956,20 @@ fn try_fsys_set_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.fsys_set_options(this_, options, do_children)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_getpriv_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::FSYS_GETPRIV)
     else { return this_.no_room(buffer_) };
-    match try_fsys_getpriv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_getpriv_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_getpriv_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -993,20 +993,20 @@ fn try_fsys_getpriv<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.fstask)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_init<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_init_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_INIT)
     else { return this_.no_room(buffer_) };
-    match try_fsys_init::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_init_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_init_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1025,20 +1025,20 @@ fn try_fsys_init<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
     Ok(encoder_.end()?)
 }
-fn serve_fsys_forward<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_forward_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::FSYS_FORWARD)
     else { return this_.no_room(buffer_) };
-    match try_fsys_forward::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_forward_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_forward_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1058,20 +1058,20 @@ fn try_fsys_forward<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_get_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::FSYS_GET_OPTIONS)
     else { return this_.no_room(buffer_) };
-    match try_fsys_get_options::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_get_options_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_get_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1094,7 +1094,7 @@ fn try_fsys_get_options<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_get_children_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1103,13 +1103,13 @@ fn serve_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, None, id::FSYS_GET_CHILDREN) else {
         return this_.no_room(buffer_)
     };
-    match try_fsys_get_children::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_get_children_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_get_children_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1133,7 +1133,7 @@ fn try_fsys_get_children<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_fsys_get_source_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1142,13 +1142,13 @@ fn serve_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::FSYS_GET_SOURCE) else {
         return this_.no_room(buffer_)
     };
-    match try_fsys_get_source::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_fsys_get_source_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_fsys_get_source<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_get_source_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1205,31 +1205,31 @@ pub fn dispatch_request<S: FsysServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 12] = const {
         [
-            serve_fsys_startup::<S, RAW, CLEAN>,
-            serve_fsys_goaway::<S, RAW, CLEAN>,
-            serve_fsys_getroot::<S, RAW, CLEAN>,
-            serve_fsys_getfile::<S, RAW, CLEAN>,
-            serve_fsys_syncfs::<S, RAW, CLEAN>,
-            serve_fsys_set_options::<S, RAW, CLEAN>,
-            serve_fsys_getpriv::<S, RAW, CLEAN>,
-            serve_fsys_init::<S, RAW, CLEAN>,
-            serve_fsys_forward::<S, RAW, CLEAN>,
-            serve_fsys_get_options::<S, RAW, CLEAN>,
-            serve_fsys_get_children::<S, RAW, CLEAN>,
-            serve_fsys_get_source::<S, RAW, CLEAN>,
+            serve_fsys_startup_::<S, RAW, CLEAN>,
+            serve_fsys_goaway_::<S, RAW, CLEAN>,
+            serve_fsys_getroot_::<S, RAW, CLEAN>,
+            serve_fsys_getfile_::<S, RAW, CLEAN>,
+            serve_fsys_syncfs_::<S, RAW, CLEAN>,
+            serve_fsys_set_options_::<S, RAW, CLEAN>,
+            serve_fsys_getpriv_::<S, RAW, CLEAN>,
+            serve_fsys_init_::<S, RAW, CLEAN>,
+            serve_fsys_forward_::<S, RAW, CLEAN>,
+            serve_fsys_get_options_::<S, RAW, CLEAN>,
+            serve_fsys_get_children_::<S, RAW, CLEAN>,
+            serve_fsys_get_source_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

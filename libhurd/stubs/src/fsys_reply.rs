@@ -528,18 +528,18 @@ pub trait FsysReplyServer {
         Err(-303)
     }
 }
-fn serve_fsys_startup_reply<
+fn serve_fsys_startup_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_startup_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_startup_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_startup_reply<
+fn try_fsys_startup_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -558,18 +558,18 @@ fn try_fsys_startup_reply<
     let _ = server_.fsys_startup_reply(this_, return_code, realnode);
     Ok(())
 }
-fn serve_fsys_goaway_reply<
+fn serve_fsys_goaway_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_goaway_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_goaway_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_goaway_reply<
+fn try_fsys_goaway_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -587,18 +587,18 @@ fn try_fsys_goaway_reply<
     let _ = server_.fsys_goaway_reply(this_, return_code);
     Ok(())
 }
-fn serve_fsys_getroot_reply<
+fn serve_fsys_getroot_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_getroot_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_getroot_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getroot_reply<
+fn try_fsys_getroot_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -619,18 +619,18 @@ fn try_fsys_getroot_reply<
     let _ = server_.fsys_getroot_reply(this_, return_code, do_retry, retry_name, file);
     Ok(())
 }
-fn serve_fsys_getfile_reply<
+fn serve_fsys_getfile_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_getfile_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_getfile_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getfile_reply<
+fn try_fsys_getfile_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -649,18 +649,18 @@ fn try_fsys_getfile_reply<
     let _ = server_.fsys_getfile_reply(this_, return_code, file);
     Ok(())
 }
-fn serve_fsys_syncfs_reply<
+fn serve_fsys_syncfs_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_syncfs_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_syncfs_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_syncfs_reply<
+fn try_fsys_syncfs_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -678,18 +678,18 @@ fn try_fsys_syncfs_reply<
     let _ = server_.fsys_syncfs_reply(this_, return_code);
     Ok(())
 }
-fn serve_fsys_set_options_reply<
+fn serve_fsys_set_options_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_set_options_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_set_options_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_set_options_reply<
+fn try_fsys_set_options_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -707,18 +707,18 @@ fn try_fsys_set_options_reply<
     let _ = server_.fsys_set_options_reply(this_, return_code);
     Ok(())
 }
-fn serve_fsys_getpriv_reply<
+fn serve_fsys_getpriv_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_getpriv_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_getpriv_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_getpriv_reply<
+fn try_fsys_getpriv_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -740,18 +740,18 @@ fn try_fsys_getpriv_reply<
         .fsys_getpriv_reply(this_, return_code, host_priv, device_master, fstask);
     Ok(())
 }
-fn serve_fsys_init_reply<
+fn serve_fsys_init_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_init_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_init_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_fsys_init_reply_<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -768,18 +768,18 @@ fn try_fsys_init_reply<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.fsys_init_reply(this_, return_code);
     Ok(())
 }
-fn serve_fsys_forward_reply<
+fn serve_fsys_forward_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_forward_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_forward_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_forward_reply<
+fn try_fsys_forward_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -797,18 +797,18 @@ fn try_fsys_forward_reply<
     let _ = server_.fsys_forward_reply(this_, return_code);
     Ok(())
 }
-fn serve_fsys_get_options_reply<
+fn serve_fsys_get_options_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_get_options_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_get_options_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_options_reply<
+fn try_fsys_get_options_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -827,18 +827,18 @@ fn try_fsys_get_options_reply<
     let _ = server_.fsys_get_options_reply(this_, return_code, options);
     Ok(())
 }
-fn serve_fsys_get_children_reply<
+fn serve_fsys_get_children_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_get_children_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_get_children_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_children_reply<
+fn try_fsys_get_children_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -857,18 +857,18 @@ fn try_fsys_get_children_reply<
     let _ = server_.fsys_get_children_reply(this_, return_code, children);
     Ok(())
 }
-fn serve_fsys_get_source_reply<
+fn serve_fsys_get_source_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_fsys_get_source_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_fsys_get_source_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_fsys_get_source_reply<
+fn try_fsys_get_source_reply_<
     S: FsysReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -924,31 +924,31 @@ pub fn dispatch_request<S: FsysReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: FsysReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 12] = const {
         [
-            serve_fsys_startup_reply::<S, RAW, CLEAN>,
-            serve_fsys_goaway_reply::<S, RAW, CLEAN>,
-            serve_fsys_getroot_reply::<S, RAW, CLEAN>,
-            serve_fsys_getfile_reply::<S, RAW, CLEAN>,
-            serve_fsys_syncfs_reply::<S, RAW, CLEAN>,
-            serve_fsys_set_options_reply::<S, RAW, CLEAN>,
-            serve_fsys_getpriv_reply::<S, RAW, CLEAN>,
-            serve_fsys_init_reply::<S, RAW, CLEAN>,
-            serve_fsys_forward_reply::<S, RAW, CLEAN>,
-            serve_fsys_get_options_reply::<S, RAW, CLEAN>,
-            serve_fsys_get_children_reply::<S, RAW, CLEAN>,
-            serve_fsys_get_source_reply::<S, RAW, CLEAN>,
+            serve_fsys_startup_reply_::<S, RAW, CLEAN>,
+            serve_fsys_goaway_reply_::<S, RAW, CLEAN>,
+            serve_fsys_getroot_reply_::<S, RAW, CLEAN>,
+            serve_fsys_getfile_reply_::<S, RAW, CLEAN>,
+            serve_fsys_syncfs_reply_::<S, RAW, CLEAN>,
+            serve_fsys_set_options_reply_::<S, RAW, CLEAN>,
+            serve_fsys_getpriv_reply_::<S, RAW, CLEAN>,
+            serve_fsys_init_reply_::<S, RAW, CLEAN>,
+            serve_fsys_forward_reply_::<S, RAW, CLEAN>,
+            serve_fsys_get_options_reply_::<S, RAW, CLEAN>,
+            serve_fsys_get_children_reply_::<S, RAW, CLEAN>,
+            serve_fsys_get_source_reply_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

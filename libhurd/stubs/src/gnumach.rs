@@ -907,7 +907,7 @@ pub trait GnumachServer {
         Err(-303)
     }
 }
-fn serve_vm_cache_statistics<
+fn serve_vm_cache_statistics_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -916,13 +916,13 @@ fn serve_vm_cache_statistics<
         .reply::<RAW, CLEAN>(buffer_, Some(104), id::VM_CACHE_STATISTICS) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_cache_statistics::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_cache_statistics_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_cache_statistics<
+fn try_vm_cache_statistics_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -948,18 +948,18 @@ fn try_vm_cache_statistics<
     encoder_.value::<[i32; 11]>(0x0000_000b_2000_2002, out_.vm_cache_stats)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_terminate_release<
+fn serve_thread_terminate_release_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_thread_terminate_release::<S, RAW, CLEAN>(server_, this_) {
+    match try_thread_terminate_release_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_thread_terminate_release<
+fn try_thread_terminate_release_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -982,18 +982,18 @@ fn try_thread_terminate_release<
         .thread_terminate_release(this_, task, thread_name, reply_port, address, size);
     Ok(())
 }
-fn serve_task_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_set_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_task_set_name::<S, RAW, CLEAN>(server_, this_) {
+    match try_task_set_name_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_set_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1010,7 +1010,7 @@ fn try_task_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.task_set_name(this_, name);
     Ok(())
 }
-fn serve_register_new_task_notification<
+fn serve_register_new_task_notification_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1019,7 +1019,7 @@ fn serve_register_new_task_notification<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::REGISTER_NEW_TASK_NOTIFICATION) else {
         return this_.no_room(buffer_)
     };
-    match try_register_new_task_notification::<
+    match try_register_new_task_notification_::<
         S,
         RAW,
         CLEAN,
@@ -1029,7 +1029,7 @@ fn serve_register_new_task_notification<
     }
 }
 #[inline(always)]
-fn try_register_new_task_notification<
+fn try_register_new_task_notification_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1051,20 +1051,20 @@ fn try_register_new_task_notification<
     server_.register_new_task_notification(this_, notification)?;
     Ok(encoder_.end()?)
 }
-fn serve_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_gsync_wait_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::GSYNC_WAIT)
     else { return this_.no_room(buffer_) };
-    match try_gsync_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_gsync_wait_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_gsync_wait_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1086,18 +1086,18 @@ fn try_gsync_wait<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     server_.gsync_wait(this_, addr, val1, val2, msec, flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_gsync_wake_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_gsync_wake::<S, RAW, CLEAN>(server_, this_) {
+    match try_gsync_wake_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_gsync_wake_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1116,18 +1116,18 @@ fn try_gsync_wake<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     let _ = server_.gsync_wake(this_, addr, val, flags);
     Ok(())
 }
-fn serve_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_gsync_requeue_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_gsync_requeue::<S, RAW, CLEAN>(server_, this_) {
+    match try_gsync_requeue_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_gsync_requeue_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1147,20 +1147,20 @@ fn try_gsync_requeue<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.gsync_requeue(this_, src_addr, dst_addr, wake_one, flags);
     Ok(())
 }
-fn serve_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_wire_all_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WIRE_ALL)
     else { return this_.no_room(buffer_) };
-    match try_vm_wire_all::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_wire_all_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_wire_all_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1179,7 +1179,7 @@ fn try_vm_wire_all<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.vm_wire_all(this_, task, flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_object_sync_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1188,13 +1188,13 @@ fn serve_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_OBJECT_SYNC) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_object_sync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_object_sync_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_object_sync_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1224,20 +1224,20 @@ fn try_vm_object_sync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: b
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_msync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_msync_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_MSYNC)
     else { return this_.no_room(buffer_) };
-    match try_vm_msync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_msync_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_msync_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1257,7 +1257,7 @@ fn try_vm_msync<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.vm_msync(this_, address, size, sync_flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_allocate_contiguous<
+fn serve_vm_allocate_contiguous_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1266,13 +1266,13 @@ fn serve_vm_allocate_contiguous<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::VM_ALLOCATE_CONTIGUOUS) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_allocate_contiguous::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_allocate_contiguous_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_allocate_contiguous<
+fn try_vm_allocate_contiguous_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1305,21 +1305,22 @@ fn try_vm_allocate_contiguous<
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.paddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_set_essential<
+fn serve_task_set_essential_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_task_set_essential::<S, RAW, CLEAN>(server_, this_) {
+    match try_task_set_essential_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_task_set_essential_<
+    S: GnumachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1334,20 +1335,20 @@ fn try_task_set_essential<S: GnumachServer + ?Sized, const RAW: bool, const CLEA
     Ok(())
 }
 #[inline(never)]
-fn serve_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_pages_phys_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::VM_PAGES_PHYS)
     else { return this_.no_room(buffer_) };
-    match try_vm_pages_phys::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_pages_phys_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_pages_phys_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1372,18 +1373,18 @@ fn try_vm_pages_phys<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.out_data(0x0000_0000_4000_400b, &out_.pages)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_set_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_thread_set_name::<S, RAW, CLEAN>(server_, this_) {
+    match try_thread_set_name_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_set_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1400,20 +1401,20 @@ fn try_thread_set_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: 
     let _ = server_.thread_set_name(this_, name);
     Ok(())
 }
-fn serve_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_get_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_GET_NAME)
     else { return this_.no_room(buffer_) };
-    match try_thread_get_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_get_name_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_get_name_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1435,7 +1436,7 @@ fn try_thread_get_name<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.variable_string_value(0x0000_0000_2000_080c, &out_.name)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_set_size_limit<
+fn serve_vm_set_size_limit_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1444,13 +1445,13 @@ fn serve_vm_set_size_limit<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_SET_SIZE_LIMIT) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_set_size_limit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_set_size_limit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_set_size_limit_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1470,7 +1471,7 @@ fn try_vm_set_size_limit<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN
     server_.vm_set_size_limit(this_, map, current_limit, max_limit)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_get_size_limit<
+fn serve_vm_get_size_limit_<
     S: GnumachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1479,13 +1480,13 @@ fn serve_vm_get_size_limit<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::VM_GET_SIZE_LIMIT) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_get_size_limit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_get_size_limit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_get_size_limit<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_get_size_limit_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1545,36 +1546,36 @@ pub fn dispatch_request<S: GnumachServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: GnumachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 17] = const {
         [
-            serve_vm_cache_statistics::<S, RAW, CLEAN>,
-            serve_thread_terminate_release::<S, RAW, CLEAN>,
-            serve_task_set_name::<S, RAW, CLEAN>,
-            serve_register_new_task_notification::<S, RAW, CLEAN>,
-            serve_gsync_wait::<S, RAW, CLEAN>,
-            serve_gsync_wake::<S, RAW, CLEAN>,
-            serve_gsync_requeue::<S, RAW, CLEAN>,
-            serve_vm_wire_all::<S, RAW, CLEAN>,
-            serve_vm_object_sync::<S, RAW, CLEAN>,
-            serve_vm_msync::<S, RAW, CLEAN>,
-            serve_vm_allocate_contiguous::<S, RAW, CLEAN>,
-            serve_task_set_essential::<S, RAW, CLEAN>,
-            serve_vm_pages_phys::<S, RAW, CLEAN>,
-            serve_thread_set_name::<S, RAW, CLEAN>,
-            serve_thread_get_name::<S, RAW, CLEAN>,
-            serve_vm_set_size_limit::<S, RAW, CLEAN>,
-            serve_vm_get_size_limit::<S, RAW, CLEAN>,
+            serve_vm_cache_statistics_::<S, RAW, CLEAN>,
+            serve_thread_terminate_release_::<S, RAW, CLEAN>,
+            serve_task_set_name_::<S, RAW, CLEAN>,
+            serve_register_new_task_notification_::<S, RAW, CLEAN>,
+            serve_gsync_wait_::<S, RAW, CLEAN>,
+            serve_gsync_wake_::<S, RAW, CLEAN>,
+            serve_gsync_requeue_::<S, RAW, CLEAN>,
+            serve_vm_wire_all_::<S, RAW, CLEAN>,
+            serve_vm_object_sync_::<S, RAW, CLEAN>,
+            serve_vm_msync_::<S, RAW, CLEAN>,
+            serve_vm_allocate_contiguous_::<S, RAW, CLEAN>,
+            serve_task_set_essential_::<S, RAW, CLEAN>,
+            serve_vm_pages_phys_::<S, RAW, CLEAN>,
+            serve_thread_set_name_::<S, RAW, CLEAN>,
+            serve_thread_get_name_::<S, RAW, CLEAN>,
+            serve_vm_set_size_limit_::<S, RAW, CLEAN>,
+            serve_vm_get_size_limit_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

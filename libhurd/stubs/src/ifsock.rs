@@ -77,7 +77,7 @@ pub trait IfsockServer {
         Err(-303)
     }
 }
-fn serve_ifsock_getsockaddr<
+fn serve_ifsock_getsockaddr_<
     S: IfsockServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -86,13 +86,13 @@ fn serve_ifsock_getsockaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::IFSOCK_GETSOCKADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_ifsock_getsockaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_ifsock_getsockaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_ifsock_getsockaddr<S: IfsockServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_ifsock_getsockaddr_<S: IfsockServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -151,20 +151,20 @@ pub fn dispatch_request<S: IfsockServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: IfsockServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: IfsockServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::IFSOCK_GETSOCKADDR => {
-            serve_ifsock_getsockaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_ifsock_getsockaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -1074,7 +1074,7 @@ pub trait IioctlServer {
         Err(-303)
     }
 }
-fn serve_iioctl_siocsifaddr<
+fn serve_iioctl_siocsifaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1083,13 +1083,13 @@ fn serve_iioctl_siocsifaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocsifaddr_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1108,7 +1108,7 @@ fn try_iioctl_siocsifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN
     server_.iioctl_siocsifaddr(this_, ifnam, addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifdstaddr<
+fn serve_iioctl_siocsifdstaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1117,13 +1117,13 @@ fn serve_iioctl_siocsifdstaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFDSTADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifdstaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifdstaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifdstaddr<
+fn try_iioctl_siocsifdstaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1146,7 +1146,7 @@ fn try_iioctl_siocsifdstaddr<
     server_.iioctl_siocsifdstaddr(this_, ifnam, dstaddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifflags<
+fn serve_iioctl_siocsifflags_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1155,13 +1155,17 @@ fn serve_iioctl_siocsifflags<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFFLAGS) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifflags_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocsifflags_<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1180,7 +1184,7 @@ fn try_iioctl_siocsifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEA
     server_.iioctl_siocsifflags(this_, ifnam, flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifflags<
+fn serve_iioctl_siocgifflags_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1189,13 +1193,17 @@ fn serve_iioctl_siocgifflags<
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFFLAGS) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifflags::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifflags_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocgifflags_<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1220,7 +1228,7 @@ fn try_iioctl_siocgifflags<S: IioctlServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<i16>(0x0000_0001_2000_1001, out_.flags)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifbrdaddr<
+fn serve_iioctl_siocsifbrdaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1229,13 +1237,13 @@ fn serve_iioctl_siocsifbrdaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFBRDADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifbrdaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifbrdaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifbrdaddr<
+fn try_iioctl_siocsifbrdaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1258,7 +1266,7 @@ fn try_iioctl_siocsifbrdaddr<
     server_.iioctl_siocsifbrdaddr(this_, ifnam, brdaddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifnetmask<
+fn serve_iioctl_siocsifnetmask_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1267,13 +1275,13 @@ fn serve_iioctl_siocsifnetmask<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFNETMASK) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifnetmask::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifnetmask_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifnetmask<
+fn try_iioctl_siocsifnetmask_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1296,7 +1304,7 @@ fn try_iioctl_siocsifnetmask<
     server_.iioctl_siocsifnetmask(this_, ifnam, netmask)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifmetric<
+fn serve_iioctl_siocgifmetric_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1305,13 +1313,13 @@ fn serve_iioctl_siocgifmetric<
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFMETRIC) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifmetric::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifmetric_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifmetric<
+fn try_iioctl_siocgifmetric_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1340,7 +1348,7 @@ fn try_iioctl_siocgifmetric<
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.metric)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifmetric<
+fn serve_iioctl_siocsifmetric_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1349,13 +1357,13 @@ fn serve_iioctl_siocsifmetric<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFMETRIC) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifmetric::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifmetric_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifmetric<
+fn try_iioctl_siocsifmetric_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1378,7 +1386,7 @@ fn try_iioctl_siocsifmetric<
     server_.iioctl_siocsifmetric(this_, ifnam, metric)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocdifaddr<
+fn serve_iioctl_siocdifaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1387,13 +1395,13 @@ fn serve_iioctl_siocdifaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCDIFADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocdifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocdifaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocdifaddr_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1412,7 +1420,7 @@ fn try_iioctl_siocdifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN
     server_.iioctl_siocdifaddr(this_, ifnam, addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifaddr<
+fn serve_iioctl_siocgifaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1421,13 +1429,13 @@ fn serve_iioctl_siocgifaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocgifaddr_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1452,7 +1460,7 @@ fn try_iioctl_siocgifaddr<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifdstaddr<
+fn serve_iioctl_siocgifdstaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1461,13 +1469,13 @@ fn serve_iioctl_siocgifdstaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFDSTADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifdstaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifdstaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifdstaddr<
+fn try_iioctl_siocgifdstaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1496,7 +1504,7 @@ fn try_iioctl_siocgifdstaddr<
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.dstaddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifbrdaddr<
+fn serve_iioctl_siocgifbrdaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1505,13 +1513,13 @@ fn serve_iioctl_siocgifbrdaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFBRDADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifbrdaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifbrdaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifbrdaddr<
+fn try_iioctl_siocgifbrdaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1540,7 +1548,7 @@ fn try_iioctl_siocgifbrdaddr<
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.brdaddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifnetmask<
+fn serve_iioctl_siocgifnetmask_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1549,13 +1557,13 @@ fn serve_iioctl_siocgifnetmask<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFNETMASK) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifnetmask::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifnetmask_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifnetmask<
+fn try_iioctl_siocgifnetmask_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1584,7 +1592,7 @@ fn try_iioctl_siocgifnetmask<
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifhwaddr<
+fn serve_iioctl_siocgifhwaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1593,13 +1601,13 @@ fn serve_iioctl_siocgifhwaddr<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::IIOCTL_SIOCGIFHWADDR) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifhwaddr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifhwaddr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifhwaddr<
+fn try_iioctl_siocgifhwaddr_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1628,22 +1636,22 @@ fn try_iioctl_siocgifhwaddr<
     encoder_.value::<[u8; 16]>(0x0000_0010_2000_0808, out_.netmask)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_iioctl_siocgifmtu_<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFMTU) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifmtu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifmtu_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocgifmtu_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1668,22 +1676,22 @@ fn try_iioctl_siocgifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.mtu)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_iioctl_siocsifmtu_<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IIOCTL_SIOCSIFMTU) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocsifmtu::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocsifmtu_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocsifmtu_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1702,7 +1710,7 @@ fn try_iioctl_siocsifmtu<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN:
     server_.iioctl_siocsifmtu(this_, ifnam, mtu)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifindex<
+fn serve_iioctl_siocgifindex_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1711,13 +1719,17 @@ fn serve_iioctl_siocgifindex<
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFINDEX) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifindex::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifindex_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocgifindex_<
+    S: IioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1742,7 +1754,7 @@ fn try_iioctl_siocgifindex<S: IioctlServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.index)?;
     Ok(encoder_.end()?)
 }
-fn serve_iioctl_siocgifname<
+fn serve_iioctl_siocgifname_<
     S: IioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1751,13 +1763,13 @@ fn serve_iioctl_siocgifname<
         .reply::<RAW, CLEAN>(buffer_, Some(88), id::IIOCTL_SIOCGIFNAME) else {
         return this_.no_room(buffer_)
     };
-    match try_iioctl_siocgifname::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_iioctl_siocgifname_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_iioctl_siocgifname<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_iioctl_siocgifname_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1819,71 +1831,71 @@ pub fn dispatch_request<S: IioctlServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: IioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::IIOCTL_SIOCSIFADDR => {
-            serve_iioctl_siocsifaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFDSTADDR => {
-            serve_iioctl_siocsifdstaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifdstaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFFLAGS => {
-            serve_iioctl_siocsifflags::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifflags_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFFLAGS => {
-            serve_iioctl_siocgifflags::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifflags_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFBRDADDR => {
-            serve_iioctl_siocsifbrdaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifbrdaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFNETMASK => {
-            serve_iioctl_siocsifnetmask::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifnetmask_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMETRIC => {
-            serve_iioctl_siocgifmetric::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifmetric_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMETRIC => {
-            serve_iioctl_siocsifmetric::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifmetric_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCDIFADDR => {
-            serve_iioctl_siocdifaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocdifaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFADDR => {
-            serve_iioctl_siocgifaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFDSTADDR => {
-            serve_iioctl_siocgifdstaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifdstaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFBRDADDR => {
-            serve_iioctl_siocgifbrdaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifbrdaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNETMASK => {
-            serve_iioctl_siocgifnetmask::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifnetmask_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFHWADDR => {
-            serve_iioctl_siocgifhwaddr::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifhwaddr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFMTU => {
-            serve_iioctl_siocgifmtu::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifmtu_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCSIFMTU => {
-            serve_iioctl_siocsifmtu::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocsifmtu_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFINDEX => {
-            serve_iioctl_siocgifindex::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifindex_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::IIOCTL_SIOCGIFNAME => {
-            serve_iioctl_siocgifname::<S, RAW, CLEAN>(server, request, reply)
+            serve_iioctl_siocgifname_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

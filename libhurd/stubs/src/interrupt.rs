@@ -66,7 +66,7 @@ pub trait InterruptServer {
     }
 }
 #[inline(always)]
-fn serve_interrupt_operation<
+fn serve_interrupt_operation_<
     S: InterruptServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -75,13 +75,13 @@ fn serve_interrupt_operation<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::INTERRUPT_OPERATION) else {
         return this_.no_room(buffer_)
     };
-    match try_interrupt_operation::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_interrupt_operation_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_interrupt_operation<
+fn try_interrupt_operation_<
     S: InterruptServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -139,20 +139,20 @@ pub fn dispatch_request<S: InterruptServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: InterruptServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: InterruptServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::INTERRUPT_OPERATION => {
-            serve_interrupt_operation::<S, RAW, CLEAN>(server, request, reply)
+            serve_interrupt_operation_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

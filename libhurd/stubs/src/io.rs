@@ -1731,20 +1731,20 @@ pub trait IoServer {
         Err(-303)
     }
 }
-fn serve_io_write<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_write_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_WRITE)
     else { return this_.no_room(buffer_) };
-    match try_io_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_write_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_write<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_write_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1769,7 +1769,7 @@ fn try_io_write<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_read_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1777,13 +1777,13 @@ fn serve_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::IO_READ) else {
         return this_.no_room(buffer_)
     };
-    match try_io_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_read_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_read_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1807,20 +1807,20 @@ fn try_io_read<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_seek<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_seek_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SEEK)
     else { return this_.no_room(buffer_) };
-    match try_io_seek::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_seek_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_seek<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_seek_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1844,20 +1844,20 @@ fn try_io_seek<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, out_.newp)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_readable<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_readable_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_READABLE)
     else { return this_.no_room(buffer_) };
-    match try_io_readable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_readable_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readable<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_readable_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1879,7 +1879,7 @@ fn try_io_readable<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_set_all_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1888,13 +1888,13 @@ fn serve_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SET_ALL_OPENMODES) else {
         return this_.no_room(buffer_)
     };
-    match try_io_set_all_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_set_all_openmodes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_set_all_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1912,7 +1912,7 @@ fn try_io_set_all_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.io_set_all_openmodes(this_, newbits)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_get_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1921,13 +1921,13 @@ fn serve_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_OPENMODES) else {
         return this_.no_room(buffer_)
     };
-    match try_io_get_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_get_openmodes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_get_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1949,22 +1949,22 @@ fn try_io_get_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_io_set_some_openmodes_<
+    S: IoServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SET_SOME_OPENMODES) else {
         return this_.no_room(buffer_)
     };
-    match try_io_set_some_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_set_some_openmodes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_set_some_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1982,7 +1982,7 @@ fn try_io_set_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN:
     server_.io_set_some_openmodes(this_, bits_to_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_clear_some_openmodes<
+fn serve_io_clear_some_openmodes_<
     S: IoServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1991,13 +1991,17 @@ fn serve_io_clear_some_openmodes<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_CLEAR_SOME_OPENMODES) else {
         return this_.no_room(buffer_)
     };
-    match try_io_clear_some_openmodes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_clear_some_openmodes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_clear_some_openmodes_<
+    S: IoServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2015,20 +2019,20 @@ fn try_io_clear_some_openmodes<S: IoServer + ?Sized, const RAW: bool, const CLEA
     server_.io_clear_some_openmodes(this_, bits_to_clear)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_async<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_async_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_ASYNC)
     else { return this_.no_room(buffer_) };
-    match try_io_async::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_async_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_async<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_async_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2051,20 +2055,20 @@ fn try_io_async<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.async_id_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_mod_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_mod_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_MOD_OWNER)
     else { return this_.no_room(buffer_) };
-    match try_io_mod_owner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_mod_owner_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_mod_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2082,20 +2086,20 @@ fn try_io_mod_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.io_mod_owner(this_, owner)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_get_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_get_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_OWNER)
     else { return this_.no_room(buffer_) };
-    match try_io_get_owner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_get_owner_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_get_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2117,7 +2121,7 @@ fn try_io_get_owner<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.owner)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_get_icky_async_id_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2126,13 +2130,13 @@ fn serve_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_GET_ICKY_ASYNC_ID) else {
         return this_.no_room(buffer_)
     };
-    match try_io_get_icky_async_id::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_get_icky_async_id_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_get_icky_async_id_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2154,20 +2158,20 @@ fn try_io_get_icky_async_id<S: IoServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.poly(0x0000_0001_2000_40ff, out_.icky_async_id_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_select<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_select_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SELECT)
     else { return this_.no_room(buffer_) };
-    match try_io_select::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_select_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_select<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_select_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2191,20 +2195,20 @@ fn try_io_select<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_stat<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_stat_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(232), id::IO_STAT)
     else { return this_.no_room(buffer_) };
-    match try_io_stat::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_stat_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_stat<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_stat_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2226,18 +2230,18 @@ fn try_io_stat<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<crate::types::IoStatbuf>(0x0000_0016_2000_400b, out_.stat_info)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_reauthenticate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_reauthenticate::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_reauthenticate_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_reauthenticate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -2255,7 +2259,7 @@ fn try_io_reauthenticate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
     let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
     Ok(())
 }
-fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_restrict_auth_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2264,13 +2268,13 @@ fn serve_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_RESTRICT_AUTH) else {
         return this_.no_room(buffer_)
     };
-    match try_io_restrict_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_restrict_auth_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_restrict_auth_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2295,20 +2299,20 @@ fn try_io_restrict_auth<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.poly(0x0000_0001_2000_40ff, out_.new_object)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_duplicate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_duplicate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_DUPLICATE)
     else { return this_.no_room(buffer_) };
-    match try_io_duplicate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_duplicate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_duplicate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2332,7 +2336,7 @@ fn try_io_duplicate<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_server_version_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2341,13 +2345,13 @@ fn serve_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(1128), id::IO_SERVER_VERSION) else {
         return this_.no_room(buffer_)
     };
-    match try_io_server_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_server_version_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_server_version_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2374,7 +2378,7 @@ fn try_io_server_version<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.server_edit_level)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_map_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2382,13 +2386,13 @@ fn serve_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(80), id::IO_MAP) else {
         return this_.no_room(buffer_)
     };
-    match try_io_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_map_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_map_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2411,20 +2415,20 @@ fn try_io_map<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.memobjwt)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_map_cntl<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_map_cntl_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_MAP_CNTL)
     else { return this_.no_room(buffer_) };
-    match try_io_map_cntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_map_cntl_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_map_cntl_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2447,20 +2451,20 @@ fn try_io_map_cntl<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_get_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_get_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_GET_CONCH)
     else { return this_.no_room(buffer_) };
-    match try_io_get_conch::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_get_conch_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_get_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2478,7 +2482,7 @@ fn try_io_get_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_release_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2487,13 +2491,13 @@ fn serve_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_RELEASE_CONCH) else {
         return this_.no_room(buffer_)
     };
-    match try_io_release_conch::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_release_conch_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_release_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2511,20 +2515,20 @@ fn try_io_release_conch<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_eofnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_eofnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_EOFNOTIFY)
     else { return this_.no_room(buffer_) };
-    match try_io_eofnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_eofnotify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_eofnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2541,20 +2545,20 @@ fn try_io_eofnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.io_eofnotify(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_prenotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_prenotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_PRENOTIFY)
     else { return this_.no_room(buffer_) };
-    match try_io_prenotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_prenotify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_prenotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2573,7 +2577,7 @@ fn try_io_prenotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.io_prenotify(this_, write_start, write_end)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_postnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2582,13 +2586,13 @@ fn serve_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_POSTNOTIFY) else {
         return this_.no_room(buffer_)
     };
-    match try_io_postnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_postnotify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_postnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2608,7 +2612,7 @@ fn try_io_postnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_readnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2617,13 +2621,13 @@ fn serve_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_READNOTIFY) else {
         return this_.no_room(buffer_)
     };
-    match try_io_readnotify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_readnotify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_readnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2641,20 +2645,20 @@ fn try_io_readnotify<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_readsleep<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_readsleep_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_READSLEEP)
     else { return this_.no_room(buffer_) };
-    match try_io_readsleep::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_readsleep_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_readsleep_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2672,20 +2676,20 @@ fn try_io_readsleep<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_sigio<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_sigio_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_SIGIO)
     else { return this_.no_room(buffer_) };
-    match try_io_sigio::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_sigio_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_sigio_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2702,20 +2706,20 @@ fn try_io_sigio<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.io_sigio(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_pathconf<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_pathconf_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_PATHCONF)
     else { return this_.no_room(buffer_) };
-    match try_io_pathconf::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_pathconf_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_pathconf_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2738,20 +2742,20 @@ fn try_io_pathconf<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_identity<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_identity_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::IO_IDENTITY)
     else { return this_.no_room(buffer_) };
-    match try_io_identity::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_identity_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_identity<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_identity_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2776,20 +2780,20 @@ fn try_io_identity<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_io_revoke<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_revoke_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::IO_REVOKE)
     else { return this_.no_room(buffer_) };
-    match try_io_revoke::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_revoke_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_revoke_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2806,7 +2810,7 @@ fn try_io_revoke<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.io_revoke(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_select_timeout_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2815,13 +2819,13 @@ fn serve_io_select_timeout<S: IoServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::IO_SELECT_TIMEOUT) else {
         return this_.no_room(buffer_)
     };
-    match try_io_select_timeout::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_io_select_timeout_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_select_timeout_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2882,51 +2886,51 @@ pub fn dispatch_request<S: IoServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
         [
-            serve_io_write::<S, RAW, CLEAN>,
-            serve_io_read::<S, RAW, CLEAN>,
-            serve_io_seek::<S, RAW, CLEAN>,
-            serve_io_readable::<S, RAW, CLEAN>,
-            serve_io_set_all_openmodes::<S, RAW, CLEAN>,
-            serve_io_get_openmodes::<S, RAW, CLEAN>,
-            serve_io_set_some_openmodes::<S, RAW, CLEAN>,
-            serve_io_clear_some_openmodes::<S, RAW, CLEAN>,
-            serve_io_async::<S, RAW, CLEAN>,
-            serve_io_mod_owner::<S, RAW, CLEAN>,
-            serve_io_get_owner::<S, RAW, CLEAN>,
-            serve_io_get_icky_async_id::<S, RAW, CLEAN>,
-            serve_io_select::<S, RAW, CLEAN>,
-            serve_io_stat::<S, RAW, CLEAN>,
-            serve_io_reauthenticate::<S, RAW, CLEAN>,
-            serve_io_restrict_auth::<S, RAW, CLEAN>,
-            serve_io_duplicate::<S, RAW, CLEAN>,
-            serve_io_server_version::<S, RAW, CLEAN>,
-            serve_io_map::<S, RAW, CLEAN>,
-            serve_io_map_cntl::<S, RAW, CLEAN>,
-            serve_io_get_conch::<S, RAW, CLEAN>,
-            serve_io_release_conch::<S, RAW, CLEAN>,
-            serve_io_eofnotify::<S, RAW, CLEAN>,
-            serve_io_prenotify::<S, RAW, CLEAN>,
-            serve_io_postnotify::<S, RAW, CLEAN>,
-            serve_io_readnotify::<S, RAW, CLEAN>,
-            serve_io_readsleep::<S, RAW, CLEAN>,
-            serve_io_sigio::<S, RAW, CLEAN>,
-            serve_io_pathconf::<S, RAW, CLEAN>,
-            serve_io_identity::<S, RAW, CLEAN>,
-            serve_io_revoke::<S, RAW, CLEAN>,
-            serve_io_select_timeout::<S, RAW, CLEAN>,
+            serve_io_write_::<S, RAW, CLEAN>,
+            serve_io_read_::<S, RAW, CLEAN>,
+            serve_io_seek_::<S, RAW, CLEAN>,
+            serve_io_readable_::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes_::<S, RAW, CLEAN>,
+            serve_io_get_openmodes_::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes_::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes_::<S, RAW, CLEAN>,
+            serve_io_async_::<S, RAW, CLEAN>,
+            serve_io_mod_owner_::<S, RAW, CLEAN>,
+            serve_io_get_owner_::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id_::<S, RAW, CLEAN>,
+            serve_io_select_::<S, RAW, CLEAN>,
+            serve_io_stat_::<S, RAW, CLEAN>,
+            serve_io_reauthenticate_::<S, RAW, CLEAN>,
+            serve_io_restrict_auth_::<S, RAW, CLEAN>,
+            serve_io_duplicate_::<S, RAW, CLEAN>,
+            serve_io_server_version_::<S, RAW, CLEAN>,
+            serve_io_map_::<S, RAW, CLEAN>,
+            serve_io_map_cntl_::<S, RAW, CLEAN>,
+            serve_io_get_conch_::<S, RAW, CLEAN>,
+            serve_io_release_conch_::<S, RAW, CLEAN>,
+            serve_io_eofnotify_::<S, RAW, CLEAN>,
+            serve_io_prenotify_::<S, RAW, CLEAN>,
+            serve_io_postnotify_::<S, RAW, CLEAN>,
+            serve_io_readnotify_::<S, RAW, CLEAN>,
+            serve_io_readsleep_::<S, RAW, CLEAN>,
+            serve_io_sigio_::<S, RAW, CLEAN>,
+            serve_io_pathconf_::<S, RAW, CLEAN>,
+            serve_io_identity_::<S, RAW, CLEAN>,
+            serve_io_revoke_::<S, RAW, CLEAN>,
+            serve_io_select_timeout_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -1310,18 +1310,18 @@ pub trait IoReplyServer {
         Err(-303)
     }
 }
-fn serve_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_write_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_write_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_write_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_write_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1339,18 +1339,18 @@ fn try_io_write_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: b
     let _ = server_.io_write_reply(this_, return_code, amount);
     Ok(())
 }
-fn serve_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_read_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_read_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_read_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_read_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1368,18 +1368,18 @@ fn try_io_read_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.io_read_reply(this_, return_code, data);
     Ok(())
 }
-fn serve_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_seek_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_seek_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_seek_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_seek_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1397,18 +1397,18 @@ fn try_io_seek_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.io_seek_reply(this_, return_code, newp);
     Ok(())
 }
-fn serve_io_readable_reply<
+fn serve_io_readable_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readable_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readable_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_readable_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1426,18 +1426,18 @@ fn try_io_readable_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_readable_reply(this_, return_code, amount);
     Ok(())
 }
-fn serve_io_set_all_openmodes_reply<
+fn serve_io_set_all_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_set_all_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_set_all_openmodes_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes_reply<
+fn try_io_set_all_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1455,18 +1455,18 @@ fn try_io_set_all_openmodes_reply<
     let _ = server_.io_set_all_openmodes_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_get_openmodes_reply<
+fn serve_io_get_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_openmodes_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes_reply<
+fn try_io_get_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1485,18 +1485,18 @@ fn try_io_get_openmodes_reply<
     let _ = server_.io_get_openmodes_reply(this_, return_code, bits);
     Ok(())
 }
-fn serve_io_set_some_openmodes_reply<
+fn serve_io_set_some_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_set_some_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_set_some_openmodes_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes_reply<
+fn try_io_set_some_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1514,18 +1514,18 @@ fn try_io_set_some_openmodes_reply<
     let _ = server_.io_set_some_openmodes_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_clear_some_openmodes_reply<
+fn serve_io_clear_some_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_clear_some_openmodes_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_clear_some_openmodes_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes_reply<
+fn try_io_clear_some_openmodes_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1543,18 +1543,18 @@ fn try_io_clear_some_openmodes_reply<
     let _ = server_.io_clear_some_openmodes_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_async_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_async_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_async_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_async_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1572,21 +1572,22 @@ fn try_io_async_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: b
     let _ = server_.io_async_reply(this_, return_code, async_id_port);
     Ok(())
 }
-fn serve_io_mod_owner_reply<
+fn serve_io_mod_owner_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_mod_owner_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_mod_owner_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_mod_owner_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1600,21 +1601,22 @@ fn try_io_mod_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_mod_owner_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_get_owner_reply<
+fn serve_io_get_owner_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_owner_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_owner_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_get_owner_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1629,18 +1631,18 @@ fn try_io_get_owner_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_get_owner_reply(this_, return_code, owner);
     Ok(())
 }
-fn serve_io_get_icky_async_id_reply<
+fn serve_io_get_icky_async_id_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_icky_async_id_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_icky_async_id_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id_reply<
+fn try_io_get_icky_async_id_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1659,18 +1661,18 @@ fn try_io_get_icky_async_id_reply<
     let _ = server_.io_get_icky_async_id_reply(this_, return_code, id_port);
     Ok(())
 }
-fn serve_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_select_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_select_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_select_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_select_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1688,18 +1690,18 @@ fn try_io_select_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: 
     let _ = server_.io_select_reply(this_, return_code, select_result);
     Ok(())
 }
-fn serve_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_stat_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_stat_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_stat_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_stat_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1717,18 +1719,18 @@ fn try_io_stat_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.io_stat_reply(this_, return_code, stat_info);
     Ok(())
 }
-fn serve_io_restrict_auth_reply<
+fn serve_io_restrict_auth_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_restrict_auth_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_restrict_auth_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth_reply<
+fn try_io_restrict_auth_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1747,21 +1749,22 @@ fn try_io_restrict_auth_reply<
     let _ = server_.io_restrict_auth_reply(this_, return_code, new_object);
     Ok(())
 }
-fn serve_io_duplicate_reply<
+fn serve_io_duplicate_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_duplicate_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_duplicate_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_duplicate_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1776,18 +1779,18 @@ fn try_io_duplicate_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_duplicate_reply(this_, return_code, newport);
     Ok(())
 }
-fn serve_io_server_version_reply<
+fn serve_io_server_version_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_server_version_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_server_version_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_server_version_reply<
+fn try_io_server_version_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1817,18 +1820,18 @@ fn try_io_server_version_reply<
         );
     Ok(())
 }
-fn serve_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_map_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_map_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_map_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_map_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1847,18 +1850,18 @@ fn try_io_map_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: boo
     let _ = server_.io_map_reply(this_, return_code, rdobject, wrobject);
     Ok(())
 }
-fn serve_io_map_cntl_reply<
+fn serve_io_map_cntl_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_map_cntl_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_map_cntl_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_map_cntl_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1876,21 +1879,22 @@ fn try_io_map_cntl_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_map_cntl_reply(this_, return_code, memobj);
     Ok(())
 }
-fn serve_io_get_conch_reply<
+fn serve_io_get_conch_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_conch_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_conch_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_get_conch_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1904,18 +1908,18 @@ fn try_io_get_conch_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_get_conch_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_release_conch_reply<
+fn serve_io_release_conch_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_release_conch_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_release_conch_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_release_conch_reply<
+fn try_io_release_conch_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1933,21 +1937,22 @@ fn try_io_release_conch_reply<
     let _ = server_.io_release_conch_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_eofnotify_reply<
+fn serve_io_eofnotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_eofnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_eofnotify_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_eofnotify_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1961,21 +1966,22 @@ fn try_io_eofnotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_eofnotify_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_prenotify_reply<
+fn serve_io_prenotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_prenotify_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_prenotify_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_prenotify_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1989,18 +1995,18 @@ fn try_io_prenotify_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_prenotify_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_postnotify_reply<
+fn serve_io_postnotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_postnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_postnotify_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_postnotify_reply<
+fn try_io_postnotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2018,18 +2024,18 @@ fn try_io_postnotify_reply<
     let _ = server_.io_postnotify_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_readnotify_reply<
+fn serve_io_readnotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readnotify_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readnotify_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readnotify_reply<
+fn try_io_readnotify_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2047,21 +2053,22 @@ fn try_io_readnotify_reply<
     let _ = server_.io_readnotify_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_readsleep_reply<
+fn serve_io_readsleep_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readsleep_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readsleep_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_readsleep_reply_<
+    S: IoReplyServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2075,18 +2082,18 @@ fn try_io_readsleep_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_readsleep_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_sigio_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_sigio_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_sigio_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_sigio_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -2103,18 +2110,18 @@ fn try_io_sigio_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: b
     let _ = server_.io_sigio_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_pathconf_reply<
+fn serve_io_pathconf_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_pathconf_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_pathconf_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_pathconf_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -2132,18 +2139,18 @@ fn try_io_pathconf_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_pathconf_reply(this_, return_code, value);
     Ok(())
 }
-fn serve_io_identity_reply<
+fn serve_io_identity_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_identity_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_identity_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_identity_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -2163,18 +2170,18 @@ fn try_io_identity_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_identity_reply(this_, return_code, idport, fsidport, fileno);
     Ok(())
 }
-fn serve_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_io_revoke_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_io_revoke_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_revoke_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_revoke_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -2191,18 +2198,18 @@ fn try_io_revoke_reply<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: 
     let _ = server_.io_revoke_reply(this_, return_code);
     Ok(())
 }
-fn serve_io_select_timeout_reply<
+fn serve_io_select_timeout_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_select_timeout_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_select_timeout_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout_reply<
+fn try_io_select_timeout_reply_<
     S: IoReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2221,7 +2228,7 @@ fn try_io_select_timeout_reply<
     let _ = server_.io_select_timeout_reply(this_, return_code, select_result);
     Ok(())
 }
-fn serve_none_<S: IoReplyServer + ?Sized>(
+fn not_mine_<S: IoReplyServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -2265,51 +2272,51 @@ pub fn dispatch_request<S: IoReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
         [
-            serve_io_write_reply::<S, RAW, CLEAN>,
-            serve_io_read_reply::<S, RAW, CLEAN>,
-            serve_io_seek_reply::<S, RAW, CLEAN>,
-            serve_io_readable_reply::<S, RAW, CLEAN>,
-            serve_io_set_all_openmodes_reply::<S, RAW, CLEAN>,
-            serve_io_get_openmodes_reply::<S, RAW, CLEAN>,
-            serve_io_set_some_openmodes_reply::<S, RAW, CLEAN>,
-            serve_io_clear_some_openmodes_reply::<S, RAW, CLEAN>,
-            serve_io_async_reply::<S, RAW, CLEAN>,
-            serve_io_mod_owner_reply::<S, RAW, CLEAN>,
-            serve_io_get_owner_reply::<S, RAW, CLEAN>,
-            serve_io_get_icky_async_id_reply::<S, RAW, CLEAN>,
-            serve_io_select_reply::<S, RAW, CLEAN>,
-            serve_io_stat_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_io_restrict_auth_reply::<S, RAW, CLEAN>,
-            serve_io_duplicate_reply::<S, RAW, CLEAN>,
-            serve_io_server_version_reply::<S, RAW, CLEAN>,
-            serve_io_map_reply::<S, RAW, CLEAN>,
-            serve_io_map_cntl_reply::<S, RAW, CLEAN>,
-            serve_io_get_conch_reply::<S, RAW, CLEAN>,
-            serve_io_release_conch_reply::<S, RAW, CLEAN>,
-            serve_io_eofnotify_reply::<S, RAW, CLEAN>,
-            serve_io_prenotify_reply::<S, RAW, CLEAN>,
-            serve_io_postnotify_reply::<S, RAW, CLEAN>,
-            serve_io_readnotify_reply::<S, RAW, CLEAN>,
-            serve_io_readsleep_reply::<S, RAW, CLEAN>,
-            serve_io_sigio_reply::<S, RAW, CLEAN>,
-            serve_io_pathconf_reply::<S, RAW, CLEAN>,
-            serve_io_identity_reply::<S, RAW, CLEAN>,
-            serve_io_revoke_reply::<S, RAW, CLEAN>,
-            serve_io_select_timeout_reply::<S, RAW, CLEAN>,
+            serve_io_write_reply_::<S, RAW, CLEAN>,
+            serve_io_read_reply_::<S, RAW, CLEAN>,
+            serve_io_seek_reply_::<S, RAW, CLEAN>,
+            serve_io_readable_reply_::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes_reply_::<S, RAW, CLEAN>,
+            serve_io_get_openmodes_reply_::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes_reply_::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes_reply_::<S, RAW, CLEAN>,
+            serve_io_async_reply_::<S, RAW, CLEAN>,
+            serve_io_mod_owner_reply_::<S, RAW, CLEAN>,
+            serve_io_get_owner_reply_::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id_reply_::<S, RAW, CLEAN>,
+            serve_io_select_reply_::<S, RAW, CLEAN>,
+            serve_io_stat_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_io_restrict_auth_reply_::<S, RAW, CLEAN>,
+            serve_io_duplicate_reply_::<S, RAW, CLEAN>,
+            serve_io_server_version_reply_::<S, RAW, CLEAN>,
+            serve_io_map_reply_::<S, RAW, CLEAN>,
+            serve_io_map_cntl_reply_::<S, RAW, CLEAN>,
+            serve_io_get_conch_reply_::<S, RAW, CLEAN>,
+            serve_io_release_conch_reply_::<S, RAW, CLEAN>,
+            serve_io_eofnotify_reply_::<S, RAW, CLEAN>,
+            serve_io_prenotify_reply_::<S, RAW, CLEAN>,
+            serve_io_postnotify_reply_::<S, RAW, CLEAN>,
+            serve_io_readnotify_reply_::<S, RAW, CLEAN>,
+            serve_io_readsleep_reply_::<S, RAW, CLEAN>,
+            serve_io_sigio_reply_::<S, RAW, CLEAN>,
+            serve_io_pathconf_reply_::<S, RAW, CLEAN>,
+            serve_io_identity_reply_::<S, RAW, CLEAN>,
+            serve_io_revoke_reply_::<S, RAW, CLEAN>,
+            serve_io_select_timeout_reply_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -1339,21 +1339,22 @@ pub trait IoRequestServer {
         Err(-303)
     }
 }
-fn serve_io_write_request<
+fn serve_io_write_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_write_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_write_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_write_request_<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1369,18 +1370,18 @@ fn try_io_write_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_write_request(this_, reply, data, offset);
     Ok(())
 }
-fn serve_io_read_request<
+fn serve_io_read_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_read_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_read_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_read_request_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1399,18 +1400,18 @@ fn try_io_read_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_read_request(this_, reply, offset, amount);
     Ok(())
 }
-fn serve_io_seek_request<
+fn serve_io_seek_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_seek_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_seek_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_seek_request_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1429,18 +1430,18 @@ fn try_io_seek_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_seek_request(this_, reply, offset, whence);
     Ok(())
 }
-fn serve_io_readable_request<
+fn serve_io_readable_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readable_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readable_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readable_request<
+fn try_io_readable_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1458,18 +1459,18 @@ fn try_io_readable_request<
     let _ = server_.io_readable_request(this_, reply);
     Ok(())
 }
-fn serve_io_set_all_openmodes_request<
+fn serve_io_set_all_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_set_all_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_set_all_openmodes_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_all_openmodes_request<
+fn try_io_set_all_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1488,18 +1489,18 @@ fn try_io_set_all_openmodes_request<
     let _ = server_.io_set_all_openmodes_request(this_, reply, newbits);
     Ok(())
 }
-fn serve_io_get_openmodes_request<
+fn serve_io_get_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_openmodes_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_openmodes_request<
+fn try_io_get_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1517,18 +1518,18 @@ fn try_io_get_openmodes_request<
     let _ = server_.io_get_openmodes_request(this_, reply);
     Ok(())
 }
-fn serve_io_set_some_openmodes_request<
+fn serve_io_set_some_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_set_some_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_set_some_openmodes_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_set_some_openmodes_request<
+fn try_io_set_some_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1547,18 +1548,18 @@ fn try_io_set_some_openmodes_request<
     let _ = server_.io_set_some_openmodes_request(this_, reply, bits_to_set);
     Ok(())
 }
-fn serve_io_clear_some_openmodes_request<
+fn serve_io_clear_some_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_clear_some_openmodes_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_clear_some_openmodes_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_clear_some_openmodes_request<
+fn try_io_clear_some_openmodes_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1577,21 +1578,22 @@ fn try_io_clear_some_openmodes_request<
     let _ = server_.io_clear_some_openmodes_request(this_, reply, bits_to_clear);
     Ok(())
 }
-fn serve_io_async_request<
+fn serve_io_async_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_async_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_async_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_async_request_<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1606,18 +1608,18 @@ fn try_io_async_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_async_request(this_, reply, notify_port);
     Ok(())
 }
-fn serve_io_mod_owner_request<
+fn serve_io_mod_owner_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_mod_owner_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_mod_owner_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_mod_owner_request<
+fn try_io_mod_owner_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1636,18 +1638,18 @@ fn try_io_mod_owner_request<
     let _ = server_.io_mod_owner_request(this_, reply, owner);
     Ok(())
 }
-fn serve_io_get_owner_request<
+fn serve_io_get_owner_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_owner_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_owner_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_owner_request<
+fn try_io_get_owner_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1665,18 +1667,18 @@ fn try_io_get_owner_request<
     let _ = server_.io_get_owner_request(this_, reply);
     Ok(())
 }
-fn serve_io_get_icky_async_id_request<
+fn serve_io_get_icky_async_id_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_icky_async_id_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_icky_async_id_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_icky_async_id_request<
+fn try_io_get_icky_async_id_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1694,18 +1696,18 @@ fn try_io_get_icky_async_id_request<
     let _ = server_.io_get_icky_async_id_request(this_, reply);
     Ok(())
 }
-fn serve_io_select_request<
+fn serve_io_select_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_select_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_select_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_request<
+fn try_io_select_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1723,18 +1725,18 @@ fn try_io_select_request<
     let _ = server_.io_select_request(this_, select_type);
     Ok(())
 }
-fn serve_io_stat_request<
+fn serve_io_stat_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_stat_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_stat_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_stat_request_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1751,18 +1753,18 @@ fn try_io_stat_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.io_stat_request(this_, reply);
     Ok(())
 }
-fn serve_io_restrict_auth_request<
+fn serve_io_restrict_auth_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_restrict_auth_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_restrict_auth_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_restrict_auth_request<
+fn try_io_restrict_auth_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1782,18 +1784,18 @@ fn try_io_restrict_auth_request<
     let _ = server_.io_restrict_auth_request(this_, reply, uids, gids);
     Ok(())
 }
-fn serve_io_duplicate_request<
+fn serve_io_duplicate_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_duplicate_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_duplicate_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_duplicate_request<
+fn try_io_duplicate_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1811,18 +1813,18 @@ fn try_io_duplicate_request<
     let _ = server_.io_duplicate_request(this_, reply);
     Ok(())
 }
-fn serve_io_server_version_request<
+fn serve_io_server_version_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_server_version_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_server_version_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_server_version_request<
+fn try_io_server_version_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1840,18 +1842,18 @@ fn try_io_server_version_request<
     let _ = server_.io_server_version_request(this_, reply);
     Ok(())
 }
-fn serve_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_io_map_request::<S, RAW, CLEAN>(server_, this_) {
+fn serve_io_map_request_<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_io_map_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_io_map_request_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1868,18 +1870,18 @@ fn try_io_map_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.io_map_request(this_, reply);
     Ok(())
 }
-fn serve_io_map_cntl_request<
+fn serve_io_map_cntl_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_map_cntl_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_map_cntl_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_map_cntl_request<
+fn try_io_map_cntl_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1897,18 +1899,18 @@ fn try_io_map_cntl_request<
     let _ = server_.io_map_cntl_request(this_, reply);
     Ok(())
 }
-fn serve_io_get_conch_request<
+fn serve_io_get_conch_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_get_conch_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_get_conch_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_get_conch_request<
+fn try_io_get_conch_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1926,18 +1928,18 @@ fn try_io_get_conch_request<
     let _ = server_.io_get_conch_request(this_, reply);
     Ok(())
 }
-fn serve_io_release_conch_request<
+fn serve_io_release_conch_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_release_conch_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_release_conch_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_release_conch_request<
+fn try_io_release_conch_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1955,18 +1957,18 @@ fn try_io_release_conch_request<
     let _ = server_.io_release_conch_request(this_, reply);
     Ok(())
 }
-fn serve_io_eofnotify_request<
+fn serve_io_eofnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_eofnotify_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_eofnotify_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_eofnotify_request<
+fn try_io_eofnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1984,18 +1986,18 @@ fn try_io_eofnotify_request<
     let _ = server_.io_eofnotify_request(this_, reply);
     Ok(())
 }
-fn serve_io_prenotify_request<
+fn serve_io_prenotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_prenotify_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_prenotify_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_prenotify_request<
+fn try_io_prenotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2015,18 +2017,18 @@ fn try_io_prenotify_request<
     let _ = server_.io_prenotify_request(this_, reply, write_start, write_end);
     Ok(())
 }
-fn serve_io_postnotify_request<
+fn serve_io_postnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_postnotify_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_postnotify_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_postnotify_request<
+fn try_io_postnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2046,18 +2048,18 @@ fn try_io_postnotify_request<
     let _ = server_.io_postnotify_request(this_, reply, write_start, write_end);
     Ok(())
 }
-fn serve_io_readnotify_request<
+fn serve_io_readnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readnotify_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readnotify_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readnotify_request<
+fn try_io_readnotify_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2075,18 +2077,18 @@ fn try_io_readnotify_request<
     let _ = server_.io_readnotify_request(this_, reply);
     Ok(())
 }
-fn serve_io_readsleep_request<
+fn serve_io_readsleep_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_readsleep_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_readsleep_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_readsleep_request<
+fn try_io_readsleep_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2104,21 +2106,22 @@ fn try_io_readsleep_request<
     let _ = server_.io_readsleep_request(this_, reply);
     Ok(())
 }
-fn serve_io_sigio_request<
+fn serve_io_sigio_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_sigio_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_sigio_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_io_sigio_request_<
+    S: IoRequestServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -2132,18 +2135,18 @@ fn try_io_sigio_request<S: IoRequestServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.io_sigio_request(this_, reply);
     Ok(())
 }
-fn serve_io_pathconf_request<
+fn serve_io_pathconf_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_pathconf_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_pathconf_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_pathconf_request<
+fn try_io_pathconf_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2162,18 +2165,18 @@ fn try_io_pathconf_request<
     let _ = server_.io_pathconf_request(this_, reply, name);
     Ok(())
 }
-fn serve_io_identity_request<
+fn serve_io_identity_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_identity_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_identity_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_identity_request<
+fn try_io_identity_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2191,18 +2194,18 @@ fn try_io_identity_request<
     let _ = server_.io_identity_request(this_, reply);
     Ok(())
 }
-fn serve_io_revoke_request<
+fn serve_io_revoke_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_revoke_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_revoke_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_revoke_request<
+fn try_io_revoke_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2220,18 +2223,18 @@ fn try_io_revoke_request<
     let _ = server_.io_revoke_request(this_, reply);
     Ok(())
 }
-fn serve_io_select_timeout_request<
+fn serve_io_select_timeout_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_io_select_timeout_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_io_select_timeout_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_io_select_timeout_request<
+fn try_io_select_timeout_request_<
     S: IoRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2250,7 +2253,7 @@ fn try_io_select_timeout_request<
     let _ = server_.io_select_timeout_request(this_, timeout, select_type);
     Ok(())
 }
-fn serve_none_<S: IoRequestServer + ?Sized>(
+fn not_mine_<S: IoRequestServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -2294,51 +2297,51 @@ pub fn dispatch_request<S: IoRequestServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: IoRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 32] = const {
         [
-            serve_io_write_request::<S, RAW, CLEAN>,
-            serve_io_read_request::<S, RAW, CLEAN>,
-            serve_io_seek_request::<S, RAW, CLEAN>,
-            serve_io_readable_request::<S, RAW, CLEAN>,
-            serve_io_set_all_openmodes_request::<S, RAW, CLEAN>,
-            serve_io_get_openmodes_request::<S, RAW, CLEAN>,
-            serve_io_set_some_openmodes_request::<S, RAW, CLEAN>,
-            serve_io_clear_some_openmodes_request::<S, RAW, CLEAN>,
-            serve_io_async_request::<S, RAW, CLEAN>,
-            serve_io_mod_owner_request::<S, RAW, CLEAN>,
-            serve_io_get_owner_request::<S, RAW, CLEAN>,
-            serve_io_get_icky_async_id_request::<S, RAW, CLEAN>,
-            serve_io_select_request::<S, RAW, CLEAN>,
-            serve_io_stat_request::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_io_restrict_auth_request::<S, RAW, CLEAN>,
-            serve_io_duplicate_request::<S, RAW, CLEAN>,
-            serve_io_server_version_request::<S, RAW, CLEAN>,
-            serve_io_map_request::<S, RAW, CLEAN>,
-            serve_io_map_cntl_request::<S, RAW, CLEAN>,
-            serve_io_get_conch_request::<S, RAW, CLEAN>,
-            serve_io_release_conch_request::<S, RAW, CLEAN>,
-            serve_io_eofnotify_request::<S, RAW, CLEAN>,
-            serve_io_prenotify_request::<S, RAW, CLEAN>,
-            serve_io_postnotify_request::<S, RAW, CLEAN>,
-            serve_io_readnotify_request::<S, RAW, CLEAN>,
-            serve_io_readsleep_request::<S, RAW, CLEAN>,
-            serve_io_sigio_request::<S, RAW, CLEAN>,
-            serve_io_pathconf_request::<S, RAW, CLEAN>,
-            serve_io_identity_request::<S, RAW, CLEAN>,
-            serve_io_revoke_request::<S, RAW, CLEAN>,
-            serve_io_select_timeout_request::<S, RAW, CLEAN>,
+            serve_io_write_request_::<S, RAW, CLEAN>,
+            serve_io_read_request_::<S, RAW, CLEAN>,
+            serve_io_seek_request_::<S, RAW, CLEAN>,
+            serve_io_readable_request_::<S, RAW, CLEAN>,
+            serve_io_set_all_openmodes_request_::<S, RAW, CLEAN>,
+            serve_io_get_openmodes_request_::<S, RAW, CLEAN>,
+            serve_io_set_some_openmodes_request_::<S, RAW, CLEAN>,
+            serve_io_clear_some_openmodes_request_::<S, RAW, CLEAN>,
+            serve_io_async_request_::<S, RAW, CLEAN>,
+            serve_io_mod_owner_request_::<S, RAW, CLEAN>,
+            serve_io_get_owner_request_::<S, RAW, CLEAN>,
+            serve_io_get_icky_async_id_request_::<S, RAW, CLEAN>,
+            serve_io_select_request_::<S, RAW, CLEAN>,
+            serve_io_stat_request_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_io_restrict_auth_request_::<S, RAW, CLEAN>,
+            serve_io_duplicate_request_::<S, RAW, CLEAN>,
+            serve_io_server_version_request_::<S, RAW, CLEAN>,
+            serve_io_map_request_::<S, RAW, CLEAN>,
+            serve_io_map_cntl_request_::<S, RAW, CLEAN>,
+            serve_io_get_conch_request_::<S, RAW, CLEAN>,
+            serve_io_release_conch_request_::<S, RAW, CLEAN>,
+            serve_io_eofnotify_request_::<S, RAW, CLEAN>,
+            serve_io_prenotify_request_::<S, RAW, CLEAN>,
+            serve_io_postnotify_request_::<S, RAW, CLEAN>,
+            serve_io_readnotify_request_::<S, RAW, CLEAN>,
+            serve_io_readsleep_request_::<S, RAW, CLEAN>,
+            serve_io_sigio_request_::<S, RAW, CLEAN>,
+            serve_io_pathconf_request_::<S, RAW, CLEAN>,
+            serve_io_identity_request_::<S, RAW, CLEAN>,
+            serve_io_revoke_request_::<S, RAW, CLEAN>,
+            serve_io_select_timeout_request_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

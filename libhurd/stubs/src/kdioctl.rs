@@ -120,7 +120,7 @@ pub trait KdioctlServer {
         Err(-303)
     }
 }
-fn serve_kdioctl_kdskbdmode<
+fn serve_kdioctl_kdskbdmode_<
     S: KdioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -129,13 +129,17 @@ fn serve_kdioctl_kdskbdmode<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::KDIOCTL_KDSKBDMODE) else {
         return this_.no_room(buffer_)
     };
-    match try_kdioctl_kdskbdmode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_kdioctl_kdskbdmode_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_kdioctl_kdskbdmode_<
+    S: KdioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -153,7 +157,7 @@ fn try_kdioctl_kdskbdmode<S: KdioctlServer + ?Sized, const RAW: bool, const CLEA
     server_.kdioctl_kdskbdmode(this_, mode)?;
     Ok(encoder_.end()?)
 }
-fn serve_kdioctl_kdgkbdmode<
+fn serve_kdioctl_kdgkbdmode_<
     S: KdioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -162,13 +166,17 @@ fn serve_kdioctl_kdgkbdmode<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::KDIOCTL_KDGKBDMODE) else {
         return this_.no_room(buffer_)
     };
-    match try_kdioctl_kdgkbdmode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_kdioctl_kdgkbdmode_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_kdioctl_kdgkbdmode<S: KdioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_kdioctl_kdgkbdmode_<
+    S: KdioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -227,23 +235,23 @@ pub fn dispatch_request<S: KdioctlServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: KdioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: KdioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::KDIOCTL_KDSKBDMODE => {
-            serve_kdioctl_kdskbdmode::<S, RAW, CLEAN>(server, request, reply)
+            serve_kdioctl_kdskbdmode_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::KDIOCTL_KDGKBDMODE => {
-            serve_kdioctl_kdgkbdmode::<S, RAW, CLEAN>(server, request, reply)
+            serve_kdioctl_kdgkbdmode_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -87,7 +87,7 @@ pub trait KernelBootServer {
         Err(-303)
     }
 }
-fn serve_kernel_boot_get_priv_ports<
+fn serve_kernel_boot_get_priv_ports_<
     S: KernelBootServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -96,7 +96,7 @@ fn serve_kernel_boot_get_priv_ports<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::KERNEL_BOOT_GET_PRIV_PORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_kernel_boot_get_priv_ports::<
+    match try_kernel_boot_get_priv_ports_::<
         S,
         RAW,
         CLEAN,
@@ -106,7 +106,7 @@ fn serve_kernel_boot_get_priv_ports<
     }
 }
 #[inline(always)]
-fn try_kernel_boot_get_priv_ports<
+fn try_kernel_boot_get_priv_ports_<
     S: KernelBootServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -170,20 +170,20 @@ pub fn dispatch_request<S: KernelBootServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: KernelBootServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: KernelBootServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::KERNEL_BOOT_GET_PRIV_PORTS => {
-            serve_kernel_boot_get_priv_ports::<S, RAW, CLEAN>(server, request, reply)
+            serve_kernel_boot_get_priv_ports_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

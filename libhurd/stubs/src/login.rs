@@ -299,22 +299,22 @@ pub trait LoginServer {
         Err(-303)
     }
 }
-fn serve_login_message_user<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_login_message_user_<
+    S: LoginServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::LOGIN_MESSAGE_USER) else {
         return this_.no_room(buffer_)
     };
-    match try_login_message_user::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_login_message_user_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_login_message_user_<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -333,22 +333,22 @@ fn try_login_message_user<S: LoginServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_login_get_location<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_login_get_location_<
+    S: LoginServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, None, id::LOGIN_GET_LOCATION) else {
         return this_.no_room(buffer_)
     };
-    match try_login_get_location::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_login_get_location_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_login_get_location_<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -370,7 +370,7 @@ fn try_login_get_location<S: LoginServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_0808, &out_.location)?;
     Ok(encoder_.end()?)
 }
-fn serve_login_get_idle_time<
+fn serve_login_get_idle_time_<
     S: LoginServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -379,13 +379,13 @@ fn serve_login_get_idle_time<
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::LOGIN_GET_IDLE_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_login_get_idle_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_login_get_idle_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_login_get_idle_time_<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -408,7 +408,7 @@ fn try_login_get_idle_time<S: LoginServer + ?Sized, const RAW: bool, const CLEAN
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_login_get_input_devices<
+fn serve_login_get_input_devices_<
     S: LoginServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -417,13 +417,13 @@ fn serve_login_get_input_devices<
         .reply::<RAW, CLEAN>(buffer_, None, id::LOGIN_GET_INPUT_DEVICES) else {
         return this_.no_room(buffer_)
     };
-    match try_login_get_input_devices::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_login_get_input_devices_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_login_get_input_devices<
+fn try_login_get_input_devices_<
     S: LoginServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -449,7 +449,7 @@ fn try_login_get_input_devices<
     encoder_.out_data(0x0000_0000_c000_0808, &out_.devices)?;
     Ok(encoder_.end()?)
 }
-fn serve_login_get_login_collection<
+fn serve_login_get_login_collection_<
     S: LoginServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -458,7 +458,7 @@ fn serve_login_get_login_collection<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::LOGIN_GET_LOGIN_COLLECTION) else {
         return this_.no_room(buffer_)
     };
-    match try_login_get_login_collection::<
+    match try_login_get_login_collection_::<
         S,
         RAW,
         CLEAN,
@@ -468,7 +468,7 @@ fn serve_login_get_login_collection<
     }
 }
 #[inline(always)]
-fn try_login_get_login_collection<
+fn try_login_get_login_collection_<
     S: LoginServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -531,24 +531,24 @@ pub fn dispatch_request<S: LoginServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: LoginServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
         [
-            serve_login_message_user::<S, RAW, CLEAN>,
-            serve_login_get_location::<S, RAW, CLEAN>,
-            serve_login_get_idle_time::<S, RAW, CLEAN>,
-            serve_login_get_input_devices::<S, RAW, CLEAN>,
-            serve_login_get_login_collection::<S, RAW, CLEAN>,
+            serve_login_message_user_::<S, RAW, CLEAN>,
+            serve_login_get_location_::<S, RAW, CLEAN>,
+            serve_login_get_idle_time_::<S, RAW, CLEAN>,
+            serve_login_get_input_devices_::<S, RAW, CLEAN>,
+            serve_login_get_login_collection_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

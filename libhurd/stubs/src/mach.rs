@@ -2374,20 +2374,20 @@ pub trait MachServer {
         Err(-303)
     }
 }
-fn serve_task_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_create_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_CREATE)
     else { return this_.no_room(buffer_) };
-    match try_task_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_create_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2411,7 +2411,7 @@ fn try_task_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_terminate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2420,13 +2420,13 @@ fn serve_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_TERMINATE) else {
         return this_.no_room(buffer_)
     };
-    match try_task_terminate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_terminate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_terminate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2443,7 +2443,7 @@ fn try_task_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.task_terminate(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_get_emulation_vector<
+fn serve_task_get_emulation_vector_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2452,13 +2452,17 @@ fn serve_task_get_emulation_vector<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::TASK_GET_EMULATION_VECTOR) else {
         return this_.no_room(buffer_)
     };
-    match try_task_get_emulation_vector::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_get_emulation_vector_::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_emulation_vector<
+fn try_task_get_emulation_vector_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2485,7 +2489,7 @@ fn try_task_get_emulation_vector<
     encoder_.ool::<u64>(0x0000_0000_4000_400b, out_.emulation_vector)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_set_emulation_vector<
+fn serve_task_set_emulation_vector_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2494,13 +2498,17 @@ fn serve_task_set_emulation_vector<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_EMULATION_VECTOR) else {
         return this_.no_room(buffer_)
     };
-    match try_task_set_emulation_vector::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_set_emulation_vector_::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_emulation_vector<
+fn try_task_set_emulation_vector_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2523,20 +2531,20 @@ fn try_task_set_emulation_vector<
     server_.task_set_emulation_vector(this_, vector_start, emulation_vector)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_threads<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_threads_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_THREADS)
     else { return this_.no_room(buffer_) };
-    match try_task_threads::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_threads_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_threads<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_threads_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2559,7 +2567,7 @@ fn try_task_threads<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_info_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2567,13 +2575,13 @@ fn serve_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::TASK_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_task_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_info_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2598,7 +2606,7 @@ fn try_task_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_terminate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2607,13 +2615,13 @@ fn serve_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_TERMINATE) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_terminate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_terminate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_terminate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2631,20 +2639,20 @@ fn try_thread_terminate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_thread_get_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_get_state_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_GET_STATE)
     else { return this_.no_room(buffer_) };
-    match try_thread_get_state::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_get_state_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_get_state_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2668,7 +2676,7 @@ fn try_thread_get_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.bounded(0x0000_0000_2000_2002, &out_.old_state)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_set_state_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2677,13 +2685,13 @@ fn serve_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SET_STATE) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_set_state::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_set_state_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_set_state_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2703,20 +2711,20 @@ fn try_thread_set_state<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_thread_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_info_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::THREAD_INFO)
     else { return this_.no_room(buffer_) };
-    match try_thread_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_info_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2740,20 +2748,20 @@ fn try_thread_info<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.bounded(0x0000_0000_2000_2002, &out_.thread_info_out)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_allocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_allocate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_ALLOCATE)
     else { return this_.no_room(buffer_) };
-    match try_vm_allocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_allocate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_allocate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2778,7 +2786,7 @@ fn try_vm_allocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_deallocate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2787,13 +2795,13 @@ fn serve_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_DEALLOCATE) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_deallocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_deallocate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_deallocate_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2812,20 +2820,20 @@ fn try_vm_deallocate<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     server_.vm_deallocate(this_, address, size)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_protect<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_protect_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_PROTECT)
     else { return this_.no_room(buffer_) };
-    match try_vm_protect::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_protect_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_protect_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2846,20 +2854,20 @@ fn try_vm_protect<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.vm_protect(this_, address, size, set_maximum, new_protection)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_inherit<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_inherit_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_INHERIT)
     else { return this_.no_room(buffer_) };
-    match try_vm_inherit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_inherit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_inherit_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2879,20 +2887,20 @@ fn try_vm_inherit<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.vm_inherit(this_, address, size, new_inheritance)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_read<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_read_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_READ)
     else { return this_.no_room(buffer_) };
-    match try_vm_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_read_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_read<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_read_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2916,20 +2924,20 @@ fn try_vm_read<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.ool::<u8>(0x0000_0000_4000_0809, out_.data)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_write<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_write_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WRITE)
     else { return this_.no_room(buffer_) };
-    match try_vm_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_write_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_write<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_write_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2948,20 +2956,20 @@ fn try_vm_write<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.vm_write(this_, address, data)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_copy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_copy_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_COPY)
     else { return this_.no_room(buffer_) };
-    match try_vm_copy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_copy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_copy_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2982,20 +2990,20 @@ fn try_vm_copy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_vm_region<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_region_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(176), id::VM_REGION)
     else { return this_.no_room(buffer_) };
-    match try_vm_region::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_region_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_region<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_region_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3025,7 +3033,7 @@ fn try_vm_region<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.offset)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_statistics_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3034,13 +3042,13 @@ fn serve_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(112), id::VM_STATISTICS) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_statistics::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_statistics_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_statistics_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3062,22 +3070,22 @@ fn try_vm_statistics<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.value::<[i32; 13]>(0x0000_000d_2000_2002, out_.vm_stats)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_ports_register<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_mach_ports_register_<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORTS_REGISTER) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_ports_register::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_ports_register_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_ports_register_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3095,7 +3103,7 @@ fn try_mach_ports_register<S: MachServer + ?Sized, const RAW: bool, const CLEAN:
     server_.mach_ports_register(this_, init_port_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_mach_ports_lookup_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3104,13 +3112,13 @@ fn serve_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORTS_LOOKUP) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_ports_lookup::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_ports_lookup_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_ports_lookup_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3132,18 +3140,18 @@ fn try_mach_ports_lookup<S: MachServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.init_port_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_memory_object_data_unavailable<
+fn serve_memory_object_data_unavailable_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_unavailable::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_unavailable_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_unavailable<
+fn try_memory_object_data_unavailable_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3162,7 +3170,7 @@ fn try_memory_object_data_unavailable<
     let _ = server_.memory_object_data_unavailable(this_, offset, size);
     Ok(())
 }
-fn serve_memory_object_get_attributes<
+fn serve_memory_object_get_attributes_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3171,7 +3179,7 @@ fn serve_memory_object_get_attributes<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::MEMORY_OBJECT_GET_ATTRIBUTES) else {
         return this_.no_room(buffer_)
     };
-    match try_memory_object_get_attributes::<
+    match try_memory_object_get_attributes_::<
         S,
         RAW,
         CLEAN,
@@ -3181,7 +3189,7 @@ fn serve_memory_object_get_attributes<
     }
 }
 #[inline(always)]
-fn try_memory_object_get_attributes<
+fn try_memory_object_get_attributes_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3209,7 +3217,7 @@ fn try_memory_object_get_attributes<
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.copy_strategy)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_set_default_memory_manager<
+fn serve_vm_set_default_memory_manager_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3218,7 +3226,7 @@ fn serve_vm_set_default_memory_manager<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_SET_DEFAULT_MEMORY_MANAGER) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_set_default_memory_manager::<
+    match try_vm_set_default_memory_manager_::<
         S,
         RAW,
         CLEAN,
@@ -3228,7 +3236,7 @@ fn serve_vm_set_default_memory_manager<
     }
 }
 #[inline(always)]
-fn try_vm_set_default_memory_manager<
+fn try_vm_set_default_memory_manager_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3255,18 +3263,18 @@ fn try_vm_set_default_memory_manager<
     encoder_.port(0x0000_0001_2000_4014, out_.default_manager)?;
     Ok(encoder_.end()?)
 }
-fn serve_memory_object_lock_request<
+fn serve_memory_object_lock_request_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_lock_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_lock_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_lock_request<
+fn try_memory_object_lock_request_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3299,20 +3307,20 @@ fn try_memory_object_lock_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_task_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_suspend_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SUSPEND)
     else { return this_.no_room(buffer_) };
-    match try_task_suspend::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_suspend_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_suspend_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3330,20 +3338,20 @@ fn try_task_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_task_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_resume_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_RESUME)
     else { return this_.no_room(buffer_) };
-    match try_task_resume::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_resume_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_resume_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3360,7 +3368,7 @@ fn try_task_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.task_resume(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_get_special_port<
+fn serve_task_get_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3369,13 +3377,17 @@ fn serve_task_get_special_port<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_GET_SPECIAL_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_task_get_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_get_special_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_get_special_port_<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3398,7 +3410,7 @@ fn try_task_get_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEA
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_set_special_port<
+fn serve_task_set_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3407,13 +3419,17 @@ fn serve_task_set_special_port<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_SPECIAL_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_task_set_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_set_special_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_set_special_port_<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3432,7 +3448,7 @@ fn try_task_set_special_port<S: MachServer + ?Sized, const RAW: bool, const CLEA
     server_.task_set_special_port(this_, which_port, special_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_create_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3441,13 +3457,13 @@ fn serve_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_create_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3470,7 +3486,7 @@ fn try_thread_create<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_suspend_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3479,13 +3495,13 @@ fn serve_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SUSPEND) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_suspend::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_suspend_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_suspend_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3503,7 +3519,7 @@ fn try_thread_suspend<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_resume_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3512,13 +3528,13 @@ fn serve_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_RESUME) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_resume::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_resume_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_resume_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3536,20 +3552,20 @@ fn try_thread_resume<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_abort<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_abort_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ABORT)
     else { return this_.no_room(buffer_) };
-    match try_thread_abort::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_abort_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_abort_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3566,7 +3582,7 @@ fn try_thread_abort<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.thread_abort(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_get_special_port<
+fn serve_thread_get_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3575,13 +3591,13 @@ fn serve_thread_get_special_port<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_GET_SPECIAL_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_get_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_get_special_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_special_port<
+fn try_thread_get_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3608,7 +3624,7 @@ fn try_thread_get_special_port<
     encoder_.port(0x0000_0001_2000_4013, out_.special_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_set_special_port<
+fn serve_thread_set_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3617,13 +3633,13 @@ fn serve_thread_set_special_port<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_SET_SPECIAL_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_set_special_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_set_special_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_set_special_port<
+fn try_thread_set_special_port_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3646,7 +3662,7 @@ fn try_thread_set_special_port<
     server_.thread_set_special_port(this_, which_port, special_port)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_set_emulation_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3655,13 +3671,13 @@ fn serve_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_SET_EMULATION) else {
         return this_.no_room(buffer_)
     };
-    match try_task_set_emulation::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_set_emulation_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_set_emulation_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3680,7 +3696,7 @@ fn try_task_set_emulation<S: MachServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.task_set_emulation(this_, routine_entry_pt, routine_number)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_ras_control_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3689,13 +3705,13 @@ fn serve_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_RAS_CONTROL) else {
         return this_.no_room(buffer_)
     };
-    match try_task_ras_control::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_ras_control_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_ras_control_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3715,7 +3731,7 @@ fn try_task_ras_control<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.task_ras_control(this_, basepc, boundspc, flavor)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_map_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3723,13 +3739,13 @@ fn serve_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_MAP) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_map::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_map_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_map_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3774,18 +3790,18 @@ fn try_vm_map<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.address)?;
     Ok(encoder_.end()?)
 }
-fn serve_memory_object_data_error<
+fn serve_memory_object_data_error_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_error::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_error_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_error<
+fn try_memory_object_data_error_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3805,21 +3821,22 @@ fn try_memory_object_data_error<
     let _ = server_.memory_object_data_error(this_, offset, size, error_value);
     Ok(())
 }
-fn serve_memory_object_destroy<
+fn serve_memory_object_destroy_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_destroy::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_destroy_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_memory_object_destroy_<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -3833,18 +3850,18 @@ fn try_memory_object_destroy<S: MachServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.memory_object_destroy(this_, reason);
     Ok(())
 }
-fn serve_memory_object_data_supply<
+fn serve_memory_object_data_supply_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_supply::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_supply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_supply<
+fn try_memory_object_data_supply_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3867,18 +3884,18 @@ fn try_memory_object_data_supply<
         .memory_object_data_supply(this_, offset, data, lock_value, precious, reply_to);
     Ok(())
 }
-fn serve_memory_object_ready<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_memory_object_ready::<S, RAW, CLEAN>(server_, this_) {
+fn serve_memory_object_ready_<
+    S: MachServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_memory_object_ready_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_memory_object_ready_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -3896,18 +3913,18 @@ fn try_memory_object_ready<S: MachServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.memory_object_ready(this_, may_cache, copy_strategy);
     Ok(())
 }
-fn serve_memory_object_change_attributes<
+fn serve_memory_object_change_attributes_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_change_attributes::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_change_attributes_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_change_attributes<
+fn try_memory_object_change_attributes_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3928,7 +3945,7 @@ fn try_memory_object_change_attributes<
         .memory_object_change_attributes(this_, may_cache, copy_strategy, reply_to);
     Ok(())
 }
-fn serve_vm_machine_attribute<
+fn serve_vm_machine_attribute_<
     S: MachServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3937,13 +3954,13 @@ fn serve_vm_machine_attribute<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_MACHINE_ATTRIBUTE) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_machine_attribute::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_machine_attribute_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_machine_attribute_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3969,7 +3986,7 @@ fn try_vm_machine_attribute<S: MachServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MachServer + ?Sized>(
+fn not_mine_<S: MachServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -4013,119 +4030,119 @@ pub fn dispatch_request<S: MachServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 100] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_task_create::<S, RAW, CLEAN>,
-            serve_task_terminate::<S, RAW, CLEAN>,
-            serve_task_get_emulation_vector::<S, RAW, CLEAN>,
-            serve_task_set_emulation_vector::<S, RAW, CLEAN>,
-            serve_task_threads::<S, RAW, CLEAN>,
-            serve_task_info::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_thread_terminate::<S, RAW, CLEAN>,
-            serve_thread_get_state::<S, RAW, CLEAN>,
-            serve_thread_set_state::<S, RAW, CLEAN>,
-            serve_thread_info::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_vm_allocate::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_vm_deallocate::<S, RAW, CLEAN>,
-            serve_vm_protect::<S, RAW, CLEAN>,
-            serve_vm_inherit::<S, RAW, CLEAN>,
-            serve_vm_read::<S, RAW, CLEAN>,
-            serve_vm_write::<S, RAW, CLEAN>,
-            serve_vm_copy::<S, RAW, CLEAN>,
-            serve_vm_region::<S, RAW, CLEAN>,
-            serve_vm_statistics::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_mach_ports_register::<S, RAW, CLEAN>,
-            serve_mach_ports_lookup::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_memory_object_data_unavailable::<S, RAW, CLEAN>,
-            serve_memory_object_get_attributes::<S, RAW, CLEAN>,
-            serve_vm_set_default_memory_manager::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_memory_object_lock_request::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_task_suspend::<S, RAW, CLEAN>,
-            serve_task_resume::<S, RAW, CLEAN>,
-            serve_task_get_special_port::<S, RAW, CLEAN>,
-            serve_task_set_special_port::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_thread_create::<S, RAW, CLEAN>,
-            serve_thread_suspend::<S, RAW, CLEAN>,
-            serve_thread_resume::<S, RAW, CLEAN>,
-            serve_thread_abort::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_thread_get_special_port::<S, RAW, CLEAN>,
-            serve_thread_set_special_port::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_task_set_emulation::<S, RAW, CLEAN>,
-            serve_task_ras_control::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_vm_map::<S, RAW, CLEAN>,
-            serve_memory_object_data_error::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_memory_object_destroy::<S, RAW, CLEAN>,
-            serve_memory_object_data_supply::<S, RAW, CLEAN>,
-            serve_memory_object_ready::<S, RAW, CLEAN>,
-            serve_memory_object_change_attributes::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_vm_machine_attribute::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_task_create_::<S, RAW, CLEAN>,
+            serve_task_terminate_::<S, RAW, CLEAN>,
+            serve_task_get_emulation_vector_::<S, RAW, CLEAN>,
+            serve_task_set_emulation_vector_::<S, RAW, CLEAN>,
+            serve_task_threads_::<S, RAW, CLEAN>,
+            serve_task_info_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_thread_terminate_::<S, RAW, CLEAN>,
+            serve_thread_get_state_::<S, RAW, CLEAN>,
+            serve_thread_set_state_::<S, RAW, CLEAN>,
+            serve_thread_info_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_vm_allocate_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_vm_deallocate_::<S, RAW, CLEAN>,
+            serve_vm_protect_::<S, RAW, CLEAN>,
+            serve_vm_inherit_::<S, RAW, CLEAN>,
+            serve_vm_read_::<S, RAW, CLEAN>,
+            serve_vm_write_::<S, RAW, CLEAN>,
+            serve_vm_copy_::<S, RAW, CLEAN>,
+            serve_vm_region_::<S, RAW, CLEAN>,
+            serve_vm_statistics_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_mach_ports_register_::<S, RAW, CLEAN>,
+            serve_mach_ports_lookup_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_memory_object_data_unavailable_::<S, RAW, CLEAN>,
+            serve_memory_object_get_attributes_::<S, RAW, CLEAN>,
+            serve_vm_set_default_memory_manager_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_memory_object_lock_request_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_task_suspend_::<S, RAW, CLEAN>,
+            serve_task_resume_::<S, RAW, CLEAN>,
+            serve_task_get_special_port_::<S, RAW, CLEAN>,
+            serve_task_set_special_port_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_thread_create_::<S, RAW, CLEAN>,
+            serve_thread_suspend_::<S, RAW, CLEAN>,
+            serve_thread_resume_::<S, RAW, CLEAN>,
+            serve_thread_abort_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_thread_get_special_port_::<S, RAW, CLEAN>,
+            serve_thread_set_special_port_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_task_set_emulation_::<S, RAW, CLEAN>,
+            serve_task_ras_control_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_vm_map_::<S, RAW, CLEAN>,
+            serve_memory_object_data_error_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_memory_object_destroy_::<S, RAW, CLEAN>,
+            serve_memory_object_data_supply_::<S, RAW, CLEAN>,
+            serve_memory_object_ready_::<S, RAW, CLEAN>,
+            serve_memory_object_change_attributes_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_vm_machine_attribute_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -168,7 +168,7 @@ pub trait Mach4Server {
         Err(-303)
     }
 }
-fn serve_memory_object_create_proxy<
+fn serve_memory_object_create_proxy_<
     S: Mach4Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -177,7 +177,7 @@ fn serve_memory_object_create_proxy<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MEMORY_OBJECT_CREATE_PROXY) else {
         return this_.no_room(buffer_)
     };
-    match try_memory_object_create_proxy::<
+    match try_memory_object_create_proxy_::<
         S,
         RAW,
         CLEAN,
@@ -187,7 +187,7 @@ fn serve_memory_object_create_proxy<
     }
 }
 #[inline(always)]
-fn try_memory_object_create_proxy<
+fn try_memory_object_create_proxy_<
     S: Mach4Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -219,7 +219,7 @@ fn try_memory_object_create_proxy<
     encoder_.port(0x0000_0001_2000_4013, out_.proxy)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_region_create_proxy<
+fn serve_vm_region_create_proxy_<
     S: Mach4Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -228,13 +228,13 @@ fn serve_vm_region_create_proxy<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::VM_REGION_CREATE_PROXY) else {
         return this_.no_room(buffer_)
     };
-    match try_vm_region_create_proxy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_region_create_proxy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_region_create_proxy<
+fn try_vm_region_create_proxy_<
     S: Mach4Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -300,23 +300,23 @@ pub fn dispatch_request<S: Mach4Server + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: Mach4Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: Mach4Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::MEMORY_OBJECT_CREATE_PROXY => {
-            serve_memory_object_create_proxy::<S, RAW, CLEAN>(server, request, reply)
+            serve_memory_object_create_proxy_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::VM_REGION_CREATE_PROXY => {
-            serve_vm_region_create_proxy::<S, RAW, CLEAN>(server, request, reply)
+            serve_vm_region_create_proxy_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

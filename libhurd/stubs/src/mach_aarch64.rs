@@ -91,7 +91,7 @@ pub trait MachAarch64Server {
     }
 }
 #[inline(never)]
-fn serve_aarch64_get_hwcaps<
+fn serve_aarch64_get_hwcaps_<
     S: MachAarch64Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -100,13 +100,13 @@ fn serve_aarch64_get_hwcaps<
         .reply::<RAW, CLEAN>(buffer_, None, id::AARCH64_GET_HWCAPS) else {
         return this_.no_room(buffer_)
     };
-    match try_aarch64_get_hwcaps::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_aarch64_get_hwcaps_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_aarch64_get_hwcaps<
+fn try_aarch64_get_hwcaps_<
     S: MachAarch64Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -172,20 +172,20 @@ pub fn dispatch_request<S: MachAarch64Server + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachAarch64Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachAarch64Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::AARCH64_GET_HWCAPS => {
-            serve_aarch64_get_hwcaps::<S, RAW, CLEAN>(server, request, reply)
+            serve_aarch64_get_hwcaps_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

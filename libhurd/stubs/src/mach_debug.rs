@@ -880,7 +880,7 @@ pub trait MachDebugServer {
         Err(-303)
     }
 }
-fn serve_mach_port_get_srights<
+fn serve_mach_port_get_srights_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -889,13 +889,13 @@ fn serve_mach_port_get_srights<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_SRIGHTS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_get_srights::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_get_srights_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_srights<
+fn try_mach_port_get_srights_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -923,7 +923,7 @@ fn try_mach_port_get_srights<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_ipc_marequest_info<
+fn serve_host_ipc_marequest_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -932,13 +932,13 @@ fn serve_host_ipc_marequest_info<
         .reply::<RAW, CLEAN>(buffer_, None, id::HOST_IPC_MAREQUEST_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_host_ipc_marequest_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_ipc_marequest_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_ipc_marequest_info<
+fn try_host_ipc_marequest_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -966,7 +966,7 @@ fn try_host_ipc_marequest_info<
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_dnrequest_info<
+fn serve_mach_port_dnrequest_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -975,13 +975,13 @@ fn serve_mach_port_dnrequest_info<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_DNREQUEST_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_dnrequest_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_dnrequest_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_dnrequest_info<
+fn try_mach_port_dnrequest_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1010,7 +1010,7 @@ fn try_mach_port_dnrequest_info<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_stack_usage<
+fn serve_host_stack_usage_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1019,13 +1019,17 @@ fn serve_host_stack_usage<
         .reply::<RAW, CLEAN>(buffer_, Some(144), id::HOST_STACK_USAGE) else {
         return this_.no_room(buffer_)
     };
-    match try_host_stack_usage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_stack_usage_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_stack_usage_<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1052,7 +1056,7 @@ fn try_host_stack_usage<S: MachDebugServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.maxstack)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_stack_usage<
+fn serve_processor_set_stack_usage_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1061,13 +1065,17 @@ fn serve_processor_set_stack_usage<
         .reply::<RAW, CLEAN>(buffer_, Some(128), id::PROCESSOR_SET_STACK_USAGE) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_stack_usage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_stack_usage_::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_stack_usage<
+fn try_processor_set_stack_usage_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1098,7 +1106,7 @@ fn try_processor_set_stack_usage<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_virtual_physical_table_info<
+fn serve_host_virtual_physical_table_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1107,7 +1115,7 @@ fn serve_host_virtual_physical_table_info<
         .reply::<RAW, CLEAN>(buffer_, None, id::HOST_VIRTUAL_PHYSICAL_TABLE_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_host_virtual_physical_table_info::<
+    match try_host_virtual_physical_table_info_::<
         S,
         RAW,
         CLEAN,
@@ -1117,7 +1125,7 @@ fn serve_host_virtual_physical_table_info<
     }
 }
 #[inline(always)]
-fn try_host_virtual_physical_table_info<
+fn try_host_virtual_physical_table_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1144,7 +1152,7 @@ fn try_host_virtual_physical_table_info<
     encoder_.out_data(0x0000_0000_c000_2002, &out_.info)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_kernel_object<
+fn serve_mach_port_kernel_object_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1153,13 +1161,13 @@ fn serve_mach_port_kernel_object<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_KERNEL_OBJECT) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_kernel_object::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_kernel_object_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_kernel_object<
+fn try_mach_port_kernel_object_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1188,7 +1196,7 @@ fn try_mach_port_kernel_object<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_region_info<
+fn serve_mach_vm_region_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1197,13 +1205,13 @@ fn serve_mach_vm_region_info<
         .reply::<RAW, CLEAN>(buffer_, Some(136), id::MACH_VM_REGION_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_vm_region_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_vm_region_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_region_info<
+fn try_mach_vm_region_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1232,7 +1240,7 @@ fn try_mach_vm_region_info<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_info<
+fn serve_mach_vm_object_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1241,13 +1249,13 @@ fn serve_mach_vm_object_info<
         .reply::<RAW, CLEAN>(buffer_, Some(184), id::MACH_VM_OBJECT_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_vm_object_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_vm_object_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_info<
+fn try_mach_vm_object_info_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1276,7 +1284,7 @@ fn try_mach_vm_object_info<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages<
+fn serve_mach_vm_object_pages_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1285,13 +1293,13 @@ fn serve_mach_vm_object_pages<
         .reply::<RAW, CLEAN>(buffer_, None, id::MACH_VM_OBJECT_PAGES) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_vm_object_pages::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_vm_object_pages_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_pages<
+fn try_mach_vm_object_pages_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1319,20 +1327,20 @@ fn try_mach_vm_object_pages<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_host_slab_info_<
+    S: MachDebugServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::HOST_SLAB_INFO)
     else { return this_.no_room(buffer_) };
-    match try_host_slab_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_slab_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_slab_info_<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1355,7 +1363,7 @@ fn try_host_slab_info<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_400b, &out_.info)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_load_symbol_table<
+fn serve_host_load_symbol_table_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1364,13 +1372,13 @@ fn serve_host_load_symbol_table<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_LOAD_SYMBOL_TABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_host_load_symbol_table::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_load_symbol_table_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_load_symbol_table<
+fn try_host_load_symbol_table_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1395,7 +1403,7 @@ fn try_host_load_symbol_table<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_mach_vm_object_pages_phys<
+fn serve_mach_vm_object_pages_phys_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1404,13 +1412,17 @@ fn serve_mach_vm_object_pages_phys<
         .reply::<RAW, CLEAN>(buffer_, None, id::MACH_VM_OBJECT_PAGES_PHYS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_vm_object_pages_phys::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_vm_object_pages_phys_::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_vm_object_pages_phys<
+fn try_mach_vm_object_pages_phys_<
     S: MachDebugServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1437,7 +1449,7 @@ fn try_mach_vm_object_pages_phys<
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MachDebugServer + ?Sized>(
+fn not_mine_<S: MachDebugServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -1481,44 +1493,44 @@ pub fn dispatch_request<S: MachDebugServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachDebugServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_mach_port_get_srights::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_host_ipc_marequest_info::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_mach_port_dnrequest_info::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_host_stack_usage::<S, RAW, CLEAN>,
-            serve_processor_set_stack_usage::<S, RAW, CLEAN>,
-            serve_host_virtual_physical_table_info::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_mach_port_kernel_object::<S, RAW, CLEAN>,
-            serve_mach_vm_region_info::<S, RAW, CLEAN>,
-            serve_mach_vm_object_info::<S, RAW, CLEAN>,
-            serve_mach_vm_object_pages::<S, RAW, CLEAN>,
-            serve_host_slab_info::<S, RAW, CLEAN>,
-            serve_host_load_symbol_table::<S, RAW, CLEAN>,
-            serve_mach_vm_object_pages_phys::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_mach_port_get_srights_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_host_ipc_marequest_info_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_mach_port_dnrequest_info_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_host_stack_usage_::<S, RAW, CLEAN>,
+            serve_processor_set_stack_usage_::<S, RAW, CLEAN>,
+            serve_host_virtual_physical_table_info_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_mach_port_kernel_object_::<S, RAW, CLEAN>,
+            serve_mach_vm_region_info_::<S, RAW, CLEAN>,
+            serve_mach_vm_object_info_::<S, RAW, CLEAN>,
+            serve_mach_vm_object_pages_::<S, RAW, CLEAN>,
+            serve_host_slab_info_::<S, RAW, CLEAN>,
+            serve_host_load_symbol_table_::<S, RAW, CLEAN>,
+            serve_mach_vm_object_pages_phys_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -390,7 +390,7 @@ pub trait DefaultPagerServer {
         Err(-303)
     }
 }
-fn serve_default_pager_object_create<
+fn serve_default_pager_object_create_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -399,7 +399,7 @@ fn serve_default_pager_object_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::DEFAULT_PAGER_OBJECT_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_object_create::<
+    match try_default_pager_object_create_::<
         S,
         RAW,
         CLEAN,
@@ -409,7 +409,7 @@ fn serve_default_pager_object_create<
     }
 }
 #[inline(always)]
-fn try_default_pager_object_create<
+fn try_default_pager_object_create_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -436,7 +436,7 @@ fn try_default_pager_object_create<
     encoder_.port(0x0000_0001_2000_4014, out_.memory_object)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_info<
+fn serve_default_pager_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -445,13 +445,13 @@ fn serve_default_pager_info<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::DEFAULT_PAGER_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_default_pager_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_info<
+fn try_default_pager_info_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -478,7 +478,7 @@ fn try_default_pager_info<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_objects<
+fn serve_default_pager_objects_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -487,13 +487,13 @@ fn serve_default_pager_objects<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECTS) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_objects::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_default_pager_objects_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_objects<
+fn try_default_pager_objects_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -523,7 +523,7 @@ fn try_default_pager_objects<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_default_pager_object_pages<
+fn serve_default_pager_object_pages_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -532,7 +532,7 @@ fn serve_default_pager_object_pages<
         .reply::<RAW, CLEAN>(buffer_, None, id::DEFAULT_PAGER_OBJECT_PAGES) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_object_pages::<
+    match try_default_pager_object_pages_::<
         S,
         RAW,
         CLEAN,
@@ -542,7 +542,7 @@ fn serve_default_pager_object_pages<
     }
 }
 #[inline(always)]
-fn try_default_pager_object_pages<
+fn try_default_pager_object_pages_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -570,7 +570,7 @@ fn try_default_pager_object_pages<
     encoder_.out_data(0x0000_0000_c000_400b, &out_.pages)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_paging_file<
+fn serve_default_pager_paging_file_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -579,13 +579,17 @@ fn serve_default_pager_paging_file<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_PAGING_FILE) else {
         return this_.no_room(buffer_)
     };
-    match try_default_pager_paging_file::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_default_pager_paging_file_::<
+        S,
+        RAW,
+        CLEAN,
+    >(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_default_pager_paging_file<
+fn try_default_pager_paging_file_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -609,7 +613,7 @@ fn try_default_pager_paging_file<
     server_.default_pager_paging_file(this_, master_device_port, filename, add)?;
     Ok(encoder_.end()?)
 }
-fn serve_default_pager_register_fileserver<
+fn serve_default_pager_register_fileserver_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -617,7 +621,7 @@ fn serve_default_pager_register_fileserver<
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::DEFAULT_PAGER_REGISTER_FILESERVER)
     else { return this_.no_room(buffer_) };
-    match try_default_pager_register_fileserver::<
+    match try_default_pager_register_fileserver_::<
         S,
         RAW,
         CLEAN,
@@ -627,7 +631,7 @@ fn serve_default_pager_register_fileserver<
     }
 }
 #[inline(always)]
-fn try_default_pager_register_fileserver<
+fn try_default_pager_register_fileserver_<
     S: DefaultPagerServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -686,25 +690,25 @@ pub fn dispatch_request<S: DefaultPagerServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: DefaultPagerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 6] = const {
         [
-            serve_default_pager_object_create::<S, RAW, CLEAN>,
-            serve_default_pager_info::<S, RAW, CLEAN>,
-            serve_default_pager_objects::<S, RAW, CLEAN>,
-            serve_default_pager_object_pages::<S, RAW, CLEAN>,
-            serve_default_pager_paging_file::<S, RAW, CLEAN>,
-            serve_default_pager_register_fileserver::<S, RAW, CLEAN>,
+            serve_default_pager_object_create_::<S, RAW, CLEAN>,
+            serve_default_pager_info_::<S, RAW, CLEAN>,
+            serve_default_pager_objects_::<S, RAW, CLEAN>,
+            serve_default_pager_object_pages_::<S, RAW, CLEAN>,
+            serve_default_pager_paging_file_::<S, RAW, CLEAN>,
+            serve_default_pager_register_fileserver_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

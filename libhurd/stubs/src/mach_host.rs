@@ -2184,22 +2184,22 @@ pub trait MachHostServer {
         Err(-303)
     }
 }
-fn serve_host_processors<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_host_processors_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSORS) else {
         return this_.no_room(buffer_)
     };
-    match try_host_processors::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_processors_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_processors_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2222,22 +2222,22 @@ fn try_host_processors<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_start<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_processor_start_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_START) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_start::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_start_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_processor_start_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2255,7 +2255,7 @@ fn try_processor_start<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_processor_exit_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2264,13 +2264,13 @@ fn serve_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_EXIT) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_exit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_exit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_processor_exit_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2287,7 +2287,7 @@ fn try_processor_exit<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.processor_exit(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_default<
+fn serve_processor_set_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2296,13 +2296,13 @@ fn serve_processor_set_default<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_DEFAULT) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_default_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_default<
+fn try_processor_set_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2328,7 +2328,7 @@ fn try_processor_set_default<
     encoder_.port(0x0000_0001_2000_4013, out_.default_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_create<
+fn serve_processor_set_create_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2337,13 +2337,13 @@ fn serve_processor_set_create<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROCESSOR_SET_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_create<
+fn try_processor_set_create_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2371,7 +2371,7 @@ fn try_processor_set_create<
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_processor_set_destroy<
+fn serve_processor_set_destroy_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2380,13 +2380,13 @@ fn serve_processor_set_destroy<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_DESTROY) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_destroy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_destroy<
+fn try_processor_set_destroy_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2407,7 +2407,7 @@ fn try_processor_set_destroy<
     server_.processor_set_destroy(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_assign<
+fn serve_processor_assign_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2416,13 +2416,13 @@ fn serve_processor_assign<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_ASSIGN) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_assign_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_processor_assign_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2441,7 +2441,7 @@ fn try_processor_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN
     server_.processor_assign(this_, new_set, wait)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_get_assignment<
+fn serve_processor_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2450,13 +2450,13 @@ fn serve_processor_get_assignment<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_GET_ASSIGNMENT) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_get_assignment_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_get_assignment<
+fn try_processor_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2482,7 +2482,7 @@ fn try_processor_get_assignment<
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_assign_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2491,13 +2491,13 @@ fn serve_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ASSIGN) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_assign_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_assign_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2516,7 +2516,7 @@ fn try_thread_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_assign_default<
+fn serve_thread_assign_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2525,13 +2525,13 @@ fn serve_thread_assign_default<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_ASSIGN_DEFAULT) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_assign_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_assign_default_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_assign_default<
+fn try_thread_assign_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2552,7 +2552,7 @@ fn try_thread_assign_default<
     server_.thread_assign_default(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_get_assignment<
+fn serve_thread_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2561,13 +2561,13 @@ fn serve_thread_get_assignment<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::THREAD_GET_ASSIGNMENT) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_get_assignment_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_get_assignment<
+fn try_thread_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2593,20 +2593,20 @@ fn try_thread_get_assignment<
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_assign_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_ASSIGN)
     else { return this_.no_room(buffer_) };
-    match try_task_assign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_assign_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_assign_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2625,7 +2625,7 @@ fn try_task_assign<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.task_assign(this_, new_set, assign_threads)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_assign_default<
+fn serve_task_assign_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2634,13 +2634,13 @@ fn serve_task_assign_default<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_ASSIGN_DEFAULT) else {
         return this_.no_room(buffer_)
     };
-    match try_task_assign_default::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_assign_default_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_assign_default<
+fn try_task_assign_default_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2662,7 +2662,7 @@ fn try_task_assign_default<
     server_.task_assign_default(this_, assign_threads)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_get_assignment<
+fn serve_task_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2671,13 +2671,13 @@ fn serve_task_get_assignment<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TASK_GET_ASSIGNMENT) else {
         return this_.no_room(buffer_)
     };
-    match try_task_get_assignment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_get_assignment_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_get_assignment<
+fn try_task_get_assignment_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2703,22 +2703,22 @@ fn try_task_get_assignment<
     encoder_.port(0x0000_0001_2000_4013, out_.assigned_set)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_thread_priority_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_PRIORITY) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_priority_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_priority_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2737,7 +2737,7 @@ fn try_thread_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
     server_.thread_priority(this_, priority, set_max)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_max_priority<
+fn serve_thread_max_priority_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2746,13 +2746,13 @@ fn serve_thread_max_priority<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_MAX_PRIORITY) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_max_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_max_priority_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_max_priority<
+fn try_thread_max_priority_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2775,7 +2775,7 @@ fn try_thread_max_priority<
     server_.thread_max_priority(this_, processor_set, max_priority)?;
     Ok(encoder_.end()?)
 }
-fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_task_priority_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2784,13 +2784,13 @@ fn serve_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TASK_PRIORITY) else {
         return this_.no_room(buffer_)
     };
-    match try_task_priority::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_task_priority_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_task_priority_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2809,7 +2809,7 @@ fn try_task_priority<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.task_priority(this_, priority, change_threads)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_max_priority<
+fn serve_processor_set_max_priority_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2818,7 +2818,7 @@ fn serve_processor_set_max_priority<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_MAX_PRIORITY) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_max_priority::<
+    match try_processor_set_max_priority_::<
         S,
         RAW,
         CLEAN,
@@ -2828,7 +2828,7 @@ fn serve_processor_set_max_priority<
     }
 }
 #[inline(always)]
-fn try_processor_set_max_priority<
+fn try_processor_set_max_priority_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2851,7 +2851,7 @@ fn try_processor_set_max_priority<
     server_.processor_set_max_priority(this_, max_priority, change_threads)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_policy_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2860,13 +2860,13 @@ fn serve_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_POLICY) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_policy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_policy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_policy_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2885,7 +2885,7 @@ fn try_thread_policy<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.thread_policy(this_, policy, data)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_policy_enable<
+fn serve_processor_set_policy_enable_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2894,7 +2894,7 @@ fn serve_processor_set_policy_enable<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_POLICY_ENABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_policy_enable::<
+    match try_processor_set_policy_enable_::<
         S,
         RAW,
         CLEAN,
@@ -2904,7 +2904,7 @@ fn serve_processor_set_policy_enable<
     }
 }
 #[inline(always)]
-fn try_processor_set_policy_enable<
+fn try_processor_set_policy_enable_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2926,7 +2926,7 @@ fn try_processor_set_policy_enable<
     server_.processor_set_policy_enable(this_, policy)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_policy_disable<
+fn serve_processor_set_policy_disable_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2935,7 +2935,7 @@ fn serve_processor_set_policy_disable<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_SET_POLICY_DISABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_policy_disable::<
+    match try_processor_set_policy_disable_::<
         S,
         RAW,
         CLEAN,
@@ -2945,7 +2945,7 @@ fn serve_processor_set_policy_disable<
     }
 }
 #[inline(always)]
-fn try_processor_set_policy_disable<
+fn try_processor_set_policy_disable_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2968,7 +2968,7 @@ fn try_processor_set_policy_disable<
     server_.processor_set_policy_disable(this_, policy, change_threads)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_tasks<
+fn serve_processor_set_tasks_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2977,13 +2977,13 @@ fn serve_processor_set_tasks<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_TASKS) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_tasks::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_tasks_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_tasks<
+fn try_processor_set_tasks_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3009,7 +3009,7 @@ fn try_processor_set_tasks<
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.task_list)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_threads<
+fn serve_processor_set_threads_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3018,13 +3018,13 @@ fn serve_processor_set_threads<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_THREADS) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_threads::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_threads_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_threads<
+fn try_processor_set_threads_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3050,7 +3050,7 @@ fn try_processor_set_threads<
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.thread_list)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_processor_sets<
+fn serve_host_processor_sets_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3059,13 +3059,13 @@ fn serve_host_processor_sets<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSOR_SETS) else {
         return this_.no_room(buffer_)
     };
-    match try_host_processor_sets::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_processor_sets_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processor_sets<
+fn try_host_processor_sets_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3091,7 +3091,7 @@ fn try_host_processor_sets<
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processor_sets)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_processor_set_priv<
+fn serve_host_processor_set_priv_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3100,13 +3100,13 @@ fn serve_host_processor_set_priv<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::HOST_PROCESSOR_SET_PRIV) else {
         return this_.no_room(buffer_)
     };
-    match try_host_processor_set_priv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_processor_set_priv_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_processor_set_priv<
+fn try_host_processor_set_priv_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3134,7 +3134,7 @@ fn try_host_processor_set_priv<
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_thread_depress_abort<
+fn serve_thread_depress_abort_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3143,13 +3143,13 @@ fn serve_thread_depress_abort<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_DEPRESS_ABORT) else {
         return this_.no_room(buffer_)
     };
-    match try_thread_depress_abort::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_depress_abort_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_depress_abort<
+fn try_thread_depress_abort_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3170,7 +3170,7 @@ fn try_thread_depress_abort<
     server_.thread_depress_abort(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_set_time_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3179,13 +3179,13 @@ fn serve_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_host_set_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_set_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_set_time_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3203,7 +3203,7 @@ fn try_host_set_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.host_set_time(this_, new_time)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_adjust_time<
+fn serve_host_adjust_time_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3212,13 +3212,13 @@ fn serve_host_adjust_time<
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_ADJUST_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_host_adjust_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_adjust_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_adjust_time_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3243,7 +3243,7 @@ fn try_host_adjust_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN
         .value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.old_adjustment)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_get_time_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3252,13 +3252,13 @@ fn serve_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_host_get_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_get_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_get_time_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3280,20 +3280,20 @@ fn try_host_get_time<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_reboot<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_reboot_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_REBOOT)
     else { return this_.no_room(buffer_) };
-    match try_host_reboot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_reboot_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_reboot_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3311,20 +3311,20 @@ fn try_host_reboot<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.host_reboot(this_, options)?;
     Ok(encoder_.end()?)
 }
-fn serve_vm_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_vm_wire_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::VM_WIRE)
     else { return this_.no_room(buffer_) };
-    match try_vm_wire::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_vm_wire_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_vm_wire_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3345,20 +3345,20 @@ fn try_vm_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.vm_wire(this_, task, address, size, access)?;
     Ok(encoder_.end()?)
 }
-fn serve_thread_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_thread_wire_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::THREAD_WIRE)
     else { return this_.no_room(buffer_) };
-    match try_thread_wire::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_thread_wire_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_thread_wire_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3378,7 +3378,7 @@ fn try_thread_wire<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: boo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_host_info_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3386,13 +3386,13 @@ fn serve_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: boo
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::HOST_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_host_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_info_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3417,20 +3417,20 @@ fn try_host_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_processor_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_processor_info_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROCESSOR_INFO)
     else { return this_.no_room(buffer_) };
-    match try_processor_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_processor_info_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3458,7 +3458,7 @@ fn try_processor_info<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_processor_set_info<
+fn serve_processor_set_info_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3467,13 +3467,13 @@ fn serve_processor_set_info<
         .reply::<RAW, CLEAN>(buffer_, None, id::PROCESSOR_SET_INFO) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_info::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_info_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_info<
+fn try_processor_set_info_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3502,7 +3502,7 @@ fn try_processor_set_info<
     encoder_.bounded(0x0000_0000_2000_2002, &out_.info_out)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_control<
+fn serve_processor_control_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3511,13 +3511,17 @@ fn serve_processor_control<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROCESSOR_CONTROL) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_control::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_control_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_processor_control_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3535,22 +3539,22 @@ fn try_processor_control<S: MachHostServer + ?Sized, const RAW: bool, const CLEA
     server_.processor_control(this_, processor_cmd)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_host_get_time64_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_TIME64) else {
         return this_.no_room(buffer_)
     };
-    match try_host_get_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_get_time64_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_get_time64_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3573,22 +3577,22 @@ fn try_host_get_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
         .value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.current_time)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_host_set_time64_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::HOST_SET_TIME64) else {
         return this_.no_room(buffer_)
     };
-    match try_host_set_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_set_time64_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_set_time64_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3606,7 +3610,7 @@ fn try_host_set_time64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN:
     server_.host_set_time64(this_, new_time)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_adjust_time64<
+fn serve_host_adjust_time64_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3615,13 +3619,13 @@ fn serve_host_adjust_time64<
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_ADJUST_TIME64) else {
         return this_.no_room(buffer_)
     };
-    match try_host_adjust_time64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_adjust_time64_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_adjust_time64<
+fn try_host_adjust_time64_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3651,7 +3655,7 @@ fn try_host_adjust_time64<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_host_get_kernel_version<
+fn serve_host_get_kernel_version_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3660,13 +3664,13 @@ fn serve_host_get_kernel_version<
         .reply::<RAW, CLEAN>(buffer_, Some(568), id::HOST_GET_KERNEL_VERSION) else {
         return this_.no_room(buffer_)
     };
-    match try_host_get_kernel_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_get_kernel_version_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_kernel_version<
+fn try_host_get_kernel_version_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3690,7 +3694,7 @@ fn try_host_get_kernel_version<
     encoder_.text(0x0000_0200_2000_080c, 512)?;
     Ok(encoder_.end()?)
 }
-fn serve_host_get_uptime64<
+fn serve_host_get_uptime64_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3699,13 +3703,17 @@ fn serve_host_get_uptime64<
         .reply::<RAW, CLEAN>(buffer_, Some(72), id::HOST_GET_UPTIME64) else {
         return this_.no_room(buffer_)
     };
-    match try_host_get_uptime64::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_host_get_uptime64_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_host_get_uptime64_<
+    S: MachHostServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3727,7 +3735,7 @@ fn try_host_get_uptime64<S: MachHostServer + ?Sized, const RAW: bool, const CLEA
     encoder_.value::<crate::types::TimeValue64>(0x0000_0002_2000_400b, out_.uptime)?;
     Ok(encoder_.end()?)
 }
-fn serve_processor_set_processors<
+fn serve_processor_set_processors_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3736,13 +3744,13 @@ fn serve_processor_set_processors<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROCESSOR_SET_PROCESSORS) else {
         return this_.no_room(buffer_)
     };
-    match try_processor_set_processors::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_processor_set_processors_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_processor_set_processors<
+fn try_processor_set_processors_<
     S: MachHostServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3768,7 +3776,7 @@ fn try_processor_set_processors<
     encoder_.ool::<PortName>(0x0000_0000_4000_2013, out_.processors_list)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MachHostServer + ?Sized>(
+fn not_mine_<S: MachHostServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -3812,68 +3820,68 @@ pub fn dispatch_request<S: MachHostServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachHostServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 49] = const {
         [
-            serve_host_processors::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_processor_start::<S, RAW, CLEAN>,
-            serve_processor_exit::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_processor_set_default::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_processor_set_create::<S, RAW, CLEAN>,
-            serve_processor_set_destroy::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_processor_assign::<S, RAW, CLEAN>,
-            serve_processor_get_assignment::<S, RAW, CLEAN>,
-            serve_thread_assign::<S, RAW, CLEAN>,
-            serve_thread_assign_default::<S, RAW, CLEAN>,
-            serve_thread_get_assignment::<S, RAW, CLEAN>,
-            serve_task_assign::<S, RAW, CLEAN>,
-            serve_task_assign_default::<S, RAW, CLEAN>,
-            serve_task_get_assignment::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_thread_priority::<S, RAW, CLEAN>,
-            serve_thread_max_priority::<S, RAW, CLEAN>,
-            serve_task_priority::<S, RAW, CLEAN>,
-            serve_processor_set_max_priority::<S, RAW, CLEAN>,
-            serve_thread_policy::<S, RAW, CLEAN>,
-            serve_processor_set_policy_enable::<S, RAW, CLEAN>,
-            serve_processor_set_policy_disable::<S, RAW, CLEAN>,
-            serve_processor_set_tasks::<S, RAW, CLEAN>,
-            serve_processor_set_threads::<S, RAW, CLEAN>,
-            serve_host_processor_sets::<S, RAW, CLEAN>,
-            serve_host_processor_set_priv::<S, RAW, CLEAN>,
-            serve_thread_depress_abort::<S, RAW, CLEAN>,
-            serve_host_set_time::<S, RAW, CLEAN>,
-            serve_host_adjust_time::<S, RAW, CLEAN>,
-            serve_host_get_time::<S, RAW, CLEAN>,
-            serve_host_reboot::<S, RAW, CLEAN>,
-            serve_vm_wire::<S, RAW, CLEAN>,
-            serve_thread_wire::<S, RAW, CLEAN>,
-            serve_host_info::<S, RAW, CLEAN>,
-            serve_processor_info::<S, RAW, CLEAN>,
-            serve_processor_set_info::<S, RAW, CLEAN>,
-            serve_processor_control::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_host_get_time64::<S, RAW, CLEAN>,
-            serve_host_set_time64::<S, RAW, CLEAN>,
-            serve_host_adjust_time64::<S, RAW, CLEAN>,
-            serve_host_get_kernel_version::<S, RAW, CLEAN>,
-            serve_host_get_uptime64::<S, RAW, CLEAN>,
-            serve_processor_set_processors::<S, RAW, CLEAN>,
+            serve_host_processors_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_processor_start_::<S, RAW, CLEAN>,
+            serve_processor_exit_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_processor_set_default_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_processor_set_create_::<S, RAW, CLEAN>,
+            serve_processor_set_destroy_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_processor_assign_::<S, RAW, CLEAN>,
+            serve_processor_get_assignment_::<S, RAW, CLEAN>,
+            serve_thread_assign_::<S, RAW, CLEAN>,
+            serve_thread_assign_default_::<S, RAW, CLEAN>,
+            serve_thread_get_assignment_::<S, RAW, CLEAN>,
+            serve_task_assign_::<S, RAW, CLEAN>,
+            serve_task_assign_default_::<S, RAW, CLEAN>,
+            serve_task_get_assignment_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_thread_priority_::<S, RAW, CLEAN>,
+            serve_thread_max_priority_::<S, RAW, CLEAN>,
+            serve_task_priority_::<S, RAW, CLEAN>,
+            serve_processor_set_max_priority_::<S, RAW, CLEAN>,
+            serve_thread_policy_::<S, RAW, CLEAN>,
+            serve_processor_set_policy_enable_::<S, RAW, CLEAN>,
+            serve_processor_set_policy_disable_::<S, RAW, CLEAN>,
+            serve_processor_set_tasks_::<S, RAW, CLEAN>,
+            serve_processor_set_threads_::<S, RAW, CLEAN>,
+            serve_host_processor_sets_::<S, RAW, CLEAN>,
+            serve_host_processor_set_priv_::<S, RAW, CLEAN>,
+            serve_thread_depress_abort_::<S, RAW, CLEAN>,
+            serve_host_set_time_::<S, RAW, CLEAN>,
+            serve_host_adjust_time_::<S, RAW, CLEAN>,
+            serve_host_get_time_::<S, RAW, CLEAN>,
+            serve_host_reboot_::<S, RAW, CLEAN>,
+            serve_vm_wire_::<S, RAW, CLEAN>,
+            serve_thread_wire_::<S, RAW, CLEAN>,
+            serve_host_info_::<S, RAW, CLEAN>,
+            serve_processor_info_::<S, RAW, CLEAN>,
+            serve_processor_set_info_::<S, RAW, CLEAN>,
+            serve_processor_control_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_host_get_time64_::<S, RAW, CLEAN>,
+            serve_host_set_time64_::<S, RAW, CLEAN>,
+            serve_host_adjust_time64_::<S, RAW, CLEAN>,
+            serve_host_get_kernel_version_::<S, RAW, CLEAN>,
+            serve_host_get_uptime64_::<S, RAW, CLEAN>,
+            serve_processor_set_processors_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -428,20 +428,20 @@ pub trait MachI386Server {
         Err(-303)
     }
 }
-fn serve_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_i386_set_ldt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::I386_SET_LDT)
     else { return this_.no_room(buffer_) };
-    match try_i386_set_ldt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_set_ldt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_i386_set_ldt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -461,20 +461,20 @@ fn try_i386_set_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_i386_get_ldt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::I386_GET_LDT)
     else { return this_.no_room(buffer_) };
-    match try_i386_get_ldt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_get_ldt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_i386_get_ldt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -498,7 +498,7 @@ fn try_i386_get_ldt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.out_data(0x0000_0000_4000_2002, &out_.desc_list)?;
     Ok(encoder_.end()?)
 }
-fn serve_i386_io_perm_create<
+fn serve_i386_io_perm_create_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -507,13 +507,13 @@ fn serve_i386_io_perm_create<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_IO_PERM_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_i386_io_perm_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_io_perm_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_io_perm_create<
+fn try_i386_io_perm_create_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -541,7 +541,7 @@ fn try_i386_io_perm_create<
     encoder_.port(0x0000_0001_2000_4013, out_.io_perm)?;
     Ok(encoder_.end()?)
 }
-fn serve_i386_io_perm_modify<
+fn serve_i386_io_perm_modify_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -550,13 +550,13 @@ fn serve_i386_io_perm_modify<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::I386_IO_PERM_MODIFY) else {
         return this_.no_room(buffer_)
     };
-    match try_i386_io_perm_modify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_io_perm_modify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_io_perm_modify<
+fn try_i386_io_perm_modify_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -579,20 +579,20 @@ fn try_i386_io_perm_modify<
     server_.i386_io_perm_modify(this_, io_perm, enable)?;
     Ok(encoder_.end()?)
 }
-fn serve_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_i386_set_gdt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_SET_GDT)
     else { return this_.no_room(buffer_) };
-    match try_i386_set_gdt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_set_gdt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_i386_set_gdt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -616,20 +616,20 @@ fn try_i386_set_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.selector)?;
     Ok(encoder_.end()?)
 }
-fn serve_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_i386_get_gdt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_GET_GDT)
     else { return this_.no_room(buffer_) };
-    match try_i386_get_gdt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_get_gdt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_i386_get_gdt_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -652,7 +652,7 @@ fn try_i386_get_gdt<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.desc)?;
     Ok(encoder_.end()?)
 }
-fn serve_i386_get_xstate_size<
+fn serve_i386_get_xstate_size_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -661,13 +661,13 @@ fn serve_i386_get_xstate_size<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::I386_GET_XSTATE_SIZE) else {
         return this_.no_room(buffer_)
     };
-    match try_i386_get_xstate_size::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_i386_get_xstate_size_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_i386_get_xstate_size<
+fn try_i386_get_xstate_size_<
     S: MachI386Server + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -693,7 +693,7 @@ fn try_i386_get_xstate_size<
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.size)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MachI386Server + ?Sized>(
+fn not_mine_<S: MachI386Server + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -737,29 +737,29 @@ pub fn dispatch_request<S: MachI386Server + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachI386Server + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_i386_set_ldt::<S, RAW, CLEAN>,
-            serve_i386_get_ldt::<S, RAW, CLEAN>,
-            serve_i386_io_perm_create::<S, RAW, CLEAN>,
-            serve_i386_io_perm_modify::<S, RAW, CLEAN>,
-            serve_i386_set_gdt::<S, RAW, CLEAN>,
-            serve_i386_get_gdt::<S, RAW, CLEAN>,
-            serve_i386_get_xstate_size::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_i386_set_ldt_::<S, RAW, CLEAN>,
+            serve_i386_get_ldt_::<S, RAW, CLEAN>,
+            serve_i386_io_perm_create_::<S, RAW, CLEAN>,
+            serve_i386_io_perm_modify_::<S, RAW, CLEAN>,
+            serve_i386_set_gdt_::<S, RAW, CLEAN>,
+            serve_i386_get_gdt_::<S, RAW, CLEAN>,
+            serve_i386_get_xstate_size_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

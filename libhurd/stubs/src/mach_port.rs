@@ -1144,22 +1144,22 @@ pub trait MachPortServer {
         Err(-303)
     }
 }
-fn serve_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_mach_port_names_<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::MACH_PORT_NAMES) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_names::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_names_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_port_names_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1182,7 +1182,7 @@ fn try_mach_port_names<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.ool::<u32>(0x0000_0000_4000_2002, out_.types)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_mach_port_type_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1191,13 +1191,13 @@ fn serve_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_TYPE) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_type::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_type_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_port_type_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1220,7 +1220,7 @@ fn try_mach_port_type<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.ptype)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_rename<
+fn serve_mach_port_rename_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1229,13 +1229,13 @@ fn serve_mach_port_rename<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_RENAME) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_rename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_rename_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_port_rename_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1254,7 +1254,7 @@ fn try_mach_port_rename<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN
     server_.mach_port_rename(this_, old_name, new_name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_allocate_name<
+fn serve_mach_port_allocate_name_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1263,13 +1263,13 @@ fn serve_mach_port_allocate_name<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_ALLOCATE_NAME) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_allocate_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_allocate_name_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_allocate_name<
+fn try_mach_port_allocate_name_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1292,7 +1292,7 @@ fn try_mach_port_allocate_name<
     server_.mach_port_allocate_name(this_, right, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_allocate<
+fn serve_mach_port_allocate_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1301,13 +1301,13 @@ fn serve_mach_port_allocate<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_ALLOCATE) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_allocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_allocate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_allocate<
+fn try_mach_port_allocate_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1334,7 +1334,7 @@ fn try_mach_port_allocate<
     encoder_.value::<PortName>(0x0000_0001_2000_200f, out_.name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_destroy<
+fn serve_mach_port_destroy_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1343,13 +1343,17 @@ fn serve_mach_port_destroy<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_DESTROY) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_destroy::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_destroy_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_mach_port_destroy_<
+    S: MachPortServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1367,7 +1371,7 @@ fn try_mach_port_destroy<S: MachPortServer + ?Sized, const RAW: bool, const CLEA
     server_.mach_port_destroy(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_deallocate<
+fn serve_mach_port_deallocate_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1376,13 +1380,13 @@ fn serve_mach_port_deallocate<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_DEALLOCATE) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_deallocate::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_deallocate_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_deallocate<
+fn try_mach_port_deallocate_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1404,7 +1408,7 @@ fn try_mach_port_deallocate<
     server_.mach_port_deallocate(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_refs<
+fn serve_mach_port_get_refs_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1413,13 +1417,13 @@ fn serve_mach_port_get_refs<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_REFS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_get_refs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_get_refs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_refs<
+fn try_mach_port_get_refs_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1447,7 +1451,7 @@ fn try_mach_port_get_refs<
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.refs)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_mod_refs<
+fn serve_mach_port_mod_refs_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1456,13 +1460,13 @@ fn serve_mach_port_mod_refs<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_MOD_REFS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_mod_refs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_mod_refs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_mod_refs<
+fn try_mach_port_mod_refs_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1486,7 +1490,7 @@ fn try_mach_port_mod_refs<
     server_.mach_port_mod_refs(this_, name, right, delta)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_qlimit<
+fn serve_mach_port_set_qlimit_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1495,13 +1499,13 @@ fn serve_mach_port_set_qlimit<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_QLIMIT) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_set_qlimit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_set_qlimit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_qlimit<
+fn try_mach_port_set_qlimit_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1524,7 +1528,7 @@ fn try_mach_port_set_qlimit<
     server_.mach_port_set_qlimit(this_, name, qlimit)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_mscount<
+fn serve_mach_port_set_mscount_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1533,13 +1537,13 @@ fn serve_mach_port_set_mscount<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_MSCOUNT) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_set_mscount::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_set_mscount_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_mscount<
+fn try_mach_port_set_mscount_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1562,7 +1566,7 @@ fn try_mach_port_set_mscount<
     server_.mach_port_set_mscount(this_, name, mscount)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_set_status<
+fn serve_mach_port_get_set_status_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1571,13 +1575,13 @@ fn serve_mach_port_get_set_status<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_GET_SET_STATUS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_get_set_status::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_get_set_status_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_get_set_status<
+fn try_mach_port_get_set_status_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1604,7 +1608,7 @@ fn try_mach_port_get_set_status<
     encoder_.ool::<PortName>(0x0000_0000_4000_200f, out_.members)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_move_member<
+fn serve_mach_port_move_member_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1613,13 +1617,13 @@ fn serve_mach_port_move_member<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_MOVE_MEMBER) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_move_member::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_move_member_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_move_member<
+fn try_mach_port_move_member_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1642,7 +1646,7 @@ fn try_mach_port_move_member<
     server_.mach_port_move_member(this_, member, after)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_request_notification<
+fn serve_mach_port_request_notification_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1651,7 +1655,7 @@ fn serve_mach_port_request_notification<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_REQUEST_NOTIFICATION) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_request_notification::<
+    match try_mach_port_request_notification_::<
         S,
         RAW,
         CLEAN,
@@ -1661,7 +1665,7 @@ fn serve_mach_port_request_notification<
     }
 }
 #[inline(always)]
-fn try_mach_port_request_notification<
+fn try_mach_port_request_notification_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1691,7 +1695,7 @@ fn try_mach_port_request_notification<
     encoder_.poly(0x0000_0001_2000_40ff, out_.previous)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_insert_right<
+fn serve_mach_port_insert_right_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1700,13 +1704,13 @@ fn serve_mach_port_insert_right<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_INSERT_RIGHT) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_insert_right::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_insert_right_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_insert_right<
+fn try_mach_port_insert_right_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1729,7 +1733,7 @@ fn try_mach_port_insert_right<
     server_.mach_port_insert_right(this_, name, poly)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_extract_right<
+fn serve_mach_port_extract_right_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1738,13 +1742,13 @@ fn serve_mach_port_extract_right<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MACH_PORT_EXTRACT_RIGHT) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_extract_right::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_extract_right_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_extract_right<
+fn try_mach_port_extract_right_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1772,7 +1776,7 @@ fn try_mach_port_extract_right<
     encoder_.poly(0x0000_0001_2000_40ff, out_.poly)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_get_receive_status<
+fn serve_mach_port_get_receive_status_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1781,7 +1785,7 @@ fn serve_mach_port_get_receive_status<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::MACH_PORT_GET_RECEIVE_STATUS) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_get_receive_status::<
+    match try_mach_port_get_receive_status_::<
         S,
         RAW,
         CLEAN,
@@ -1791,7 +1795,7 @@ fn serve_mach_port_get_receive_status<
     }
 }
 #[inline(always)]
-fn try_mach_port_get_receive_status<
+fn try_mach_port_get_receive_status_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1818,7 +1822,7 @@ fn try_mach_port_get_receive_status<
     encoder_.value::<crate::types::MachPortStatus>(0x0000_0009_2000_2002, out_.status)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_seqno<
+fn serve_mach_port_set_seqno_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1827,13 +1831,13 @@ fn serve_mach_port_set_seqno<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_SEQNO) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_set_seqno::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_set_seqno_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_seqno<
+fn try_mach_port_set_seqno_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1856,7 +1860,7 @@ fn try_mach_port_set_seqno<
     server_.mach_port_set_seqno(this_, name, seqno)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_protected_payload<
+fn serve_mach_port_set_protected_payload_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1864,7 +1868,7 @@ fn serve_mach_port_set_protected_payload<
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_PROTECTED_PAYLOAD)
     else { return this_.no_room(buffer_) };
-    match try_mach_port_set_protected_payload::<
+    match try_mach_port_set_protected_payload_::<
         S,
         RAW,
         CLEAN,
@@ -1874,7 +1878,7 @@ fn serve_mach_port_set_protected_payload<
     }
 }
 #[inline(always)]
-fn try_mach_port_set_protected_payload<
+fn try_mach_port_set_protected_payload_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1897,7 +1901,7 @@ fn try_mach_port_set_protected_payload<
     server_.mach_port_set_protected_payload(this_, name, payload)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_clear_protected_payload<
+fn serve_mach_port_clear_protected_payload_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1905,7 +1909,7 @@ fn serve_mach_port_clear_protected_payload<
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_CLEAR_PROTECTED_PAYLOAD)
     else { return this_.no_room(buffer_) };
-    match try_mach_port_clear_protected_payload::<
+    match try_mach_port_clear_protected_payload_::<
         S,
         RAW,
         CLEAN,
@@ -1915,7 +1919,7 @@ fn serve_mach_port_clear_protected_payload<
     }
 }
 #[inline(always)]
-fn try_mach_port_clear_protected_payload<
+fn try_mach_port_clear_protected_payload_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1937,7 +1941,7 @@ fn try_mach_port_clear_protected_payload<
     server_.mach_port_clear_protected_payload(this_, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_mach_port_set_ktype<
+fn serve_mach_port_set_ktype_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1946,13 +1950,13 @@ fn serve_mach_port_set_ktype<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MACH_PORT_SET_KTYPE) else {
         return this_.no_room(buffer_)
     };
-    match try_mach_port_set_ktype::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_mach_port_set_ktype_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_mach_port_set_ktype<
+fn try_mach_port_set_ktype_<
     S: MachPortServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1977,7 +1981,7 @@ fn try_mach_port_set_ktype<
     server_.mach_port_set_ktype(this_, task, name, right, ktype)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MachPortServer + ?Sized>(
+fn not_mine_<S: MachPortServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -2021,43 +2025,43 @@ pub fn dispatch_request<S: MachPortServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MachPortServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 24] = const {
         [
-            serve_mach_port_names::<S, RAW, CLEAN>,
-            serve_mach_port_type::<S, RAW, CLEAN>,
-            serve_mach_port_rename::<S, RAW, CLEAN>,
-            serve_mach_port_allocate_name::<S, RAW, CLEAN>,
-            serve_mach_port_allocate::<S, RAW, CLEAN>,
-            serve_mach_port_destroy::<S, RAW, CLEAN>,
-            serve_mach_port_deallocate::<S, RAW, CLEAN>,
-            serve_mach_port_get_refs::<S, RAW, CLEAN>,
-            serve_mach_port_mod_refs::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_mach_port_set_qlimit::<S, RAW, CLEAN>,
-            serve_mach_port_set_mscount::<S, RAW, CLEAN>,
-            serve_mach_port_get_set_status::<S, RAW, CLEAN>,
-            serve_mach_port_move_member::<S, RAW, CLEAN>,
-            serve_mach_port_request_notification::<S, RAW, CLEAN>,
-            serve_mach_port_insert_right::<S, RAW, CLEAN>,
-            serve_mach_port_extract_right::<S, RAW, CLEAN>,
-            serve_mach_port_get_receive_status::<S, RAW, CLEAN>,
-            serve_mach_port_set_seqno::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_mach_port_set_protected_payload::<S, RAW, CLEAN>,
-            serve_mach_port_clear_protected_payload::<S, RAW, CLEAN>,
-            serve_mach_port_set_ktype::<S, RAW, CLEAN>,
+            serve_mach_port_names_::<S, RAW, CLEAN>,
+            serve_mach_port_type_::<S, RAW, CLEAN>,
+            serve_mach_port_rename_::<S, RAW, CLEAN>,
+            serve_mach_port_allocate_name_::<S, RAW, CLEAN>,
+            serve_mach_port_allocate_::<S, RAW, CLEAN>,
+            serve_mach_port_destroy_::<S, RAW, CLEAN>,
+            serve_mach_port_deallocate_::<S, RAW, CLEAN>,
+            serve_mach_port_get_refs_::<S, RAW, CLEAN>,
+            serve_mach_port_mod_refs_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_mach_port_set_qlimit_::<S, RAW, CLEAN>,
+            serve_mach_port_set_mscount_::<S, RAW, CLEAN>,
+            serve_mach_port_get_set_status_::<S, RAW, CLEAN>,
+            serve_mach_port_move_member_::<S, RAW, CLEAN>,
+            serve_mach_port_request_notification_::<S, RAW, CLEAN>,
+            serve_mach_port_insert_right_::<S, RAW, CLEAN>,
+            serve_mach_port_extract_right_::<S, RAW, CLEAN>,
+            serve_mach_port_get_receive_status_::<S, RAW, CLEAN>,
+            serve_mach_port_set_seqno_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_mach_port_set_protected_payload_::<S, RAW, CLEAN>,
+            serve_mach_port_clear_protected_payload_::<S, RAW, CLEAN>,
+            serve_mach_port_set_ktype_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -463,18 +463,18 @@ pub trait MemoryObjectServer {
         Err(-303)
     }
 }
-fn serve_memory_object_init<
+fn serve_memory_object_init_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_init::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_init_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_init<
+fn try_memory_object_init_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -500,18 +500,18 @@ fn try_memory_object_init<
         );
     Ok(())
 }
-fn serve_memory_object_terminate<
+fn serve_memory_object_terminate_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_terminate::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_terminate_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_terminate<
+fn try_memory_object_terminate_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -530,18 +530,18 @@ fn try_memory_object_terminate<
     let _ = server_.memory_object_terminate(this_, memory_control, memory_object_name);
     Ok(())
 }
-fn serve_memory_object_copy<
+fn serve_memory_object_copy_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_copy::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_copy_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_copy<
+fn try_memory_object_copy_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -569,18 +569,18 @@ fn try_memory_object_copy<
         );
     Ok(())
 }
-fn serve_memory_object_data_request<
+fn serve_memory_object_data_request_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_request<
+fn try_memory_object_data_request_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -608,18 +608,18 @@ fn try_memory_object_data_request<
         );
     Ok(())
 }
-fn serve_memory_object_data_unlock<
+fn serve_memory_object_data_unlock_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_unlock::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_unlock_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_unlock<
+fn try_memory_object_data_unlock_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -647,18 +647,18 @@ fn try_memory_object_data_unlock<
         );
     Ok(())
 }
-fn serve_memory_object_lock_completed<
+fn serve_memory_object_lock_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_lock_completed::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_lock_completed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_lock_completed<
+fn try_memory_object_lock_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -678,18 +678,18 @@ fn try_memory_object_lock_completed<
     let _ = server_.memory_object_lock_completed(this_, memory_control, offset, length);
     Ok(())
 }
-fn serve_memory_object_supply_completed<
+fn serve_memory_object_supply_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_supply_completed::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_supply_completed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_supply_completed<
+fn try_memory_object_supply_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -719,18 +719,18 @@ fn try_memory_object_supply_completed<
         );
     Ok(())
 }
-fn serve_memory_object_data_return<
+fn serve_memory_object_data_return_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_return::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_return_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_return<
+fn try_memory_object_data_return_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -760,18 +760,18 @@ fn try_memory_object_data_return<
         );
     Ok(())
 }
-fn serve_memory_object_change_completed<
+fn serve_memory_object_change_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_change_completed::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_change_completed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_change_completed<
+fn try_memory_object_change_completed_<
     S: MemoryObjectServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -790,7 +790,7 @@ fn try_memory_object_change_completed<
     let _ = server_.memory_object_change_completed(this_, may_cache, copy_strategy);
     Ok(())
 }
-fn serve_none_<S: MemoryObjectServer + ?Sized>(
+fn not_mine_<S: MemoryObjectServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -834,29 +834,29 @@ pub fn dispatch_request<S: MemoryObjectServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MemoryObjectServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MemoryObjectServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 10] = const {
         [
-            serve_memory_object_init::<S, RAW, CLEAN>,
-            serve_memory_object_terminate::<S, RAW, CLEAN>,
-            serve_memory_object_copy::<S, RAW, CLEAN>,
-            serve_memory_object_data_request::<S, RAW, CLEAN>,
-            serve_memory_object_data_unlock::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_memory_object_lock_completed::<S, RAW, CLEAN>,
-            serve_memory_object_supply_completed::<S, RAW, CLEAN>,
-            serve_memory_object_data_return::<S, RAW, CLEAN>,
-            serve_memory_object_change_completed::<S, RAW, CLEAN>,
+            serve_memory_object_init_::<S, RAW, CLEAN>,
+            serve_memory_object_terminate_::<S, RAW, CLEAN>,
+            serve_memory_object_copy_::<S, RAW, CLEAN>,
+            serve_memory_object_data_request_::<S, RAW, CLEAN>,
+            serve_memory_object_data_unlock_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_memory_object_lock_completed_::<S, RAW, CLEAN>,
+            serve_memory_object_supply_completed_::<S, RAW, CLEAN>,
+            serve_memory_object_data_return_::<S, RAW, CLEAN>,
+            serve_memory_object_change_completed_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -131,18 +131,18 @@ pub trait MemoryObjectDefaultServer {
         Err(-303)
     }
 }
-fn serve_memory_object_create<
+fn serve_memory_object_create_<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_create::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_create_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_create<
+fn try_memory_object_create_<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -172,18 +172,18 @@ fn try_memory_object_create<
         );
     Ok(())
 }
-fn serve_memory_object_data_initialize<
+fn serve_memory_object_data_initialize_<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_memory_object_data_initialize::<S, RAW, CLEAN>(server_, this_) {
+    match try_memory_object_data_initialize_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_memory_object_data_initialize<
+fn try_memory_object_data_initialize_<
     S: MemoryObjectDefaultServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -241,23 +241,23 @@ pub fn dispatch_request<S: MemoryObjectDefaultServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MemoryObjectDefaultServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server: &mut S,
-    request: &Request<'_>,
-    reply: &mut [u8],
-) -> Outcome {
+fn demultiplex_<
+    S: MemoryObjectDefaultServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {
     match request.header().id {
         id::MEMORY_OBJECT_CREATE => {
-            serve_memory_object_create::<S, RAW, CLEAN>(server, request, reply)
+            serve_memory_object_create_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::MEMORY_OBJECT_DATA_INITIALIZE => {
-            serve_memory_object_data_initialize::<S, RAW, CLEAN>(server, request, reply)
+            serve_memory_object_data_initialize_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -1278,20 +1278,20 @@ pub trait MsgServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_sig_post_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SIG_POST)
     else { return this_.no_room(buffer_) };
-    match try_msg_sig_post::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_sig_post_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_sig_post_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1311,7 +1311,7 @@ fn try_msg_sig_post<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_proc_newids_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1320,13 +1320,13 @@ fn serve_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_PROC_NEWIDS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_proc_newids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_proc_newids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_proc_newids_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1347,20 +1347,20 @@ fn try_msg_proc_newids<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_add_auth_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_ADD_AUTH)
     else { return this_.no_room(buffer_) };
-    match try_msg_add_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_add_auth_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_add_auth_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1378,20 +1378,20 @@ fn try_msg_add_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.msg_add_auth(this_, auth)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_del_auth_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_DEL_AUTH)
     else { return this_.no_room(buffer_) };
-    match try_msg_del_auth::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_del_auth_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_del_auth_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1411,7 +1411,7 @@ fn try_msg_del_auth<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_.msg_del_auth(this_, task, uids, gids)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_init_port_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1420,13 +1420,13 @@ fn serve_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_INIT_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_init_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_init_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_port_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1450,7 +1450,7 @@ fn try_msg_get_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_init_port_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1459,13 +1459,13 @@ fn serve_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_PORT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_init_port::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_init_port_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_port_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1486,7 +1486,7 @@ fn try_msg_set_init_port<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_init_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1495,13 +1495,13 @@ fn serve_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_INIT_PORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_init_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_init_ports_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1524,7 +1524,7 @@ fn try_msg_get_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.ports)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_init_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1533,13 +1533,13 @@ fn serve_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_PORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_init_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_init_ports_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1558,7 +1558,7 @@ fn try_msg_set_init_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.msg_set_init_ports(this_, refport, ports)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_init_int_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1567,13 +1567,13 @@ fn serve_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_INIT_INT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_init_int::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_init_int_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_int_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1597,7 +1597,7 @@ fn try_msg_get_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.value)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_init_int_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1606,13 +1606,13 @@ fn serve_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_INT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_init_int::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_init_int_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_int_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1633,7 +1633,7 @@ fn try_msg_set_init_int<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: boo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_init_ints_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1642,13 +1642,13 @@ fn serve_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_INIT_INTS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_init_ints::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_init_ints_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_ints_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1671,7 +1671,7 @@ fn try_msg_get_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.out_data(0x0000_0000_c000_2002, &out_.values)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_init_ints_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1680,13 +1680,13 @@ fn serve_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_INIT_INTS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_init_ints::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_init_ints_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_ints_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1706,20 +1706,20 @@ fn try_msg_set_init_ints<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_dtable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_DTABLE)
     else { return this_.no_room(buffer_) };
-    match try_msg_get_dtable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_dtable_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_dtable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1742,7 +1742,7 @@ fn try_msg_get_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.out_data(0x0000_0000_c000_40ff, &out_.dtable)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_dtable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1751,13 +1751,13 @@ fn serve_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_DTABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_dtable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_dtable_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_dtable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1776,20 +1776,20 @@ fn try_msg_set_dtable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>
     server_.msg_set_dtable(this_, refport, dtable)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_fd_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::MSG_GET_FD)
     else { return this_.no_room(buffer_) };
-    match try_msg_get_fd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_fd_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_fd_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1813,20 +1813,20 @@ fn try_msg_get_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.port)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_fd_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_FD)
     else { return this_.no_room(buffer_) };
-    match try_msg_set_fd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_fd_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_fd_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1847,7 +1847,7 @@ fn try_msg_set_fd<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_environment_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1856,13 +1856,13 @@ fn serve_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_ENVIRONMENT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_environment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_environment_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_environment_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1884,7 +1884,7 @@ fn try_msg_get_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_environment_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1893,13 +1893,13 @@ fn serve_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_ENVIRONMENT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_environment::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_environment_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_environment_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1919,22 +1919,22 @@ fn try_msg_set_environment<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_msg_get_env_variable_<
+    S: MsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, None, id::MSG_GET_ENV_VARIABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_get_env_variable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_get_env_variable_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_env_variable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1957,22 +1957,22 @@ fn try_msg_get_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_0808, &out_.value)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_msg_set_env_variable_<
+    S: MsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SET_ENV_VARIABLE) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_set_env_variable::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_set_env_variable_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_env_variable_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1993,7 +1993,7 @@ fn try_msg_set_env_variable<S: MsgServer + ?Sized, const RAW: bool, const CLEAN:
     server_.msg_set_env_variable(this_, refport, variable, value, replace)?;
     Ok(encoder_.end()?)
 }
-fn serve_msg_sig_post_untraced<
+fn serve_msg_sig_post_untraced_<
     S: MsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2002,13 +2002,13 @@ fn serve_msg_sig_post_untraced<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::MSG_SIG_POST_UNTRACED) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_sig_post_untraced::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_sig_post_untraced_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_sig_post_untraced_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2029,7 +2029,7 @@ fn try_msg_sig_post_untraced<S: MsgServer + ?Sized, const RAW: bool, const CLEAN
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_report_wait_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2038,13 +2038,13 @@ fn serve_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(1096), id::MSG_REPORT_WAIT) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_report_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_report_wait_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_report_wait_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2071,7 +2071,7 @@ fn try_msg_report_wait<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_describe_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2080,13 +2080,13 @@ fn serve_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, None, id::MSG_DESCRIBE_PORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_msg_describe_ports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_msg_describe_ports_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_describe_ports_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2110,7 +2110,7 @@ fn try_msg_describe_ports<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.out_data(0x0000_0000_4000_0808, &out_.descriptions)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: MsgServer + ?Sized>(
+fn not_mine_<S: MsgServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -2154,44 +2154,44 @@ pub fn dispatch_request<S: MsgServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
         [
-            serve_msg_sig_post::<S, RAW, CLEAN>,
-            serve_msg_proc_newids::<S, RAW, CLEAN>,
-            serve_msg_add_auth::<S, RAW, CLEAN>,
-            serve_msg_del_auth::<S, RAW, CLEAN>,
-            serve_msg_get_init_port::<S, RAW, CLEAN>,
-            serve_msg_set_init_port::<S, RAW, CLEAN>,
-            serve_msg_get_init_ports::<S, RAW, CLEAN>,
-            serve_msg_set_init_ports::<S, RAW, CLEAN>,
-            serve_msg_get_init_int::<S, RAW, CLEAN>,
-            serve_msg_set_init_int::<S, RAW, CLEAN>,
-            serve_msg_get_init_ints::<S, RAW, CLEAN>,
-            serve_msg_set_init_ints::<S, RAW, CLEAN>,
-            serve_msg_get_dtable::<S, RAW, CLEAN>,
-            serve_msg_set_dtable::<S, RAW, CLEAN>,
-            serve_msg_get_fd::<S, RAW, CLEAN>,
-            serve_msg_set_fd::<S, RAW, CLEAN>,
-            serve_msg_get_environment::<S, RAW, CLEAN>,
-            serve_msg_set_environment::<S, RAW, CLEAN>,
-            serve_msg_get_env_variable::<S, RAW, CLEAN>,
-            serve_msg_set_env_variable::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_msg_sig_post_untraced::<S, RAW, CLEAN>,
-            serve_msg_report_wait::<S, RAW, CLEAN>,
-            serve_msg_describe_ports::<S, RAW, CLEAN>,
+            serve_msg_sig_post_::<S, RAW, CLEAN>,
+            serve_msg_proc_newids_::<S, RAW, CLEAN>,
+            serve_msg_add_auth_::<S, RAW, CLEAN>,
+            serve_msg_del_auth_::<S, RAW, CLEAN>,
+            serve_msg_get_init_port_::<S, RAW, CLEAN>,
+            serve_msg_set_init_port_::<S, RAW, CLEAN>,
+            serve_msg_get_init_ports_::<S, RAW, CLEAN>,
+            serve_msg_set_init_ports_::<S, RAW, CLEAN>,
+            serve_msg_get_init_int_::<S, RAW, CLEAN>,
+            serve_msg_set_init_int_::<S, RAW, CLEAN>,
+            serve_msg_get_init_ints_::<S, RAW, CLEAN>,
+            serve_msg_set_init_ints_::<S, RAW, CLEAN>,
+            serve_msg_get_dtable_::<S, RAW, CLEAN>,
+            serve_msg_set_dtable_::<S, RAW, CLEAN>,
+            serve_msg_get_fd_::<S, RAW, CLEAN>,
+            serve_msg_set_fd_::<S, RAW, CLEAN>,
+            serve_msg_get_environment_::<S, RAW, CLEAN>,
+            serve_msg_set_environment_::<S, RAW, CLEAN>,
+            serve_msg_get_env_variable_::<S, RAW, CLEAN>,
+            serve_msg_set_env_variable_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_msg_sig_post_untraced_::<S, RAW, CLEAN>,
+            serve_msg_report_wait_::<S, RAW, CLEAN>,
+            serve_msg_describe_ports_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -103,18 +103,18 @@ pub trait MsgReplyServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post_reply<
+fn serve_msg_sig_post_reply_<
     S: MsgReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_sig_post_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_reply<
+fn try_msg_sig_post_reply_<
     S: MsgReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -132,18 +132,18 @@ fn try_msg_sig_post_reply<
     let _ = server_.msg_sig_post_reply(this_, return_code);
     Ok(())
 }
-fn serve_msg_sig_post_untraced_reply<
+fn serve_msg_sig_post_untraced_reply_<
     S: MsgReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_sig_post_untraced_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_untraced_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced_reply<
+fn try_msg_sig_post_untraced_reply_<
     S: MsgReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -198,23 +198,23 @@ pub fn dispatch_request<S: MsgReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MsgReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MsgReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::MSG_SIG_POST_REPLY => {
-            serve_msg_sig_post_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_msg_sig_post_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::MSG_SIG_POST_UNTRACED_REPLY => {
-            serve_msg_sig_post_untraced_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_msg_sig_post_untraced_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -123,18 +123,18 @@ pub trait MsgRequestServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post_request<
+fn serve_msg_sig_post_request_<
     S: MsgRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_sig_post_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_request<
+fn try_msg_sig_post_request_<
     S: MsgRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -155,18 +155,18 @@ fn try_msg_sig_post_request<
         .msg_sig_post_request(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-fn serve_msg_sig_post_untraced_request<
+fn serve_msg_sig_post_untraced_request_<
     S: MsgRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_sig_post_untraced_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_untraced_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced_request<
+fn try_msg_sig_post_untraced_request_<
     S: MsgRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -230,23 +230,23 @@ pub fn dispatch_request<S: MsgRequestServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: MsgRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: MsgRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::MSG_SIG_POST_REQUEST => {
-            serve_msg_sig_post_request::<S, RAW, CLEAN>(server, request, reply)
+            serve_msg_sig_post_request_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::MSG_SIG_POST_UNTRACED_REQUEST => {
-            serve_msg_sig_post_untraced_request::<S, RAW, CLEAN>(server, request, reply)
+            serve_msg_sig_post_untraced_request_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

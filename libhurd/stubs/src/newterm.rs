@@ -129,7 +129,7 @@ pub trait NewtermServer {
         Err(-303)
     }
 }
-fn serve_newterm_from_device<
+fn serve_newterm_from_device_<
     S: NewtermServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -138,13 +138,13 @@ fn serve_newterm_from_device<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::NEWTERM_FROM_DEVICE) else {
         return this_.no_room(buffer_)
     };
-    match try_newterm_from_device::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_newterm_from_device_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_newterm_from_device<
+fn try_newterm_from_device_<
     S: NewtermServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -170,22 +170,22 @@ fn try_newterm_from_device<
     encoder_.port(0x0000_0001_2000_4013, out_.terminal)?;
     Ok(encoder_.end()?)
 }
-fn serve_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_newterm_makenode_<
+    S: NewtermServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::NEWTERM_MAKENODE) else {
         return this_.no_room(buffer_)
     };
-    match try_newterm_makenode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_newterm_makenode_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_newterm_makenode<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_newterm_makenode_<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -243,23 +243,23 @@ pub fn dispatch_request<S: NewtermServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: NewtermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::NEWTERM_FROM_DEVICE => {
-            serve_newterm_from_device::<S, RAW, CLEAN>(server, request, reply)
+            serve_newterm_from_device_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::NEWTERM_MAKENODE => {
-            serve_newterm_makenode::<S, RAW, CLEAN>(server, request, reply)
+            serve_newterm_makenode_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

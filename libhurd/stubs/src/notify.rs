@@ -251,18 +251,18 @@ pub trait NotifyServer {
         Err(-303)
     }
 }
-fn serve_mach_notify_port_deleted<
+fn serve_mach_notify_port_deleted_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_port_deleted::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_port_deleted_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_port_deleted<
+fn try_mach_notify_port_deleted_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -280,18 +280,18 @@ fn try_mach_notify_port_deleted<
     let _ = server_.mach_notify_port_deleted(this_, name);
     Ok(())
 }
-fn serve_mach_notify_msg_accepted<
+fn serve_mach_notify_msg_accepted_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_msg_accepted::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_msg_accepted_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_msg_accepted<
+fn try_mach_notify_msg_accepted_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -309,18 +309,18 @@ fn try_mach_notify_msg_accepted<
     let _ = server_.mach_notify_msg_accepted(this_, name);
     Ok(())
 }
-fn serve_mach_notify_port_destroyed<
+fn serve_mach_notify_port_destroyed_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_port_destroyed::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_port_destroyed_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_port_destroyed<
+fn try_mach_notify_port_destroyed_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -338,18 +338,18 @@ fn try_mach_notify_port_destroyed<
     let _ = server_.mach_notify_port_destroyed(this_, rights);
     Ok(())
 }
-fn serve_mach_notify_no_senders<
+fn serve_mach_notify_no_senders_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_no_senders::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_no_senders_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_no_senders<
+fn try_mach_notify_no_senders_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -368,18 +368,18 @@ fn try_mach_notify_no_senders<
     Ok(())
 }
 #[inline(always)]
-fn serve_mach_notify_send_once<
+fn serve_mach_notify_send_once_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_send_once::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_send_once_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_send_once<
+fn try_mach_notify_send_once_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -396,18 +396,18 @@ fn try_mach_notify_send_once<
     let _ = server_.mach_notify_send_once(this_);
     Ok(())
 }
-fn serve_mach_notify_dead_name<
+fn serve_mach_notify_dead_name_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_dead_name::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_dead_name_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_dead_name<
+fn try_mach_notify_dead_name_<
     S: NotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -425,7 +425,7 @@ fn try_mach_notify_dead_name<
     let _ = server_.mach_notify_dead_name(this_, name);
     Ok(())
 }
-fn serve_none_<S: NotifyServer + ?Sized>(
+fn not_mine_<S: NotifyServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -469,28 +469,28 @@ pub fn dispatch_request<S: NotifyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: NotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: NotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 9] = const {
         [
-            serve_none_::<S>,
-            serve_mach_notify_port_deleted::<S, RAW, CLEAN>,
-            serve_mach_notify_msg_accepted::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_mach_notify_port_destroyed::<S, RAW, CLEAN>,
-            serve_mach_notify_no_senders::<S, RAW, CLEAN>,
-            serve_mach_notify_send_once::<S, RAW, CLEAN>,
-            serve_mach_notify_dead_name::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_mach_notify_port_deleted_::<S, RAW, CLEAN>,
+            serve_mach_notify_msg_accepted_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_mach_notify_port_destroyed_::<S, RAW, CLEAN>,
+            serve_mach_notify_no_senders_::<S, RAW, CLEAN>,
+            serve_mach_notify_send_once_::<S, RAW, CLEAN>,
+            serve_mach_notify_dead_name_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -1037,18 +1037,18 @@ pub trait OurmsgServer {
         Err(-303)
     }
 }
-fn serve_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_sig_post_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_sig_post::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_sig_post_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1067,18 +1067,18 @@ fn try_msg_sig_post<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool
     let _ = server_.msg_sig_post(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-fn serve_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_proc_newids_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_proc_newids::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_proc_newids_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_proc_newids_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1098,18 +1098,18 @@ fn try_msg_proc_newids<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: b
     let _ = server_.msg_proc_newids(this_, task, ppid, pgrp, orphaned);
     Ok(())
 }
-fn serve_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_add_auth_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_add_auth::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_add_auth_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_add_auth_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1126,18 +1126,18 @@ fn try_msg_add_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool
     let _ = server_.msg_add_auth(this_, auth);
     Ok(())
 }
-fn serve_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_del_auth_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_del_auth::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_del_auth_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_del_auth_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1156,18 +1156,18 @@ fn try_msg_del_auth<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool
     let _ = server_.msg_del_auth(this_, task, uids, gids);
     Ok(())
 }
-fn serve_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_get_init_port::<S, RAW, CLEAN>(server_, this_) {
+fn serve_msg_get_init_port_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_get_init_port_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_port_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1186,18 +1186,18 @@ fn try_msg_get_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.msg_get_init_port(this_, refport, which, port);
     Ok(())
 }
-fn serve_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_set_init_port::<S, RAW, CLEAN>(server_, this_) {
+fn serve_msg_set_init_port_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_set_init_port_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_port_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1216,18 +1216,18 @@ fn try_msg_set_init_port<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.msg_set_init_port(this_, refport, which, port);
     Ok(())
 }
-fn serve_msg_get_init_ports<
+fn serve_msg_get_init_ports_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_get_init_ports::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_init_ports_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_ports_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1245,18 +1245,18 @@ fn try_msg_get_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.msg_get_init_ports(this_, refport, ports);
     Ok(())
 }
-fn serve_msg_set_init_ports<
+fn serve_msg_set_init_ports_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_set_init_ports::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_init_ports_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_ports_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1274,18 +1274,18 @@ fn try_msg_set_init_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.msg_set_init_ports(this_, refport, ports);
     Ok(())
 }
-fn serve_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_init_int_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_init_int::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_init_int_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_int_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1304,18 +1304,18 @@ fn try_msg_get_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: 
     let _ = server_.msg_get_init_int(this_, refport, which, value);
     Ok(())
 }
-fn serve_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_init_int_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_init_int::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_init_int_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_int_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1334,18 +1334,18 @@ fn try_msg_set_init_int<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: 
     let _ = server_.msg_set_init_int(this_, refport, which, value);
     Ok(())
 }
-fn serve_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_get_init_ints::<S, RAW, CLEAN>(server_, this_) {
+fn serve_msg_get_init_ints_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_get_init_ints_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_init_ints_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1363,18 +1363,18 @@ fn try_msg_get_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.msg_get_init_ints(this_, refport, values);
     Ok(())
 }
-fn serve_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
-    match try_msg_set_init_ints::<S, RAW, CLEAN>(server_, this_) {
+fn serve_msg_set_init_ints_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
+    match try_msg_set_init_ints_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_init_ints_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1392,18 +1392,18 @@ fn try_msg_set_init_ints<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN:
     let _ = server_.msg_set_init_ints(this_, refport, values);
     Ok(())
 }
-fn serve_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_dtable_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_dtable::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_dtable_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_dtable_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1421,18 +1421,18 @@ fn try_msg_get_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.msg_get_dtable(this_, refport, dtable);
     Ok(())
 }
-fn serve_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_dtable_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_dtable::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_dtable_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_dtable_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1450,18 +1450,18 @@ fn try_msg_set_dtable<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bo
     let _ = server_.msg_set_dtable(this_, refport, dtable);
     Ok(())
 }
-fn serve_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_get_fd_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_get_fd::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_fd_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_get_fd_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1480,18 +1480,18 @@ fn try_msg_get_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let _ = server_.msg_get_fd(this_, refport, fd, port);
     Ok(())
 }
-fn serve_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_set_fd_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_set_fd::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_fd_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_set_fd_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1510,21 +1510,22 @@ fn try_msg_set_fd<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let _ = server_.msg_set_fd(this_, refport, fd, port);
     Ok(())
 }
-fn serve_msg_get_environment<
+fn serve_msg_get_environment_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_get_environment::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_environment_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_msg_get_environment_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1538,21 +1539,22 @@ fn try_msg_get_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.msg_get_environment(this_, value);
     Ok(())
 }
-fn serve_msg_set_environment<
+fn serve_msg_set_environment_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_set_environment::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_environment_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-) -> Result<(), i32> {
+fn try_msg_set_environment_<
+    S: OurmsgServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>) -> Result<(), i32> {
     let mut decoder_ = this_
         .body::<
             RAW,
@@ -1567,18 +1569,18 @@ fn try_msg_set_environment<S: OurmsgServer + ?Sized, const RAW: bool, const CLEA
     let _ = server_.msg_set_environment(this_, refport, value);
     Ok(())
 }
-fn serve_msg_get_env_variable<
+fn serve_msg_get_env_variable_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_get_env_variable::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_get_env_variable_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_get_env_variable<
+fn try_msg_get_env_variable_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1597,18 +1599,18 @@ fn try_msg_get_env_variable<
     let _ = server_.msg_get_env_variable(this_, variable, value);
     Ok(())
 }
-fn serve_msg_set_env_variable<
+fn serve_msg_set_env_variable_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_set_env_variable::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_set_env_variable_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_set_env_variable<
+fn try_msg_set_env_variable_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1629,18 +1631,18 @@ fn try_msg_set_env_variable<
     let _ = server_.msg_set_env_variable(this_, refport, variable, value, replace);
     Ok(())
 }
-fn serve_msg_sig_post_untraced<
+fn serve_msg_sig_post_untraced_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_sig_post_untraced::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_sig_post_untraced_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_sig_post_untraced<
+fn try_msg_sig_post_untraced_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1661,18 +1663,18 @@ fn try_msg_sig_post_untraced<
         .msg_sig_post_untraced(this_, this_.reply_port(), signal, sigcode, refport);
     Ok(())
 }
-fn serve_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_msg_report_wait_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
-    match try_msg_report_wait::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_report_wait_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_report_wait_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1691,18 +1693,18 @@ fn try_msg_report_wait<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: b
     let _ = server_.msg_report_wait(this_, thread, wait_desc, wait_rpc);
     Ok(())
 }
-fn serve_msg_describe_ports<
+fn serve_msg_describe_ports_<
     S: OurmsgServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_msg_describe_ports::<S, RAW, CLEAN>(server_, this_) {
+    match try_msg_describe_ports_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_msg_describe_ports_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
 ) -> Result<(), i32> {
@@ -1721,7 +1723,7 @@ fn try_msg_describe_ports<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN
     let _ = server_.msg_describe_ports(this_, refport, names, descriptions);
     Ok(())
 }
-fn serve_none_<S: OurmsgServer + ?Sized>(
+fn not_mine_<S: OurmsgServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -1765,44 +1767,44 @@ pub fn dispatch_request<S: OurmsgServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: OurmsgServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 25] = const {
         [
-            serve_msg_sig_post::<S, RAW, CLEAN>,
-            serve_msg_proc_newids::<S, RAW, CLEAN>,
-            serve_msg_add_auth::<S, RAW, CLEAN>,
-            serve_msg_del_auth::<S, RAW, CLEAN>,
-            serve_msg_get_init_port::<S, RAW, CLEAN>,
-            serve_msg_set_init_port::<S, RAW, CLEAN>,
-            serve_msg_get_init_ports::<S, RAW, CLEAN>,
-            serve_msg_set_init_ports::<S, RAW, CLEAN>,
-            serve_msg_get_init_int::<S, RAW, CLEAN>,
-            serve_msg_set_init_int::<S, RAW, CLEAN>,
-            serve_msg_get_init_ints::<S, RAW, CLEAN>,
-            serve_msg_set_init_ints::<S, RAW, CLEAN>,
-            serve_msg_get_dtable::<S, RAW, CLEAN>,
-            serve_msg_set_dtable::<S, RAW, CLEAN>,
-            serve_msg_get_fd::<S, RAW, CLEAN>,
-            serve_msg_set_fd::<S, RAW, CLEAN>,
-            serve_msg_get_environment::<S, RAW, CLEAN>,
-            serve_msg_set_environment::<S, RAW, CLEAN>,
-            serve_msg_get_env_variable::<S, RAW, CLEAN>,
-            serve_msg_set_env_variable::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_msg_sig_post_untraced::<S, RAW, CLEAN>,
-            serve_msg_report_wait::<S, RAW, CLEAN>,
-            serve_msg_describe_ports::<S, RAW, CLEAN>,
+            serve_msg_sig_post_::<S, RAW, CLEAN>,
+            serve_msg_proc_newids_::<S, RAW, CLEAN>,
+            serve_msg_add_auth_::<S, RAW, CLEAN>,
+            serve_msg_del_auth_::<S, RAW, CLEAN>,
+            serve_msg_get_init_port_::<S, RAW, CLEAN>,
+            serve_msg_set_init_port_::<S, RAW, CLEAN>,
+            serve_msg_get_init_ports_::<S, RAW, CLEAN>,
+            serve_msg_set_init_ports_::<S, RAW, CLEAN>,
+            serve_msg_get_init_int_::<S, RAW, CLEAN>,
+            serve_msg_set_init_int_::<S, RAW, CLEAN>,
+            serve_msg_get_init_ints_::<S, RAW, CLEAN>,
+            serve_msg_set_init_ints_::<S, RAW, CLEAN>,
+            serve_msg_get_dtable_::<S, RAW, CLEAN>,
+            serve_msg_set_dtable_::<S, RAW, CLEAN>,
+            serve_msg_get_fd_::<S, RAW, CLEAN>,
+            serve_msg_set_fd_::<S, RAW, CLEAN>,
+            serve_msg_get_environment_::<S, RAW, CLEAN>,
+            serve_msg_set_environment_::<S, RAW, CLEAN>,
+            serve_msg_get_env_variable_::<S, RAW, CLEAN>,
+            serve_msg_set_env_variable_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_msg_sig_post_untraced_::<S, RAW, CLEAN>,
+            serve_msg_report_wait_::<S, RAW, CLEAN>,
+            serve_msg_describe_ports_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

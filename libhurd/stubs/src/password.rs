@@ -148,7 +148,7 @@ pub trait PasswordServer {
         Err(-303)
     }
 }
-fn serve_password_check_user<
+fn serve_password_check_user_<
     S: PasswordServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -157,13 +157,13 @@ fn serve_password_check_user<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PASSWORD_CHECK_USER) else {
         return this_.no_room(buffer_)
     };
-    match try_password_check_user::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_password_check_user_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_password_check_user<
+fn try_password_check_user_<
     S: PasswordServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -191,7 +191,7 @@ fn try_password_check_user<
     encoder_.poly(0x0000_0001_2000_40ff, out_.auth)?;
     Ok(encoder_.end()?)
 }
-fn serve_password_check_group<
+fn serve_password_check_group_<
     S: PasswordServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -200,13 +200,13 @@ fn serve_password_check_group<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PASSWORD_CHECK_GROUP) else {
         return this_.no_room(buffer_)
     };
-    match try_password_check_group::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_password_check_group_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_password_check_group<
+fn try_password_check_group_<
     S: PasswordServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -271,23 +271,23 @@ pub fn dispatch_request<S: PasswordServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: PasswordServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: PasswordServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::PASSWORD_CHECK_USER => {
-            serve_password_check_user::<S, RAW, CLEAN>(server, request, reply)
+            serve_password_check_user_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::PASSWORD_CHECK_GROUP => {
-            serve_password_check_group::<S, RAW, CLEAN>(server, request, reply)
+            serve_password_check_group_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

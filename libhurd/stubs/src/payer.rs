@@ -126,7 +126,7 @@ pub trait PayerServer {
         Err(-303)
     }
 }
-fn serve_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_payer_for_uid_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -135,13 +135,13 @@ fn serve_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PAYER_FOR_UID) else {
         return this_.no_room(buffer_)
     };
-    match try_payer_for_uid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_payer_for_uid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_payer_for_uid_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -164,7 +164,7 @@ fn try_payer_for_uid<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.poly(0x0000_0001_2000_40ff, out_.account)?;
     Ok(encoder_.end()?)
 }
-fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_payer_register_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -173,13 +173,13 @@ fn serve_payer_register<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PAYER_REGISTER) else {
         return this_.no_room(buffer_)
     };
-    match try_payer_register::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_payer_register_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_payer_register<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_payer_register_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -235,21 +235,23 @@ pub fn dispatch_request<S: PayerServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
-        id::PAYER_FOR_UID => serve_payer_for_uid::<S, RAW, CLEAN>(server, request, reply),
+        id::PAYER_FOR_UID => {
+            serve_payer_for_uid_::<S, RAW, CLEAN>(server, request, reply)
+        }
         id::PAYER_REGISTER => {
-            serve_payer_register::<S, RAW, CLEAN>(server, request, reply)
+            serve_payer_register_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

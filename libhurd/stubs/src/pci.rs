@@ -325,20 +325,20 @@ pub trait PciServer {
     }
 }
 #[inline(never)]
-fn serve_pci_conf_read<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pci_conf_read_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PCI_CONF_READ)
     else { return this_.no_room(buffer_) };
-    match try_pci_conf_read::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pci_conf_read_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pci_conf_read_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -362,7 +362,7 @@ fn try_pci_conf_read<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.out_data(0x0000_0000_c000_0808, &out_.data)?;
     Ok(encoder_.end()?)
 }
-fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pci_conf_write_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -371,13 +371,13 @@ fn serve_pci_conf_write<S: PciServer + ?Sized, const RAW: bool, const CLEAN: boo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PCI_CONF_WRITE) else {
         return this_.no_room(buffer_)
     };
-    match try_pci_conf_write::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pci_conf_write_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pci_conf_write_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -401,7 +401,7 @@ fn try_pci_conf_write<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.amount)?;
     Ok(encoder_.end()?)
 }
-fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pci_get_ndevs_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -410,13 +410,13 @@ fn serve_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PCI_GET_NDEVS) else {
         return this_.no_room(buffer_)
     };
-    match try_pci_get_ndevs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pci_get_ndevs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pci_get_ndevs_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -439,7 +439,7 @@ fn try_pci_get_ndevs<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pci_get_dev_regions_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -448,13 +448,13 @@ fn serve_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, None, id::PCI_GET_DEV_REGIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_pci_get_dev_regions::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pci_get_dev_regions_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pci_get_dev_regions_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -477,20 +477,20 @@ fn try_pci_get_dev_regions<S: PciServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pci_get_dev_rom_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PCI_GET_DEV_ROM)
     else { return this_.no_room(buffer_) };
-    match try_pci_get_dev_rom::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pci_get_dev_rom_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pci_get_dev_rom<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pci_get_dev_rom_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -549,24 +549,24 @@ pub fn dispatch_request<S: PciServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: PciServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
         [
-            serve_pci_conf_read::<S, RAW, CLEAN>,
-            serve_pci_conf_write::<S, RAW, CLEAN>,
-            serve_pci_get_ndevs::<S, RAW, CLEAN>,
-            serve_pci_get_dev_regions::<S, RAW, CLEAN>,
-            serve_pci_get_dev_rom::<S, RAW, CLEAN>,
+            serve_pci_conf_read_::<S, RAW, CLEAN>,
+            serve_pci_conf_write_::<S, RAW, CLEAN>,
+            serve_pci_get_ndevs_::<S, RAW, CLEAN>,
+            serve_pci_get_dev_regions_::<S, RAW, CLEAN>,
+            serve_pci_get_dev_rom_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -147,7 +147,7 @@ pub trait PfinetServer {
     }
 }
 #[inline(never)]
-fn serve_pfinet_siocgifconf<
+fn serve_pfinet_siocgifconf_<
     S: PfinetServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -156,13 +156,13 @@ fn serve_pfinet_siocgifconf<
         .reply::<RAW, CLEAN>(buffer_, None, id::PFINET_SIOCGIFCONF) else {
         return this_.no_room(buffer_)
     };
-    match try_pfinet_siocgifconf::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pfinet_siocgifconf_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pfinet_siocgifconf_<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -186,20 +186,20 @@ fn try_pfinet_siocgifconf<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_pfinet_getroutes_<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PFINET_GETROUTES)
     else { return this_.no_room(buffer_) };
-    match try_pfinet_getroutes::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pfinet_getroutes_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pfinet_getroutes<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pfinet_getroutes_<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -259,23 +259,23 @@ pub fn dispatch_request<S: PfinetServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: PfinetServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::PFINET_SIOCGIFCONF => {
-            serve_pfinet_siocgifconf::<S, RAW, CLEAN>(server, request, reply)
+            serve_pfinet_siocgifconf_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::PFINET_GETROUTES => {
-            serve_pfinet_getroutes::<S, RAW, CLEAN>(server, request, reply)
+            serve_pfinet_getroutes_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -193,22 +193,22 @@ pub trait PioctlServer {
     }
 }
 #[inline(always)]
-fn serve_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_pioctl_rtc_uie_on_<
+    S: PioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_UIE_ON) else {
         return this_.no_room(buffer_)
     };
-    match try_pioctl_rtc_uie_on::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pioctl_rtc_uie_on_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pioctl_rtc_uie_on_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -226,7 +226,7 @@ fn try_pioctl_rtc_uie_on<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_pioctl_rtc_uie_off<
+fn serve_pioctl_rtc_uie_off_<
     S: PioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -235,13 +235,13 @@ fn serve_pioctl_rtc_uie_off<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_UIE_OFF) else {
         return this_.no_room(buffer_)
     };
-    match try_pioctl_rtc_uie_off::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pioctl_rtc_uie_off_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pioctl_rtc_uie_off_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -258,7 +258,7 @@ fn try_pioctl_rtc_uie_off<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN
     server_.pioctl_rtc_uie_off(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_pioctl_rtc_rd_time<
+fn serve_pioctl_rtc_rd_time_<
     S: PioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -267,13 +267,13 @@ fn serve_pioctl_rtc_rd_time<
         .reply::<RAW, CLEAN>(buffer_, Some(96), id::PIOCTL_RTC_RD_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_pioctl_rtc_rd_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pioctl_rtc_rd_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pioctl_rtc_rd_time_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -295,7 +295,7 @@ fn try_pioctl_rtc_rd_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.value::<crate::types::RtcTime>(0x0000_0009_2000_2002, out_.tm)?;
     Ok(encoder_.end()?)
 }
-fn serve_pioctl_rtc_set_time<
+fn serve_pioctl_rtc_set_time_<
     S: PioctlServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -304,13 +304,17 @@ fn serve_pioctl_rtc_set_time<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PIOCTL_RTC_SET_TIME) else {
         return this_.no_room(buffer_)
     };
-    match try_pioctl_rtc_set_time::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_pioctl_rtc_set_time_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_pioctl_rtc_set_time_<
+    S: PioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -328,7 +332,7 @@ fn try_pioctl_rtc_set_time<S: PioctlServer + ?Sized, const RAW: bool, const CLEA
     server_.pioctl_rtc_set_time(this_, tm)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: PioctlServer + ?Sized>(
+fn not_mine_<S: PioctlServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -372,30 +376,30 @@ pub fn dispatch_request<S: PioctlServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: PioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 11] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_pioctl_rtc_uie_on::<S, RAW, CLEAN>,
-            serve_pioctl_rtc_uie_off::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_pioctl_rtc_rd_time::<S, RAW, CLEAN>,
-            serve_pioctl_rtc_set_time::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_pioctl_rtc_uie_on_::<S, RAW, CLEAN>,
+            serve_pioctl_rtc_uie_off_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_pioctl_rtc_rd_time_::<S, RAW, CLEAN>,
+            serve_pioctl_rtc_set_time_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

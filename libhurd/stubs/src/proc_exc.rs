@@ -85,7 +85,7 @@ pub trait ProcExcServer {
         Err(-303)
     }
 }
-fn serve_proc_exception_raise<
+fn serve_proc_exception_raise_<
     S: ProcExcServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -94,13 +94,13 @@ fn serve_proc_exception_raise<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_EXCEPTION_RAISE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_exception_raise::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_exception_raise_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_exception_raise<
+fn try_proc_exception_raise_<
     S: ProcExcServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -172,20 +172,20 @@ pub fn dispatch_request<S: ProcExcServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ProcExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ProcExcServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::PROC_EXCEPTION_RAISE => {
-            serve_proc_exception_raise::<S, RAW, CLEAN>(server, request, reply)
+            serve_proc_exception_raise_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

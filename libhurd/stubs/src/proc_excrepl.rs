@@ -57,18 +57,18 @@ pub trait ProcExcreplServer {
         Err(-303)
     }
 }
-fn serve_proc_exception_raise_reply<
+fn serve_proc_exception_raise_reply_<
     S: ProcExcreplServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_exception_raise_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_exception_raise_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_exception_raise_reply<
+fn try_proc_exception_raise_reply_<
     S: ProcExcreplServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -123,20 +123,20 @@ pub fn dispatch_request<S: ProcExcreplServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ProcExcreplServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ProcExcreplServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::PROC_EXCEPTION_RAISE_REPLY => {
-            serve_proc_exception_raise_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_proc_exception_raise_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

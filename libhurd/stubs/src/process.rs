@@ -3368,7 +3368,7 @@ pub trait ProcessServer {
         Err(-303)
     }
 }
-fn serve_proc_getprivports<
+fn serve_proc_getprivports_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3377,13 +3377,13 @@ fn serve_proc_getprivports<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GETPRIVPORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getprivports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getprivports_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getprivports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3407,20 +3407,20 @@ fn try_proc_getprivports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getallpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETALLPIDS)
     else { return this_.no_room(buffer_) };
-    match try_proc_getallpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getallpids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getallpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3442,22 +3442,22 @@ fn try_proc_getallpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidarray)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_setexecdata_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETEXECDATA) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_setexecdata::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setexecdata_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3477,20 +3477,20 @@ fn try_proc_setexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_getexecdata_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETEXECDATA)
     else { return this_.no_room(buffer_) };
-    match try_proc_getexecdata::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getexecdata_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3513,7 +3513,7 @@ fn try_proc_getexecdata<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_2002, &out_.ints)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_execdata_notify<
+fn serve_proc_execdata_notify_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3522,13 +3522,13 @@ fn serve_proc_execdata_notify<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_EXECDATA_NOTIFY) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_execdata_notify::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_execdata_notify_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_execdata_notify<
+fn try_proc_execdata_notify_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3551,20 +3551,20 @@ fn try_proc_execdata_notify<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_uname<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_uname_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(5176), id::PROC_UNAME)
     else { return this_.no_room(buffer_) };
-    match try_proc_uname::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_uname_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_uname_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3586,7 +3586,7 @@ fn try_proc_uname<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.value::<[u8; 5120]>(0x0000_1400_6000_0808, out_.uname)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_register_version<
+fn serve_proc_register_version_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3595,13 +3595,13 @@ fn serve_proc_register_version<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_REGISTER_VERSION) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_register_version::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_register_version_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_register_version<
+fn try_proc_register_version_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3626,18 +3626,18 @@ fn try_proc_register_version<
     server_.proc_register_version(this_, credential, name, release, version)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_reauthenticate<
+fn serve_proc_reauthenticate_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_reauthenticate::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_reauthenticate_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate<
+fn try_proc_reauthenticate_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3655,20 +3655,20 @@ fn try_proc_reauthenticate<
     let _ = server_.proc_reauthenticate(this_, rendezvous);
     Ok(())
 }
-fn serve_proc_child<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_child_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_CHILD)
     else { return this_.no_room(buffer_) };
-    match try_proc_child::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_child_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_child_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3687,7 +3687,7 @@ fn try_proc_child<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>
     server_.proc_child(this_, child, retain_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_setmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3696,13 +3696,13 @@ fn serve_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_SETMSGPORT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_setmsgport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setmsgport_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3725,7 +3725,7 @@ fn try_proc_setmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.poly(0x0000_0001_2000_40ff, out_.oldmsgport)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_reassign_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3734,13 +3734,13 @@ fn serve_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_REASSIGN) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_reassign::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_reassign_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_reassign_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3758,7 +3758,7 @@ fn try_proc_reassign<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.proc_reassign(this_, newtask)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_setowner_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3767,13 +3767,13 @@ fn serve_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETOWNER) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_setowner::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setowner_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setowner_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3792,20 +3792,20 @@ fn try_proc_setowner<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.proc_setowner(this_, owner, clear)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(96), id::PROC_GETPIDS)
     else { return this_.no_room(buffer_) };
-    match try_proc_getpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getpids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3829,7 +3829,7 @@ fn try_proc_getpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.orphaned)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_set_arg_locations<
+fn serve_proc_set_arg_locations_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3838,13 +3838,13 @@ fn serve_proc_set_arg_locations<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_ARG_LOCATIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_set_arg_locations::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_set_arg_locations_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_arg_locations<
+fn try_proc_set_arg_locations_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3867,7 +3867,7 @@ fn try_proc_set_arg_locations<
     server_.proc_set_arg_locations(this_, argv, envp)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_get_arg_locations<
+fn serve_proc_get_arg_locations_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3876,13 +3876,13 @@ fn serve_proc_get_arg_locations<
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GET_ARG_LOCATIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_get_arg_locations::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_get_arg_locations_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_arg_locations<
+fn try_proc_get_arg_locations_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3909,7 +3909,7 @@ fn try_proc_get_arg_locations<
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.envp)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -3918,13 +3918,13 @@ fn serve_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETMSGPORT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getmsgport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getmsgport_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3948,20 +3948,20 @@ fn try_proc_getmsgport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_wait<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_wait_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(248), id::PROC_WAIT)
     else { return this_.no_room(buffer_) };
-    match try_proc_wait::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_wait_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_wait_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -3988,20 +3988,20 @@ fn try_proc_wait<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_dostop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_DOSTOP)
     else { return this_.no_room(buffer_) };
-    match try_proc_dostop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_dostop_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_dostop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4019,7 +4019,7 @@ fn try_proc_dostop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.proc_dostop(this_, contthread)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_handle_exceptions<
+fn serve_proc_handle_exceptions_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4028,13 +4028,13 @@ fn serve_proc_handle_exceptions<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_HANDLE_EXCEPTIONS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_handle_exceptions::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_handle_exceptions_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_handle_exceptions<
+fn try_proc_handle_exceptions_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4059,7 +4059,7 @@ fn try_proc_handle_exceptions<
     server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_mark_stop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4068,13 +4068,13 @@ fn serve_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_STOP) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_stop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_stop_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mark_stop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4094,7 +4094,7 @@ fn try_proc_mark_stop<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_mark_cont_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4103,13 +4103,13 @@ fn serve_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_CONT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_cont::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_cont_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mark_cont_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4126,7 +4126,7 @@ fn try_proc_mark_cont<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.proc_mark_cont(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_mark_exit_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4135,13 +4135,13 @@ fn serve_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_EXIT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_exit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_exit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mark_exit_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4161,7 +4161,7 @@ fn try_proc_mark_exit<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_mark_exec_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4170,13 +4170,13 @@ fn serve_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_EXEC) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_exec::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_exec_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mark_exec_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4194,22 +4194,22 @@ fn try_proc_mark_exec<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_mark_traced_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_TRACED) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_traced::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_traced_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mark_traced_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4226,7 +4226,7 @@ fn try_proc_mark_traced<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     server_.proc_mark_traced(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_mod_stopchild<
+fn serve_proc_mod_stopchild_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4235,13 +4235,17 @@ fn serve_proc_mod_stopchild<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MOD_STOPCHILD) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mod_stopchild::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mod_stopchild_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_mod_stopchild_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4259,7 +4263,7 @@ fn try_proc_mod_stopchild<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
     server_.proc_mod_stopchild(this_, doit)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_pid2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4268,13 +4272,13 @@ fn serve_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PID2TASK) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_pid2task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_pid2task_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_pid2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4297,7 +4301,7 @@ fn try_proc_pid2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_task2pid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4306,13 +4310,13 @@ fn serve_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_TASK2PID) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_task2pid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_task2pid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_task2pid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4336,7 +4340,7 @@ fn try_proc_task2pid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_task2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4345,13 +4349,13 @@ fn serve_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_TASK2PROC) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_task2proc::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_task2proc_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_task2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4375,7 +4379,7 @@ fn try_proc_task2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.poly(0x0000_0001_2000_40ff, out_.proc)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_proc2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4384,13 +4388,13 @@ fn serve_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PROC2TASK) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_proc2task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_proc2task_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_proc2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4412,7 +4416,7 @@ fn try_proc_proc2task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.port(0x0000_0001_2000_4013, out_.task)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_pid2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4421,13 +4425,13 @@ fn serve_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_PID2PROC) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_pid2proc::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_pid2proc_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_pid2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4451,20 +4455,20 @@ fn try_proc_pid2proc<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_getprocinfo_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCINFO)
     else { return this_.no_room(buffer_) };
-    match try_proc_getprocinfo::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getprocinfo_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getprocinfo_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4491,20 +4495,20 @@ fn try_proc_getprocinfo<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_getprocargs_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCARGS)
     else { return this_.no_room(buffer_) };
-    match try_proc_getprocargs::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getprocargs_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getprocargs_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4528,20 +4532,20 @@ fn try_proc_getprocargs<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getprocenv_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPROCENV)
     else { return this_.no_room(buffer_) };
-    match try_proc_getprocenv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getprocenv_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getprocenv_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4565,7 +4569,7 @@ fn try_proc_getprocenv<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_make_login_coll<
+fn serve_proc_make_login_coll_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4574,13 +4578,13 @@ fn serve_proc_make_login_coll<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MAKE_LOGIN_COLL) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_make_login_coll::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_make_login_coll_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_make_login_coll<
+fn try_proc_make_login_coll_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4601,7 +4605,7 @@ fn try_proc_make_login_coll<
     server_.proc_make_login_coll(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getloginid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4610,13 +4614,13 @@ fn serve_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETLOGINID) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getloginid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getloginid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getloginid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4640,7 +4644,7 @@ fn try_proc_getloginid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getloginpids<
+fn serve_proc_getloginpids_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4649,13 +4653,13 @@ fn serve_proc_getloginpids<
         .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETLOGINPIDS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getloginpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getloginpids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getloginpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4678,7 +4682,7 @@ fn try_proc_getloginpids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pids)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_setlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4687,13 +4691,13 @@ fn serve_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETLOGIN) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_setlogin::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setlogin_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4712,7 +4716,7 @@ fn try_proc_setlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4721,13 +4725,13 @@ fn serve_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::PROC_GETLOGIN) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getlogin::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getlogin_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4748,20 +4752,20 @@ fn try_proc_getlogin<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_setsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETSID)
     else { return this_.no_room(buffer_) };
-    match try_proc_setsid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setsid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4778,20 +4782,20 @@ fn try_proc_setsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
     server_.proc_setsid(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETSID)
     else { return this_.no_room(buffer_) };
-    match try_proc_getsid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getsid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4815,7 +4819,7 @@ fn try_proc_getsid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpgids<
+fn serve_proc_getsessionpgids_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4824,13 +4828,13 @@ fn serve_proc_getsessionpgids<
         .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETSESSIONPGIDS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getsessionpgids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getsessionpgids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids<
+fn try_proc_getsessionpgids_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4858,7 +4862,7 @@ fn try_proc_getsessionpgids<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getsessionpids<
+fn serve_proc_getsessionpids_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4867,13 +4871,13 @@ fn serve_proc_getsessionpids<
         .reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETSESSIONPIDS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getsessionpids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getsessionpids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids<
+fn try_proc_getsessionpids_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -4900,7 +4904,7 @@ fn try_proc_getsessionpids<
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getsidport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -4909,13 +4913,13 @@ fn serve_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETSIDPORT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getsidport::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getsidport_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getsidport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4937,20 +4941,20 @@ fn try_proc_getsidport<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
     encoder_.poly(0x0000_0001_2000_40ff, out_.sessport)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_setpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SETPGRP)
     else { return this_.no_room(buffer_) };
-    match try_proc_setpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_setpgrp_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_setpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -4969,20 +4973,20 @@ fn try_proc_setpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.proc_setpgrp(this_, pid, pgrp)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETPGRP)
     else { return this_.no_room(buffer_) };
-    match try_proc_getpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getpgrp_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5006,20 +5010,20 @@ fn try_proc_getpgrp<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_proc_getpgrppids_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::PROC_GETPGRPPIDS)
     else { return this_.no_room(buffer_) };
-    match try_proc_getpgrppids::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getpgrppids_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getpgrppids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5042,20 +5046,20 @@ fn try_proc_getpgrppids<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.out_data(0x0000_0000_c000_2002, &out_.pidset)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_get_tty_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GET_TTY)
     else { return this_.no_room(buffer_) };
-    match try_proc_get_tty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_get_tty_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_get_tty_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5078,7 +5082,7 @@ fn try_proc_get_tty<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.poly(0x0000_0001_2000_40ff, out_.tty)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_getnports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5087,13 +5091,13 @@ fn serve_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GETNPORTS) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getnports::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getnports_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_getnports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5116,7 +5120,7 @@ fn try_proc_getnports<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<u32>(0x0000_0001_2000_2002, out_.nports)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_set_init_task<
+fn serve_proc_set_init_task_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5125,13 +5129,17 @@ fn serve_proc_set_init_task<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_INIT_TASK) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_set_init_task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_set_init_task_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_set_init_task_<
+    S: ProcessServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5150,7 +5158,7 @@ fn try_proc_set_init_task<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_proc_mark_important<
+fn serve_proc_mark_important_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5159,13 +5167,13 @@ fn serve_proc_mark_important<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MARK_IMPORTANT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_mark_important::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_mark_important_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_mark_important<
+fn try_proc_mark_important_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5186,7 +5194,7 @@ fn try_proc_mark_important<
     server_.proc_mark_important(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_is_important<
+fn serve_proc_is_important_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5195,13 +5203,13 @@ fn serve_proc_is_important<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_IS_IMPORTANT) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_is_important::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_is_important_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_is_important_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5223,7 +5231,7 @@ fn try_proc_is_important<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.value::<bool>(0x0000_0001_2000_2000, out_.essential)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_set_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5232,13 +5240,13 @@ fn serve_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_CODE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_set_code::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_set_code_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_set_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5257,7 +5265,7 @@ fn try_proc_set_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.proc_set_code(this_, start_code, end_code)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_get_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5266,13 +5274,13 @@ fn serve_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::PROC_GET_CODE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_get_code::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_get_code_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_get_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5295,7 +5303,7 @@ fn try_proc_get_code<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
     encoder_.value::<u64>(0x0000_0001_2000_400b, out_.end_code)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_make_task_namespace<
+fn serve_proc_make_task_namespace_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5304,13 +5312,13 @@ fn serve_proc_make_task_namespace<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_MAKE_TASK_NAMESPACE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_make_task_namespace::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_make_task_namespace_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_make_task_namespace<
+fn try_proc_make_task_namespace_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5332,20 +5340,20 @@ fn try_proc_make_task_namespace<
     server_.proc_make_task_namespace(this_, notify)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_set_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_EXE)
     else { return this_.no_room(buffer_) };
-    match try_proc_set_exe::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_set_exe_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_set_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5364,7 +5372,7 @@ fn try_proc_set_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_get_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5373,13 +5381,13 @@ fn serve_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::PROC_GET_EXE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_get_exe::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_get_exe_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_get_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5400,7 +5408,7 @@ fn try_proc_get_exe<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_set_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5409,13 +5417,13 @@ fn serve_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::PROC_SET_ENTRY) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_set_entry::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_set_entry_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_set_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5433,7 +5441,7 @@ fn try_proc_set_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.proc_set_entry(this_, entry)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_get_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -5442,13 +5450,13 @@ fn serve_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::PROC_GET_ENTRY) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_get_entry::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_get_entry_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_get_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5471,20 +5479,20 @@ fn try_proc_get_entry<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_proc_waitid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(248), id::PROC_WAITID)
     else { return this_.no_room(buffer_) };
-    match try_proc_waitid::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_waitid_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_proc_waitid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -5511,18 +5519,18 @@ fn try_proc_waitid<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.pid_status)?;
     Ok(encoder_.end()?)
 }
-fn serve_proc_reauthenticate_reassign<
+fn serve_proc_reauthenticate_reassign_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_reauthenticate_reassign::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_reauthenticate_reassign_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_reassign<
+fn try_proc_reauthenticate_reassign_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5542,18 +5550,18 @@ fn try_proc_reauthenticate_reassign<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_reauthenticate_complete<
+fn serve_proc_reauthenticate_complete_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_reauthenticate_complete::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_reauthenticate_complete_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_complete<
+fn try_proc_reauthenticate_complete_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5571,7 +5579,7 @@ fn try_proc_reauthenticate_complete<
     Ok(())
 }
 #[inline(never)]
-fn serve_proc_getchildren_rusage<
+fn serve_proc_getchildren_rusage_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5580,13 +5588,13 @@ fn serve_proc_getchildren_rusage<
         .reply::<RAW, CLEAN>(buffer_, Some(200), id::PROC_GETCHILDREN_RUSAGE) else {
         return this_.no_room(buffer_)
     };
-    match try_proc_getchildren_rusage::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_proc_getchildren_rusage_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_proc_getchildren_rusage<
+fn try_proc_getchildren_rusage_<
     S: ProcessServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -5612,7 +5620,7 @@ fn try_proc_getchildren_rusage<
     encoder_.value::<crate::types::Rusage>(0x0000_0012_2000_400b, out_.children_rusage)?;
     Ok(encoder_.end()?)
 }
-fn serve_none_<S: ProcessServer + ?Sized>(
+fn not_mine_<S: ProcessServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -5656,85 +5664,85 @@ pub fn dispatch_request<S: ProcessServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 66] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_getprivports::<S, RAW, CLEAN>,
-            serve_proc_getallpids::<S, RAW, CLEAN>,
-            serve_proc_setexecdata::<S, RAW, CLEAN>,
-            serve_proc_getexecdata::<S, RAW, CLEAN>,
-            serve_proc_execdata_notify::<S, RAW, CLEAN>,
-            serve_proc_uname::<S, RAW, CLEAN>,
-            serve_proc_register_version::<S, RAW, CLEAN>,
-            serve_proc_reauthenticate::<S, RAW, CLEAN>,
-            serve_proc_child::<S, RAW, CLEAN>,
-            serve_proc_setmsgport::<S, RAW, CLEAN>,
-            serve_proc_reassign::<S, RAW, CLEAN>,
-            serve_proc_setowner::<S, RAW, CLEAN>,
-            serve_proc_getpids::<S, RAW, CLEAN>,
-            serve_proc_set_arg_locations::<S, RAW, CLEAN>,
-            serve_proc_get_arg_locations::<S, RAW, CLEAN>,
-            serve_proc_getmsgport::<S, RAW, CLEAN>,
-            serve_proc_wait::<S, RAW, CLEAN>,
-            serve_proc_dostop::<S, RAW, CLEAN>,
-            serve_proc_handle_exceptions::<S, RAW, CLEAN>,
-            serve_proc_mark_stop::<S, RAW, CLEAN>,
-            serve_proc_mark_cont::<S, RAW, CLEAN>,
-            serve_proc_mark_exit::<S, RAW, CLEAN>,
-            serve_proc_mark_exec::<S, RAW, CLEAN>,
-            serve_proc_mark_traced::<S, RAW, CLEAN>,
-            serve_proc_mod_stopchild::<S, RAW, CLEAN>,
-            serve_proc_pid2task::<S, RAW, CLEAN>,
-            serve_proc_task2pid::<S, RAW, CLEAN>,
-            serve_proc_task2proc::<S, RAW, CLEAN>,
-            serve_proc_proc2task::<S, RAW, CLEAN>,
-            serve_proc_pid2proc::<S, RAW, CLEAN>,
-            serve_proc_getprocinfo::<S, RAW, CLEAN>,
-            serve_proc_getprocargs::<S, RAW, CLEAN>,
-            serve_proc_getprocenv::<S, RAW, CLEAN>,
-            serve_proc_make_login_coll::<S, RAW, CLEAN>,
-            serve_proc_getloginid::<S, RAW, CLEAN>,
-            serve_proc_getloginpids::<S, RAW, CLEAN>,
-            serve_proc_setlogin::<S, RAW, CLEAN>,
-            serve_proc_getlogin::<S, RAW, CLEAN>,
-            serve_proc_setsid::<S, RAW, CLEAN>,
-            serve_proc_getsid::<S, RAW, CLEAN>,
-            serve_proc_getsessionpgids::<S, RAW, CLEAN>,
-            serve_proc_getsessionpids::<S, RAW, CLEAN>,
-            serve_proc_getsidport::<S, RAW, CLEAN>,
-            serve_proc_setpgrp::<S, RAW, CLEAN>,
-            serve_proc_getpgrp::<S, RAW, CLEAN>,
-            serve_proc_getpgrppids::<S, RAW, CLEAN>,
-            serve_proc_get_tty::<S, RAW, CLEAN>,
-            serve_proc_getnports::<S, RAW, CLEAN>,
-            serve_proc_set_init_task::<S, RAW, CLEAN>,
-            serve_proc_mark_important::<S, RAW, CLEAN>,
-            serve_proc_is_important::<S, RAW, CLEAN>,
-            serve_proc_set_code::<S, RAW, CLEAN>,
-            serve_proc_get_code::<S, RAW, CLEAN>,
-            serve_proc_make_task_namespace::<S, RAW, CLEAN>,
-            serve_proc_set_exe::<S, RAW, CLEAN>,
-            serve_proc_get_exe::<S, RAW, CLEAN>,
-            serve_proc_set_entry::<S, RAW, CLEAN>,
-            serve_proc_get_entry::<S, RAW, CLEAN>,
-            serve_proc_waitid::<S, RAW, CLEAN>,
-            serve_proc_reauthenticate_reassign::<S, RAW, CLEAN>,
-            serve_proc_reauthenticate_complete::<S, RAW, CLEAN>,
-            serve_proc_getchildren_rusage::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_getprivports_::<S, RAW, CLEAN>,
+            serve_proc_getallpids_::<S, RAW, CLEAN>,
+            serve_proc_setexecdata_::<S, RAW, CLEAN>,
+            serve_proc_getexecdata_::<S, RAW, CLEAN>,
+            serve_proc_execdata_notify_::<S, RAW, CLEAN>,
+            serve_proc_uname_::<S, RAW, CLEAN>,
+            serve_proc_register_version_::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_::<S, RAW, CLEAN>,
+            serve_proc_child_::<S, RAW, CLEAN>,
+            serve_proc_setmsgport_::<S, RAW, CLEAN>,
+            serve_proc_reassign_::<S, RAW, CLEAN>,
+            serve_proc_setowner_::<S, RAW, CLEAN>,
+            serve_proc_getpids_::<S, RAW, CLEAN>,
+            serve_proc_set_arg_locations_::<S, RAW, CLEAN>,
+            serve_proc_get_arg_locations_::<S, RAW, CLEAN>,
+            serve_proc_getmsgport_::<S, RAW, CLEAN>,
+            serve_proc_wait_::<S, RAW, CLEAN>,
+            serve_proc_dostop_::<S, RAW, CLEAN>,
+            serve_proc_handle_exceptions_::<S, RAW, CLEAN>,
+            serve_proc_mark_stop_::<S, RAW, CLEAN>,
+            serve_proc_mark_cont_::<S, RAW, CLEAN>,
+            serve_proc_mark_exit_::<S, RAW, CLEAN>,
+            serve_proc_mark_exec_::<S, RAW, CLEAN>,
+            serve_proc_mark_traced_::<S, RAW, CLEAN>,
+            serve_proc_mod_stopchild_::<S, RAW, CLEAN>,
+            serve_proc_pid2task_::<S, RAW, CLEAN>,
+            serve_proc_task2pid_::<S, RAW, CLEAN>,
+            serve_proc_task2proc_::<S, RAW, CLEAN>,
+            serve_proc_proc2task_::<S, RAW, CLEAN>,
+            serve_proc_pid2proc_::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo_::<S, RAW, CLEAN>,
+            serve_proc_getprocargs_::<S, RAW, CLEAN>,
+            serve_proc_getprocenv_::<S, RAW, CLEAN>,
+            serve_proc_make_login_coll_::<S, RAW, CLEAN>,
+            serve_proc_getloginid_::<S, RAW, CLEAN>,
+            serve_proc_getloginpids_::<S, RAW, CLEAN>,
+            serve_proc_setlogin_::<S, RAW, CLEAN>,
+            serve_proc_getlogin_::<S, RAW, CLEAN>,
+            serve_proc_setsid_::<S, RAW, CLEAN>,
+            serve_proc_getsid_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids_::<S, RAW, CLEAN>,
+            serve_proc_getsidport_::<S, RAW, CLEAN>,
+            serve_proc_setpgrp_::<S, RAW, CLEAN>,
+            serve_proc_getpgrp_::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids_::<S, RAW, CLEAN>,
+            serve_proc_get_tty_::<S, RAW, CLEAN>,
+            serve_proc_getnports_::<S, RAW, CLEAN>,
+            serve_proc_set_init_task_::<S, RAW, CLEAN>,
+            serve_proc_mark_important_::<S, RAW, CLEAN>,
+            serve_proc_is_important_::<S, RAW, CLEAN>,
+            serve_proc_set_code_::<S, RAW, CLEAN>,
+            serve_proc_get_code_::<S, RAW, CLEAN>,
+            serve_proc_make_task_namespace_::<S, RAW, CLEAN>,
+            serve_proc_set_exe_::<S, RAW, CLEAN>,
+            serve_proc_get_exe_::<S, RAW, CLEAN>,
+            serve_proc_set_entry_::<S, RAW, CLEAN>,
+            serve_proc_get_entry_::<S, RAW, CLEAN>,
+            serve_proc_waitid_::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_reassign_::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_complete_::<S, RAW, CLEAN>,
+            serve_proc_getchildren_rusage_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -1071,18 +1071,18 @@ pub trait ProcessReplyServer {
         Err(-303)
     }
 }
-fn serve_proc_setmsgport_reply<
+fn serve_proc_setmsgport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setmsgport_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setmsgport_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport_reply<
+fn try_proc_setmsgport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1101,18 +1101,18 @@ fn try_proc_setmsgport_reply<
     let _ = server_.proc_setmsgport_reply(this_, return_code, oldmsgport);
     Ok(())
 }
-fn serve_proc_getmsgport_reply<
+fn serve_proc_getmsgport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getmsgport_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getmsgport_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport_reply<
+fn try_proc_getmsgport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1131,18 +1131,18 @@ fn try_proc_getmsgport_reply<
     let _ = server_.proc_getmsgport_reply(this_, return_code, msgports);
     Ok(())
 }
-fn serve_proc_wait_reply<
+fn serve_proc_wait_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_wait_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_wait_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_wait_reply<
+fn try_proc_wait_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1165,18 +1165,18 @@ fn try_proc_wait_reply<
         .proc_wait_reply(this_, return_code, status, sigcode, rusage, pid_status);
     Ok(())
 }
-fn serve_proc_pid2task_reply<
+fn serve_proc_pid2task_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_pid2task_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_pid2task_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task_reply<
+fn try_proc_pid2task_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1195,18 +1195,18 @@ fn try_proc_pid2task_reply<
     let _ = server_.proc_pid2task_reply(this_, return_code, task);
     Ok(())
 }
-fn serve_proc_task2pid_reply<
+fn serve_proc_task2pid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_task2pid_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_task2pid_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid_reply<
+fn try_proc_task2pid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1225,18 +1225,18 @@ fn try_proc_task2pid_reply<
     let _ = server_.proc_task2pid_reply(this_, return_code, pid);
     Ok(())
 }
-fn serve_proc_task2proc_reply<
+fn serve_proc_task2proc_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_task2proc_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_task2proc_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc_reply<
+fn try_proc_task2proc_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1255,18 +1255,18 @@ fn try_proc_task2proc_reply<
     let _ = server_.proc_task2proc_reply(this_, return_code, proc);
     Ok(())
 }
-fn serve_proc_proc2task_reply<
+fn serve_proc_proc2task_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_proc2task_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_proc2task_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task_reply<
+fn try_proc_proc2task_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1285,18 +1285,18 @@ fn try_proc_proc2task_reply<
     let _ = server_.proc_proc2task_reply(this_, return_code, task);
     Ok(())
 }
-fn serve_proc_pid2proc_reply<
+fn serve_proc_pid2proc_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_pid2proc_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_pid2proc_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc_reply<
+fn try_proc_pid2proc_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1315,18 +1315,18 @@ fn try_proc_pid2proc_reply<
     let _ = server_.proc_pid2proc_reply(this_, return_code, proc);
     Ok(())
 }
-fn serve_proc_getprocinfo_reply<
+fn serve_proc_getprocinfo_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocinfo_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocinfo_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo_reply<
+fn try_proc_getprocinfo_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1348,18 +1348,18 @@ fn try_proc_getprocinfo_reply<
         .proc_getprocinfo_reply(this_, return_code, flags, procinfo, threadwaits);
     Ok(())
 }
-fn serve_proc_getprocargs_reply<
+fn serve_proc_getprocargs_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocargs_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocargs_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs_reply<
+fn try_proc_getprocargs_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1378,18 +1378,18 @@ fn try_proc_getprocargs_reply<
     let _ = server_.proc_getprocargs_reply(this_, return_code, procargs);
     Ok(())
 }
-fn serve_proc_getprocenv_reply<
+fn serve_proc_getprocenv_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocenv_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocenv_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv_reply<
+fn try_proc_getprocenv_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1408,18 +1408,18 @@ fn try_proc_getprocenv_reply<
     let _ = server_.proc_getprocenv_reply(this_, return_code, procenv);
     Ok(())
 }
-fn serve_proc_getloginid_reply<
+fn serve_proc_getloginid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getloginid_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getloginid_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid_reply<
+fn try_proc_getloginid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1438,18 +1438,18 @@ fn try_proc_getloginid_reply<
     let _ = server_.proc_getloginid_reply(this_, return_code, login_id);
     Ok(())
 }
-fn serve_proc_getloginpids_reply<
+fn serve_proc_getloginpids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getloginpids_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getloginpids_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids_reply<
+fn try_proc_getloginpids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1468,18 +1468,18 @@ fn try_proc_getloginpids_reply<
     let _ = server_.proc_getloginpids_reply(this_, return_code, pids);
     Ok(())
 }
-fn serve_proc_getlogin_reply<
+fn serve_proc_getlogin_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getlogin_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getlogin_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getlogin_reply<
+fn try_proc_getlogin_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1498,18 +1498,18 @@ fn try_proc_getlogin_reply<
     let _ = server_.proc_getlogin_reply(this_, return_code, logname);
     Ok(())
 }
-fn serve_proc_getsid_reply<
+fn serve_proc_getsid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsid_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsid_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsid_reply<
+fn try_proc_getsid_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1528,18 +1528,18 @@ fn try_proc_getsid_reply<
     let _ = server_.proc_getsid_reply(this_, return_code, sid);
     Ok(())
 }
-fn serve_proc_getsessionpgids_reply<
+fn serve_proc_getsessionpgids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsessionpgids_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsessionpgids_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids_reply<
+fn try_proc_getsessionpgids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1558,18 +1558,18 @@ fn try_proc_getsessionpgids_reply<
     let _ = server_.proc_getsessionpgids_reply(this_, return_code, pgidset);
     Ok(())
 }
-fn serve_proc_getsessionpids_reply<
+fn serve_proc_getsessionpids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsessionpids_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsessionpids_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids_reply<
+fn try_proc_getsessionpids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1588,18 +1588,18 @@ fn try_proc_getsessionpids_reply<
     let _ = server_.proc_getsessionpids_reply(this_, return_code, pidset);
     Ok(())
 }
-fn serve_proc_getsidport_reply<
+fn serve_proc_getsidport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsidport_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsidport_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport_reply<
+fn try_proc_getsidport_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1618,18 +1618,18 @@ fn try_proc_getsidport_reply<
     let _ = server_.proc_getsidport_reply(this_, return_code, sessport);
     Ok(())
 }
-fn serve_proc_getpgrp_reply<
+fn serve_proc_getpgrp_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getpgrp_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getpgrp_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp_reply<
+fn try_proc_getpgrp_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1648,18 +1648,18 @@ fn try_proc_getpgrp_reply<
     let _ = server_.proc_getpgrp_reply(this_, return_code, pgrp);
     Ok(())
 }
-fn serve_proc_getpgrppids_reply<
+fn serve_proc_getpgrppids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getpgrppids_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getpgrppids_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids_reply<
+fn try_proc_getpgrppids_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1678,18 +1678,18 @@ fn try_proc_getpgrppids_reply<
     let _ = server_.proc_getpgrppids_reply(this_, return_code, pidset);
     Ok(())
 }
-fn serve_proc_get_tty_reply<
+fn serve_proc_get_tty_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_tty_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_get_tty_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty_reply<
+fn try_proc_get_tty_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1708,18 +1708,18 @@ fn try_proc_get_tty_reply<
     let _ = server_.proc_get_tty_reply(this_, return_code, tty);
     Ok(())
 }
-fn serve_proc_getnports_reply<
+fn serve_proc_getnports_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getnports_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getnports_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getnports_reply<
+fn try_proc_getnports_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1738,18 +1738,18 @@ fn try_proc_getnports_reply<
     let _ = server_.proc_getnports_reply(this_, return_code, nports);
     Ok(())
 }
-fn serve_proc_is_important_reply<
+fn serve_proc_is_important_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_is_important_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_is_important_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_is_important_reply<
+fn try_proc_is_important_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1768,18 +1768,18 @@ fn try_proc_is_important_reply<
     let _ = server_.proc_is_important_reply(this_, return_code, essential);
     Ok(())
 }
-fn serve_proc_get_code_reply<
+fn serve_proc_get_code_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_code_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_get_code_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_code_reply<
+fn try_proc_get_code_reply_<
     S: ProcessReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1799,7 +1799,7 @@ fn try_proc_get_code_reply<
     let _ = server_.proc_get_code_reply(this_, return_code, start_code, end_code);
     Ok(())
 }
-fn serve_none_<S: ProcessReplyServer + ?Sized>(
+fn not_mine_<S: ProcessReplyServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -1843,76 +1843,76 @@ pub fn dispatch_request<S: ProcessReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ProcessReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ProcessReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 57] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_setmsgport_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_getmsgport_reply::<S, RAW, CLEAN>,
-            serve_proc_wait_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_pid2task_reply::<S, RAW, CLEAN>,
-            serve_proc_task2pid_reply::<S, RAW, CLEAN>,
-            serve_proc_task2proc_reply::<S, RAW, CLEAN>,
-            serve_proc_proc2task_reply::<S, RAW, CLEAN>,
-            serve_proc_pid2proc_reply::<S, RAW, CLEAN>,
-            serve_proc_getprocinfo_reply::<S, RAW, CLEAN>,
-            serve_proc_getprocargs_reply::<S, RAW, CLEAN>,
-            serve_proc_getprocenv_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_proc_getloginid_reply::<S, RAW, CLEAN>,
-            serve_proc_getloginpids_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_proc_getlogin_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_proc_getsid_reply::<S, RAW, CLEAN>,
-            serve_proc_getsessionpgids_reply::<S, RAW, CLEAN>,
-            serve_proc_getsessionpids_reply::<S, RAW, CLEAN>,
-            serve_proc_getsidport_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_proc_getpgrp_reply::<S, RAW, CLEAN>,
-            serve_proc_getpgrppids_reply::<S, RAW, CLEAN>,
-            serve_proc_get_tty_reply::<S, RAW, CLEAN>,
-            serve_proc_getnports_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_is_important_reply::<S, RAW, CLEAN>,
-            serve_none_::<S>,
-            serve_proc_get_code_reply::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_setmsgport_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_getmsgport_reply_::<S, RAW, CLEAN>,
+            serve_proc_wait_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_pid2task_reply_::<S, RAW, CLEAN>,
+            serve_proc_task2pid_reply_::<S, RAW, CLEAN>,
+            serve_proc_task2proc_reply_::<S, RAW, CLEAN>,
+            serve_proc_proc2task_reply_::<S, RAW, CLEAN>,
+            serve_proc_pid2proc_reply_::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo_reply_::<S, RAW, CLEAN>,
+            serve_proc_getprocargs_reply_::<S, RAW, CLEAN>,
+            serve_proc_getprocenv_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_proc_getloginid_reply_::<S, RAW, CLEAN>,
+            serve_proc_getloginpids_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_proc_getlogin_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_proc_getsid_reply_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids_reply_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids_reply_::<S, RAW, CLEAN>,
+            serve_proc_getsidport_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_proc_getpgrp_reply_::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids_reply_::<S, RAW, CLEAN>,
+            serve_proc_get_tty_reply_::<S, RAW, CLEAN>,
+            serve_proc_getnports_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_is_important_reply_::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            serve_proc_get_code_reply_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -2322,18 +2322,18 @@ pub trait ProcessRequestServer {
     }
 }
 #[inline(always)]
-fn serve_proc_getprivports_request<
+fn serve_proc_getprivports_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprivports_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprivports_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprivports_request<
+fn try_proc_getprivports_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2351,18 +2351,18 @@ fn try_proc_getprivports_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_getallpids_request<
+fn serve_proc_getallpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getallpids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getallpids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getallpids_request<
+fn try_proc_getallpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2379,18 +2379,18 @@ fn try_proc_getallpids_request<
     let _ = server_.proc_getallpids_request(this_);
     Ok(())
 }
-fn serve_proc_setexecdata_request<
+fn serve_proc_setexecdata_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setexecdata_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setexecdata_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setexecdata_request<
+fn try_proc_setexecdata_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2410,18 +2410,18 @@ fn try_proc_setexecdata_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_getexecdata_request<
+fn serve_proc_getexecdata_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getexecdata_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getexecdata_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getexecdata_request<
+fn try_proc_getexecdata_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2438,18 +2438,18 @@ fn try_proc_getexecdata_request<
     let _ = server_.proc_getexecdata_request(this_);
     Ok(())
 }
-fn serve_proc_execdata_notify_request<
+fn serve_proc_execdata_notify_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_execdata_notify_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_execdata_notify_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_execdata_notify_request<
+fn try_proc_execdata_notify_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2468,18 +2468,18 @@ fn try_proc_execdata_notify_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_uname_request<
+fn serve_proc_uname_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_uname_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_uname_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_uname_request<
+fn try_proc_uname_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2496,18 +2496,18 @@ fn try_proc_uname_request<
     let _ = server_.proc_uname_request(this_);
     Ok(())
 }
-fn serve_proc_register_version_request<
+fn serve_proc_register_version_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_register_version_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_register_version_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_register_version_request<
+fn try_proc_register_version_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2529,18 +2529,18 @@ fn try_proc_register_version_request<
         .proc_register_version_request(this_, credential, name, release, version);
     Ok(())
 }
-fn serve_proc_reauthenticate_request<
+fn serve_proc_reauthenticate_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_reauthenticate_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_reauthenticate_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reauthenticate_request<
+fn try_proc_reauthenticate_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2558,18 +2558,18 @@ fn try_proc_reauthenticate_request<
     let _ = server_.proc_reauthenticate_request(this_, rendezvous);
     Ok(())
 }
-fn serve_proc_child_request<
+fn serve_proc_child_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_child_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_child_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_child_request<
+fn try_proc_child_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2587,18 +2587,18 @@ fn try_proc_child_request<
     let _ = server_.proc_child_request(this_, child);
     Ok(())
 }
-fn serve_proc_setmsgport_request<
+fn serve_proc_setmsgport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setmsgport_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setmsgport_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setmsgport_request<
+fn try_proc_setmsgport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2616,18 +2616,18 @@ fn try_proc_setmsgport_request<
     let _ = server_.proc_setmsgport_request(this_, this_.reply_port(), newmsgport);
     Ok(())
 }
-fn serve_proc_reassign_request<
+fn serve_proc_reassign_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_reassign_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_reassign_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_reassign_request<
+fn try_proc_reassign_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2645,18 +2645,18 @@ fn try_proc_reassign_request<
     let _ = server_.proc_reassign_request(this_, newtask);
     Ok(())
 }
-fn serve_proc_setowner_request<
+fn serve_proc_setowner_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setowner_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setowner_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setowner_request<
+fn try_proc_setowner_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2676,18 +2676,18 @@ fn try_proc_setowner_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_getpids_request<
+fn serve_proc_getpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getpids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getpids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpids_request<
+fn try_proc_getpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2704,18 +2704,18 @@ fn try_proc_getpids_request<
     let _ = server_.proc_getpids_request(this_);
     Ok(())
 }
-fn serve_proc_set_arg_locations_request<
+fn serve_proc_set_arg_locations_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_set_arg_locations_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_set_arg_locations_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_arg_locations_request<
+fn try_proc_set_arg_locations_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2735,18 +2735,18 @@ fn try_proc_set_arg_locations_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_get_arg_locations_request<
+fn serve_proc_get_arg_locations_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_arg_locations_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_get_arg_locations_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_arg_locations_request<
+fn try_proc_get_arg_locations_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2763,18 +2763,18 @@ fn try_proc_get_arg_locations_request<
     let _ = server_.proc_get_arg_locations_request(this_);
     Ok(())
 }
-fn serve_proc_getmsgport_request<
+fn serve_proc_getmsgport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getmsgport_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getmsgport_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getmsgport_request<
+fn try_proc_getmsgport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2792,18 +2792,18 @@ fn try_proc_getmsgport_request<
     let _ = server_.proc_getmsgport_request(this_, this_.reply_port(), pid);
     Ok(())
 }
-fn serve_proc_wait_request<
+fn serve_proc_wait_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_wait_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_wait_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_wait_request<
+fn try_proc_wait_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2822,18 +2822,18 @@ fn try_proc_wait_request<
     let _ = server_.proc_wait_request(this_, this_.reply_port(), pid, options);
     Ok(())
 }
-fn serve_proc_dostop_request<
+fn serve_proc_dostop_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_dostop_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_dostop_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_dostop_request<
+fn try_proc_dostop_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2851,18 +2851,18 @@ fn try_proc_dostop_request<
     let _ = server_.proc_dostop_request(this_, contthread);
     Ok(())
 }
-fn serve_proc_handle_exceptions_request<
+fn serve_proc_handle_exceptions_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_handle_exceptions_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_handle_exceptions_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_handle_exceptions_request<
+fn try_proc_handle_exceptions_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2884,18 +2884,18 @@ fn try_proc_handle_exceptions_request<
         .proc_handle_exceptions_request(this_, msgport, forwardport, flavor, new_state);
     Ok(())
 }
-fn serve_proc_mark_stop_request<
+fn serve_proc_mark_stop_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_stop_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_stop_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_stop_request<
+fn try_proc_mark_stop_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2915,18 +2915,18 @@ fn try_proc_mark_stop_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_cont_request<
+fn serve_proc_mark_cont_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_cont_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_cont_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_cont_request<
+fn try_proc_mark_cont_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2943,18 +2943,18 @@ fn try_proc_mark_cont_request<
     let _ = server_.proc_mark_cont_request(this_);
     Ok(())
 }
-fn serve_proc_mark_exit_request<
+fn serve_proc_mark_exit_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_exit_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_exit_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exit_request<
+fn try_proc_mark_exit_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -2974,18 +2974,18 @@ fn try_proc_mark_exit_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_exec_request<
+fn serve_proc_mark_exec_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_exec_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_exec_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_exec_request<
+fn try_proc_mark_exec_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3003,18 +3003,18 @@ fn try_proc_mark_exec_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_traced_request<
+fn serve_proc_mark_traced_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_traced_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_traced_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_traced_request<
+fn try_proc_mark_traced_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3031,18 +3031,18 @@ fn try_proc_mark_traced_request<
     let _ = server_.proc_mark_traced_request(this_);
     Ok(())
 }
-fn serve_proc_mod_stopchild_request<
+fn serve_proc_mod_stopchild_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mod_stopchild_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mod_stopchild_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mod_stopchild_request<
+fn try_proc_mod_stopchild_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3060,18 +3060,18 @@ fn try_proc_mod_stopchild_request<
     let _ = server_.proc_mod_stopchild_request(this_, doit);
     Ok(())
 }
-fn serve_proc_pid2task_request<
+fn serve_proc_pid2task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_pid2task_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_pid2task_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2task_request<
+fn try_proc_pid2task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3089,18 +3089,18 @@ fn try_proc_pid2task_request<
     let _ = server_.proc_pid2task_request(this_, pid);
     Ok(())
 }
-fn serve_proc_task2pid_request<
+fn serve_proc_task2pid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_task2pid_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_task2pid_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2pid_request<
+fn try_proc_task2pid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3118,18 +3118,18 @@ fn try_proc_task2pid_request<
     let _ = server_.proc_task2pid_request(this_, task);
     Ok(())
 }
-fn serve_proc_task2proc_request<
+fn serve_proc_task2proc_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_task2proc_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_task2proc_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_task2proc_request<
+fn try_proc_task2proc_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3148,18 +3148,18 @@ fn try_proc_task2proc_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_proc2task_request<
+fn serve_proc_proc2task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_proc2task_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_proc2task_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_proc2task_request<
+fn try_proc_proc2task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3176,18 +3176,18 @@ fn try_proc_proc2task_request<
     let _ = server_.proc_proc2task_request(this_);
     Ok(())
 }
-fn serve_proc_pid2proc_request<
+fn serve_proc_pid2proc_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_pid2proc_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_pid2proc_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_pid2proc_request<
+fn try_proc_pid2proc_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3205,18 +3205,18 @@ fn try_proc_pid2proc_request<
     let _ = server_.proc_pid2proc_request(this_, pid);
     Ok(())
 }
-fn serve_proc_getprocinfo_request<
+fn serve_proc_getprocinfo_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocinfo_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocinfo_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocinfo_request<
+fn try_proc_getprocinfo_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3235,18 +3235,18 @@ fn try_proc_getprocinfo_request<
     let _ = server_.proc_getprocinfo_request(this_, which, flags);
     Ok(())
 }
-fn serve_proc_getprocargs_request<
+fn serve_proc_getprocargs_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocargs_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocargs_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocargs_request<
+fn try_proc_getprocargs_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3264,18 +3264,18 @@ fn try_proc_getprocargs_request<
     let _ = server_.proc_getprocargs_request(this_, which);
     Ok(())
 }
-fn serve_proc_getprocenv_request<
+fn serve_proc_getprocenv_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getprocenv_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getprocenv_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getprocenv_request<
+fn try_proc_getprocenv_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3294,18 +3294,18 @@ fn try_proc_getprocenv_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_make_login_coll_request<
+fn serve_proc_make_login_coll_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_make_login_coll_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_make_login_coll_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_make_login_coll_request<
+fn try_proc_make_login_coll_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3322,18 +3322,18 @@ fn try_proc_make_login_coll_request<
     let _ = server_.proc_make_login_coll_request(this_);
     Ok(())
 }
-fn serve_proc_getloginid_request<
+fn serve_proc_getloginid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getloginid_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getloginid_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginid_request<
+fn try_proc_getloginid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3351,18 +3351,18 @@ fn try_proc_getloginid_request<
     let _ = server_.proc_getloginid_request(this_, pid);
     Ok(())
 }
-fn serve_proc_getloginpids_request<
+fn serve_proc_getloginpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getloginpids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getloginpids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getloginpids_request<
+fn try_proc_getloginpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3380,18 +3380,18 @@ fn try_proc_getloginpids_request<
     let _ = server_.proc_getloginpids_request(this_, id_);
     Ok(())
 }
-fn serve_proc_setlogin_request<
+fn serve_proc_setlogin_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setlogin_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setlogin_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setlogin_request<
+fn try_proc_setlogin_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3410,18 +3410,18 @@ fn try_proc_setlogin_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_getlogin_request<
+fn serve_proc_getlogin_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getlogin_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getlogin_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getlogin_request<
+fn try_proc_getlogin_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3439,18 +3439,18 @@ fn try_proc_getlogin_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_setsid_request<
+fn serve_proc_setsid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setsid_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setsid_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setsid_request<
+fn try_proc_setsid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3467,18 +3467,18 @@ fn try_proc_setsid_request<
     let _ = server_.proc_setsid_request(this_);
     Ok(())
 }
-fn serve_proc_getsid_request<
+fn serve_proc_getsid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsid_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsid_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsid_request<
+fn try_proc_getsid_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3496,18 +3496,18 @@ fn try_proc_getsid_request<
     let _ = server_.proc_getsid_request(this_, pid);
     Ok(())
 }
-fn serve_proc_getsessionpgids_request<
+fn serve_proc_getsessionpgids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsessionpgids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsessionpgids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpgids_request<
+fn try_proc_getsessionpgids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3525,18 +3525,18 @@ fn try_proc_getsessionpgids_request<
     let _ = server_.proc_getsessionpgids_request(this_, sid);
     Ok(())
 }
-fn serve_proc_getsessionpids_request<
+fn serve_proc_getsessionpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsessionpids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsessionpids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsessionpids_request<
+fn try_proc_getsessionpids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3555,18 +3555,18 @@ fn try_proc_getsessionpids_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_getsidport_request<
+fn serve_proc_getsidport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getsidport_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getsidport_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getsidport_request<
+fn try_proc_getsidport_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3583,18 +3583,18 @@ fn try_proc_getsidport_request<
     let _ = server_.proc_getsidport_request(this_);
     Ok(())
 }
-fn serve_proc_setpgrp_request<
+fn serve_proc_setpgrp_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_setpgrp_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_setpgrp_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_setpgrp_request<
+fn try_proc_setpgrp_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3613,18 +3613,18 @@ fn try_proc_setpgrp_request<
     let _ = server_.proc_setpgrp_request(this_, pid, pgrp);
     Ok(())
 }
-fn serve_proc_getpgrp_request<
+fn serve_proc_getpgrp_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getpgrp_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getpgrp_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrp_request<
+fn try_proc_getpgrp_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3642,18 +3642,18 @@ fn try_proc_getpgrp_request<
     let _ = server_.proc_getpgrp_request(this_, pid);
     Ok(())
 }
-fn serve_proc_getpgrppids_request<
+fn serve_proc_getpgrppids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getpgrppids_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getpgrppids_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getpgrppids_request<
+fn try_proc_getpgrppids_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3671,18 +3671,18 @@ fn try_proc_getpgrppids_request<
     let _ = server_.proc_getpgrppids_request(this_, pgrp);
     Ok(())
 }
-fn serve_proc_get_tty_request<
+fn serve_proc_get_tty_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_tty_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_get_tty_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_tty_request<
+fn try_proc_get_tty_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3700,18 +3700,18 @@ fn try_proc_get_tty_request<
     let _ = server_.proc_get_tty_request(this_, pid);
     Ok(())
 }
-fn serve_proc_getnports_request<
+fn serve_proc_getnports_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_getnports_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_getnports_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_getnports_request<
+fn try_proc_getnports_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3729,18 +3729,18 @@ fn try_proc_getnports_request<
     let _ = server_.proc_getnports_request(this_, which);
     Ok(())
 }
-fn serve_proc_set_init_task_request<
+fn serve_proc_set_init_task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_set_init_task_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_set_init_task_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_init_task_request<
+fn try_proc_set_init_task_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3759,18 +3759,18 @@ fn try_proc_set_init_task_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_mark_important_request<
+fn serve_proc_mark_important_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_mark_important_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_mark_important_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_mark_important_request<
+fn try_proc_mark_important_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3788,18 +3788,18 @@ fn try_proc_mark_important_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_is_important_request<
+fn serve_proc_is_important_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_is_important_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_is_important_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_is_important_request<
+fn try_proc_is_important_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3816,18 +3816,18 @@ fn try_proc_is_important_request<
     let _ = server_.proc_is_important_request(this_);
     Ok(())
 }
-fn serve_proc_set_code_request<
+fn serve_proc_set_code_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_set_code_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_set_code_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_set_code_request<
+fn try_proc_set_code_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3847,18 +3847,18 @@ fn try_proc_set_code_request<
     Ok(())
 }
 #[inline(always)]
-fn serve_proc_get_code_request<
+fn serve_proc_get_code_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_get_code_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_get_code_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_get_code_request<
+fn try_proc_get_code_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3875,18 +3875,18 @@ fn try_proc_get_code_request<
     let _ = server_.proc_get_code_request(this_);
     Ok(())
 }
-fn serve_proc_make_task_namespace_request<
+fn serve_proc_make_task_namespace_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_proc_make_task_namespace_request::<S, RAW, CLEAN>(server_, this_) {
+    match try_proc_make_task_namespace_request_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_proc_make_task_namespace_request<
+fn try_proc_make_task_namespace_request_<
     S: ProcessRequestServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -3904,7 +3904,7 @@ fn try_proc_make_task_namespace_request<
     let _ = server_.proc_make_task_namespace_request(this_, notify);
     Ok(())
 }
-fn serve_none_<S: ProcessRequestServer + ?Sized>(
+fn not_mine_<S: ProcessRequestServer + ?Sized>(
     _: &mut S,
     _: &Request<'_>,
     _: &mut [u8],
@@ -3948,77 +3948,77 @@ pub fn dispatch_request<S: ProcessRequestServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ProcessRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ProcessRequestServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 58] = const {
         [
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_none_::<S>,
-            serve_proc_getprivports_request::<S, RAW, CLEAN>,
-            serve_proc_getallpids_request::<S, RAW, CLEAN>,
-            serve_proc_setexecdata_request::<S, RAW, CLEAN>,
-            serve_proc_getexecdata_request::<S, RAW, CLEAN>,
-            serve_proc_execdata_notify_request::<S, RAW, CLEAN>,
-            serve_proc_uname_request::<S, RAW, CLEAN>,
-            serve_proc_register_version_request::<S, RAW, CLEAN>,
-            serve_proc_reauthenticate_request::<S, RAW, CLEAN>,
-            serve_proc_child_request::<S, RAW, CLEAN>,
-            serve_proc_setmsgport_request::<S, RAW, CLEAN>,
-            serve_proc_reassign_request::<S, RAW, CLEAN>,
-            serve_proc_setowner_request::<S, RAW, CLEAN>,
-            serve_proc_getpids_request::<S, RAW, CLEAN>,
-            serve_proc_set_arg_locations_request::<S, RAW, CLEAN>,
-            serve_proc_get_arg_locations_request::<S, RAW, CLEAN>,
-            serve_proc_getmsgport_request::<S, RAW, CLEAN>,
-            serve_proc_wait_request::<S, RAW, CLEAN>,
-            serve_proc_dostop_request::<S, RAW, CLEAN>,
-            serve_proc_handle_exceptions_request::<S, RAW, CLEAN>,
-            serve_proc_mark_stop_request::<S, RAW, CLEAN>,
-            serve_proc_mark_cont_request::<S, RAW, CLEAN>,
-            serve_proc_mark_exit_request::<S, RAW, CLEAN>,
-            serve_proc_mark_exec_request::<S, RAW, CLEAN>,
-            serve_proc_mark_traced_request::<S, RAW, CLEAN>,
-            serve_proc_mod_stopchild_request::<S, RAW, CLEAN>,
-            serve_proc_pid2task_request::<S, RAW, CLEAN>,
-            serve_proc_task2pid_request::<S, RAW, CLEAN>,
-            serve_proc_task2proc_request::<S, RAW, CLEAN>,
-            serve_proc_proc2task_request::<S, RAW, CLEAN>,
-            serve_proc_pid2proc_request::<S, RAW, CLEAN>,
-            serve_proc_getprocinfo_request::<S, RAW, CLEAN>,
-            serve_proc_getprocargs_request::<S, RAW, CLEAN>,
-            serve_proc_getprocenv_request::<S, RAW, CLEAN>,
-            serve_proc_make_login_coll_request::<S, RAW, CLEAN>,
-            serve_proc_getloginid_request::<S, RAW, CLEAN>,
-            serve_proc_getloginpids_request::<S, RAW, CLEAN>,
-            serve_proc_setlogin_request::<S, RAW, CLEAN>,
-            serve_proc_getlogin_request::<S, RAW, CLEAN>,
-            serve_proc_setsid_request::<S, RAW, CLEAN>,
-            serve_proc_getsid_request::<S, RAW, CLEAN>,
-            serve_proc_getsessionpgids_request::<S, RAW, CLEAN>,
-            serve_proc_getsessionpids_request::<S, RAW, CLEAN>,
-            serve_proc_getsidport_request::<S, RAW, CLEAN>,
-            serve_proc_setpgrp_request::<S, RAW, CLEAN>,
-            serve_proc_getpgrp_request::<S, RAW, CLEAN>,
-            serve_proc_getpgrppids_request::<S, RAW, CLEAN>,
-            serve_proc_get_tty_request::<S, RAW, CLEAN>,
-            serve_proc_getnports_request::<S, RAW, CLEAN>,
-            serve_proc_set_init_task_request::<S, RAW, CLEAN>,
-            serve_proc_mark_important_request::<S, RAW, CLEAN>,
-            serve_proc_is_important_request::<S, RAW, CLEAN>,
-            serve_proc_set_code_request::<S, RAW, CLEAN>,
-            serve_proc_get_code_request::<S, RAW, CLEAN>,
-            serve_proc_make_task_namespace_request::<S, RAW, CLEAN>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            not_mine_::<S>,
+            serve_proc_getprivports_request_::<S, RAW, CLEAN>,
+            serve_proc_getallpids_request_::<S, RAW, CLEAN>,
+            serve_proc_setexecdata_request_::<S, RAW, CLEAN>,
+            serve_proc_getexecdata_request_::<S, RAW, CLEAN>,
+            serve_proc_execdata_notify_request_::<S, RAW, CLEAN>,
+            serve_proc_uname_request_::<S, RAW, CLEAN>,
+            serve_proc_register_version_request_::<S, RAW, CLEAN>,
+            serve_proc_reauthenticate_request_::<S, RAW, CLEAN>,
+            serve_proc_child_request_::<S, RAW, CLEAN>,
+            serve_proc_setmsgport_request_::<S, RAW, CLEAN>,
+            serve_proc_reassign_request_::<S, RAW, CLEAN>,
+            serve_proc_setowner_request_::<S, RAW, CLEAN>,
+            serve_proc_getpids_request_::<S, RAW, CLEAN>,
+            serve_proc_set_arg_locations_request_::<S, RAW, CLEAN>,
+            serve_proc_get_arg_locations_request_::<S, RAW, CLEAN>,
+            serve_proc_getmsgport_request_::<S, RAW, CLEAN>,
+            serve_proc_wait_request_::<S, RAW, CLEAN>,
+            serve_proc_dostop_request_::<S, RAW, CLEAN>,
+            serve_proc_handle_exceptions_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_stop_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_cont_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_exit_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_exec_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_traced_request_::<S, RAW, CLEAN>,
+            serve_proc_mod_stopchild_request_::<S, RAW, CLEAN>,
+            serve_proc_pid2task_request_::<S, RAW, CLEAN>,
+            serve_proc_task2pid_request_::<S, RAW, CLEAN>,
+            serve_proc_task2proc_request_::<S, RAW, CLEAN>,
+            serve_proc_proc2task_request_::<S, RAW, CLEAN>,
+            serve_proc_pid2proc_request_::<S, RAW, CLEAN>,
+            serve_proc_getprocinfo_request_::<S, RAW, CLEAN>,
+            serve_proc_getprocargs_request_::<S, RAW, CLEAN>,
+            serve_proc_getprocenv_request_::<S, RAW, CLEAN>,
+            serve_proc_make_login_coll_request_::<S, RAW, CLEAN>,
+            serve_proc_getloginid_request_::<S, RAW, CLEAN>,
+            serve_proc_getloginpids_request_::<S, RAW, CLEAN>,
+            serve_proc_setlogin_request_::<S, RAW, CLEAN>,
+            serve_proc_getlogin_request_::<S, RAW, CLEAN>,
+            serve_proc_setsid_request_::<S, RAW, CLEAN>,
+            serve_proc_getsid_request_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpgids_request_::<S, RAW, CLEAN>,
+            serve_proc_getsessionpids_request_::<S, RAW, CLEAN>,
+            serve_proc_getsidport_request_::<S, RAW, CLEAN>,
+            serve_proc_setpgrp_request_::<S, RAW, CLEAN>,
+            serve_proc_getpgrp_request_::<S, RAW, CLEAN>,
+            serve_proc_getpgrppids_request_::<S, RAW, CLEAN>,
+            serve_proc_get_tty_request_::<S, RAW, CLEAN>,
+            serve_proc_getnports_request_::<S, RAW, CLEAN>,
+            serve_proc_set_init_task_request_::<S, RAW, CLEAN>,
+            serve_proc_mark_important_request_::<S, RAW, CLEAN>,
+            serve_proc_is_important_request_::<S, RAW, CLEAN>,
+            serve_proc_set_code_request_::<S, RAW, CLEAN>,
+            serve_proc_get_code_request_::<S, RAW, CLEAN>,
+            serve_proc_make_task_namespace_request_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -113,7 +113,7 @@ pub trait RioctlServer {
         Err(-303)
     }
 }
-fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_rioctl_siocaddrt_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -122,13 +122,13 @@ fn serve_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::RIOCTL_SIOCADDRT) else {
         return this_.no_room(buffer_)
     };
-    match try_rioctl_siocaddrt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_rioctl_siocaddrt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_rioctl_siocaddrt_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -147,7 +147,7 @@ fn try_rioctl_siocaddrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.rioctl_siocaddrt(this_, ifnam, route)?;
     Ok(encoder_.end()?)
 }
-fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_rioctl_siocdelrt_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -156,13 +156,13 @@ fn serve_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::RIOCTL_SIOCDELRT) else {
         return this_.no_room(buffer_)
     };
-    match try_rioctl_siocdelrt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_rioctl_siocdelrt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_rioctl_siocdelrt<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_rioctl_siocdelrt_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -218,23 +218,23 @@ pub fn dispatch_request<S: RioctlServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: RioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::RIOCTL_SIOCADDRT => {
-            serve_rioctl_siocaddrt::<S, RAW, CLEAN>(server, request, reply)
+            serve_rioctl_siocaddrt_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::RIOCTL_SIOCDELRT => {
-            serve_rioctl_siocdelrt::<S, RAW, CLEAN>(server, request, reply)
+            serve_rioctl_siocdelrt_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -57,7 +57,7 @@ pub trait ShutdownServer {
     }
 }
 #[inline(always)]
-fn serve_shutdown_shutdown<
+fn serve_shutdown_shutdown_<
     S: ShutdownServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -66,13 +66,17 @@ fn serve_shutdown_shutdown<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SHUTDOWN_SHUTDOWN) else {
         return this_.no_room(buffer_)
     };
-    match try_shutdown_shutdown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_shutdown_shutdown_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_shutdown_shutdown<S: ShutdownServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_shutdown_shutdown_<
+    S: ShutdownServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -126,20 +130,20 @@ pub fn dispatch_request<S: ShutdownServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: ShutdownServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: ShutdownServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::SHUTDOWN_SHUTDOWN => {
-            serve_shutdown_shutdown::<S, RAW, CLEAN>(server, request, reply)
+            serve_shutdown_shutdown_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -924,7 +924,7 @@ pub trait SocketServer {
         Err(-303)
     }
 }
-fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_create_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -933,13 +933,13 @@ fn serve_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_CREATE) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_create::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_create_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_create_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -963,7 +963,7 @@ fn try_socket_create<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.poly(0x0000_0001_2000_40ff, out_.sock)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_listen_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -972,13 +972,13 @@ fn serve_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_LISTEN) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_listen::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_listen_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_listen_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -996,7 +996,7 @@ fn try_socket_listen<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.socket_listen(this_, queue_limit)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_accept_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1005,13 +1005,13 @@ fn serve_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(80), id::SOCKET_ACCEPT) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_accept::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_accept_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_accept_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1034,7 +1034,7 @@ fn try_socket_accept<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.poly(0x0000_0001_2000_40ff, out_.peer_addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_connect_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1043,13 +1043,13 @@ fn serve_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_CONNECT) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_connect::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_connect_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_connect_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1067,20 +1067,20 @@ fn try_socket_connect<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.socket_connect(this_, addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_bind<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_bind_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_BIND)
     else { return this_.no_room(buffer_) };
-    match try_socket_bind::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_bind_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_bind_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1098,20 +1098,20 @@ fn try_socket_bind<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>
     server_.socket_bind(this_, addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_name<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_name_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_NAME)
     else { return this_.no_room(buffer_) };
-    match try_socket_name::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_name_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_name_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1133,7 +1133,7 @@ fn try_socket_name<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_peername_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1142,13 +1142,13 @@ fn serve_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_PEERNAME) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_peername::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_peername_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_peername_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1170,7 +1170,7 @@ fn try_socket_peername<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_connect2_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1179,13 +1179,13 @@ fn serve_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_CONNECT2) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_connect2::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_connect2_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_connect2_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1203,7 +1203,7 @@ fn try_socket_connect2<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.socket_connect2(this_, sock2)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_create_address<
+fn serve_socket_create_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1212,13 +1212,13 @@ fn serve_socket_create_address<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_CREATE_ADDRESS) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_create_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_create_address_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_create_address<
+fn try_socket_create_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1246,7 +1246,7 @@ fn try_socket_create_address<
     encoder_.poly(0x0000_0001_2000_40ff, out_.addr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_fabricate_address<
+fn serve_socket_fabricate_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1255,13 +1255,13 @@ fn serve_socket_fabricate_address<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_FABRICATE_ADDRESS) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_fabricate_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_fabricate_address_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_fabricate_address<
+fn try_socket_fabricate_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1289,7 +1289,7 @@ fn try_socket_fabricate_address<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_whatis_address<
+fn serve_socket_whatis_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1298,13 +1298,13 @@ fn serve_socket_whatis_address<
         .reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_WHATIS_ADDRESS) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_whatis_address::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_whatis_address_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_whatis_address<
+fn try_socket_whatis_address_<
     S: SocketServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -1331,7 +1331,7 @@ fn try_socket_whatis_address<
     encoder_.out_data(0x0000_0000_c000_0808, &out_.sockaddr)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_shutdown_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1340,13 +1340,13 @@ fn serve_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_SHUTDOWN) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_shutdown::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_shutdown_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_shutdown_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1365,20 +1365,20 @@ fn try_socket_shutdown<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_getopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_getopt_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_GETOPT)
     else { return this_.no_room(buffer_) };
-    match try_socket_getopt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_getopt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_getopt_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1402,7 +1402,7 @@ fn try_socket_getopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: boo
     encoder_.out_data(0x0000_0000_c000_0808, &out_.optval)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_setopt_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1411,13 +1411,13 @@ fn serve_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::SOCKET_SETOPT) else {
         return this_.no_room(buffer_)
     };
-    match try_socket_setopt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_setopt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_setopt_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1437,20 +1437,20 @@ fn try_socket_setopt<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.socket_setopt(this_, level, option, optval)?;
     Ok(encoder_.end()?)
 }
-fn serve_socket_send<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_send_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::SOCKET_SEND)
     else { return this_.no_room(buffer_) };
-    match try_socket_send::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_send_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_send_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1478,20 +1478,20 @@ fn try_socket_send<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_socket_recv<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_socket_recv_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, None, id::SOCKET_RECV)
     else { return this_.no_room(buffer_) };
-    match try_socket_recv::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_socket_recv_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_socket_recv<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_socket_recv_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1556,35 +1556,35 @@ pub fn dispatch_request<S: SocketServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: SocketServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 16] = const {
         [
-            serve_socket_create::<S, RAW, CLEAN>,
-            serve_socket_listen::<S, RAW, CLEAN>,
-            serve_socket_accept::<S, RAW, CLEAN>,
-            serve_socket_connect::<S, RAW, CLEAN>,
-            serve_socket_bind::<S, RAW, CLEAN>,
-            serve_socket_name::<S, RAW, CLEAN>,
-            serve_socket_peername::<S, RAW, CLEAN>,
-            serve_socket_connect2::<S, RAW, CLEAN>,
-            serve_socket_create_address::<S, RAW, CLEAN>,
-            serve_socket_fabricate_address::<S, RAW, CLEAN>,
-            serve_socket_whatis_address::<S, RAW, CLEAN>,
-            serve_socket_shutdown::<S, RAW, CLEAN>,
-            serve_socket_getopt::<S, RAW, CLEAN>,
-            serve_socket_setopt::<S, RAW, CLEAN>,
-            serve_socket_send::<S, RAW, CLEAN>,
-            serve_socket_recv::<S, RAW, CLEAN>,
+            serve_socket_create_::<S, RAW, CLEAN>,
+            serve_socket_listen_::<S, RAW, CLEAN>,
+            serve_socket_accept_::<S, RAW, CLEAN>,
+            serve_socket_connect_::<S, RAW, CLEAN>,
+            serve_socket_bind_::<S, RAW, CLEAN>,
+            serve_socket_name_::<S, RAW, CLEAN>,
+            serve_socket_peername_::<S, RAW, CLEAN>,
+            serve_socket_connect2_::<S, RAW, CLEAN>,
+            serve_socket_create_address_::<S, RAW, CLEAN>,
+            serve_socket_fabricate_address_::<S, RAW, CLEAN>,
+            serve_socket_whatis_address_::<S, RAW, CLEAN>,
+            serve_socket_shutdown_::<S, RAW, CLEAN>,
+            serve_socket_getopt_::<S, RAW, CLEAN>,
+            serve_socket_setopt_::<S, RAW, CLEAN>,
+            serve_socket_send_::<S, RAW, CLEAN>,
+            serve_socket_recv_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

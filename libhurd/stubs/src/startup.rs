@@ -304,7 +304,7 @@ pub trait StartupServer {
         Err(-303)
     }
 }
-fn serve_startup_essential_task<
+fn serve_startup_essential_task_<
     S: StartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -313,13 +313,13 @@ fn serve_startup_essential_task<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_ESSENTIAL_TASK) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_essential_task::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_startup_essential_task_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_essential_task<
+fn try_startup_essential_task_<
     S: StartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -352,7 +352,7 @@ fn try_startup_essential_task<
         )?;
     Ok(encoder_.end()?)
 }
-fn serve_startup_request_notification<
+fn serve_startup_request_notification_<
     S: StartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -361,7 +361,7 @@ fn serve_startup_request_notification<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_REQUEST_NOTIFICATION) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_request_notification::<
+    match try_startup_request_notification_::<
         S,
         RAW,
         CLEAN,
@@ -371,7 +371,7 @@ fn serve_startup_request_notification<
     }
 }
 #[inline(always)]
-fn try_startup_request_notification<
+fn try_startup_request_notification_<
     S: StartupServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -394,7 +394,7 @@ fn try_startup_request_notification<
     server_.startup_request_notification(this_, notify_port, name)?;
     Ok(encoder_.end()?)
 }
-fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_startup_reboot_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -403,13 +403,13 @@ fn serve_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_REBOOT) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_reboot::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_startup_reboot_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_startup_reboot_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -428,22 +428,22 @@ fn try_startup_reboot<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.startup_reboot(this_, refport, reboot_code)?;
     Ok(encoder_.end()?)
 }
-fn serve_startup_procinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_startup_procinit_<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(112), id::STARTUP_PROCINIT) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_procinit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_startup_procinit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_startup_procinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -469,22 +469,22 @@ fn try_startup_procinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.poly(0x0000_0001_2000_40ff, out_.device_master)?;
     Ok(encoder_.end()?)
 }
-fn serve_startup_authinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_startup_authinit_<
+    S: StartupServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::STARTUP_AUTHINIT) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_authinit::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_startup_authinit_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_authinit<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_startup_authinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -544,24 +544,24 @@ pub fn dispatch_request<S: StartupServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 5] = const {
         [
-            serve_startup_essential_task::<S, RAW, CLEAN>,
-            serve_startup_request_notification::<S, RAW, CLEAN>,
-            serve_startup_reboot::<S, RAW, CLEAN>,
-            serve_startup_procinit::<S, RAW, CLEAN>,
-            serve_startup_authinit::<S, RAW, CLEAN>,
+            serve_startup_essential_task_::<S, RAW, CLEAN>,
+            serve_startup_request_notification_::<S, RAW, CLEAN>,
+            serve_startup_reboot_::<S, RAW, CLEAN>,
+            serve_startup_procinit_::<S, RAW, CLEAN>,
+            serve_startup_authinit_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -66,7 +66,7 @@ pub trait StartupNotifyServer {
     }
 }
 #[inline(always)]
-fn serve_startup_dosync<
+fn serve_startup_dosync_<
     S: StartupNotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -75,13 +75,13 @@ fn serve_startup_dosync<
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::STARTUP_DOSYNC) else {
         return this_.no_room(buffer_)
     };
-    match try_startup_dosync::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_startup_dosync_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_startup_dosync<
+fn try_startup_dosync_<
     S: StartupNotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -139,20 +139,20 @@ pub fn dispatch_request<S: StartupNotifyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: StartupNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: StartupNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::STARTUP_DOSYNC => {
-            serve_startup_dosync::<S, RAW, CLEAN>(server, request, reply)
+            serve_startup_dosync_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

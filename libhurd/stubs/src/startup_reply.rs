@@ -159,18 +159,18 @@ pub trait StartupReplyServer {
         Err(-303)
     }
 }
-fn serve_startup_essential_task_reply<
+fn serve_startup_essential_task_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_startup_essential_task_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_startup_essential_task_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_essential_task_reply<
+fn try_startup_essential_task_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -188,18 +188,18 @@ fn try_startup_essential_task_reply<
     let _ = server_.startup_essential_task_reply(this_, return_code);
     Ok(())
 }
-fn serve_startup_procinit_reply<
+fn serve_startup_procinit_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_startup_procinit_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_startup_procinit_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_procinit_reply<
+fn try_startup_procinit_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -229,18 +229,18 @@ fn try_startup_procinit_reply<
         );
     Ok(())
 }
-fn serve_startup_authinit_reply<
+fn serve_startup_authinit_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_startup_authinit_reply::<S, RAW, CLEAN>(server_, this_) {
+    match try_startup_authinit_reply_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_startup_authinit_reply<
+fn try_startup_authinit_reply_<
     S: StartupReplyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -296,26 +296,26 @@ pub fn dispatch_request<S: StartupReplyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: StartupReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: StartupReplyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::STARTUP_ESSENTIAL_TASK_REPLY => {
-            serve_startup_essential_task_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_startup_essential_task_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::STARTUP_PROCINIT_REPLY => {
-            serve_startup_procinit_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_startup_procinit_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::STARTUP_AUTHINIT_REPLY => {
-            serve_startup_authinit_reply::<S, RAW, CLEAN>(server, request, reply)
+            serve_startup_authinit_reply_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -62,18 +62,18 @@ pub trait TaskNotifyServer {
         Err(-303)
     }
 }
-fn serve_mach_notify_new_task<
+fn serve_mach_notify_new_task_<
     S: TaskNotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
 >(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
-    match try_mach_notify_new_task::<S, RAW, CLEAN>(server_, this_) {
+    match try_mach_notify_new_task_::<S, RAW, CLEAN>(server_, this_) {
         Ok(()) => Outcome::NoReply,
         Err(code) => this_.error(code, buffer_),
     }
 }
 #[inline(always)]
-fn try_mach_notify_new_task<
+fn try_mach_notify_new_task_<
     S: TaskNotifyServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -129,20 +129,20 @@ pub fn dispatch_request<S: TaskNotifyServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: TaskNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: TaskNotifyServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::MACH_NOTIFY_NEW_TASK => {
-            serve_mach_notify_new_task::<S, RAW, CLEAN>(server, request, reply)
+            serve_mach_notify_new_task_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

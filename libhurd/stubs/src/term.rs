@@ -604,20 +604,20 @@ pub trait TermServer {
         Err(-303)
     }
 }
-fn serve_term_getctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_getctty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_GETCTTY)
     else { return this_.no_room(buffer_) };
-    match try_term_getctty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_getctty_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_getctty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -639,7 +639,7 @@ fn try_term_getctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.poly(0x0000_0001_2000_40ff, out_.ctty)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_open_ctty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -648,13 +648,13 @@ fn serve_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bo
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_OPEN_CTTY) else {
         return this_.no_room(buffer_)
     };
-    match try_term_open_ctty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_open_ctty_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_open_ctty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -678,7 +678,7 @@ fn try_term_open_ctty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool
     encoder_.poly(0x0000_0001_2000_40ff, out_.newtty)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_set_nodename_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -687,13 +687,13 @@ fn serve_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_SET_NODENAME) else {
         return this_.no_room(buffer_)
     };
-    match try_term_set_nodename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_set_nodename_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_set_nodename_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -712,7 +712,7 @@ fn try_term_set_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_get_nodename_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -721,13 +721,13 @@ fn serve_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::TERM_GET_NODENAME) else {
         return this_.no_room(buffer_)
     };
-    match try_term_get_nodename::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_get_nodename_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_get_nodename_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -747,7 +747,7 @@ fn try_term_get_nodename<S: TermServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_set_filenode_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -756,13 +756,13 @@ fn serve_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_SET_FILENODE) else {
         return this_.no_room(buffer_)
     };
-    match try_term_set_filenode::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_set_filenode_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_set_filenode_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -780,7 +780,7 @@ fn try_term_set_filenode<S: TermServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.term_set_filenode(this_, filenode)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_get_bottom_type<
+fn serve_term_get_bottom_type_<
     S: TermServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -789,13 +789,13 @@ fn serve_term_get_bottom_type<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_GET_BOTTOM_TYPE) else {
         return this_.no_room(buffer_)
     };
-    match try_term_get_bottom_type::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_get_bottom_type_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_get_bottom_type_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -817,7 +817,7 @@ fn try_term_get_bottom_type<S: TermServer + ?Sized, const RAW: bool, const CLEAN
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.ttype)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_on_machdev_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -826,13 +826,13 @@ fn serve_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_ON_MACHDEV) else {
         return this_.no_room(buffer_)
     };
-    match try_term_on_machdev::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_on_machdev_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_on_machdev_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -850,7 +850,7 @@ fn try_term_on_machdev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.term_on_machdev(this_, machdev)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_on_hurddev_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -859,13 +859,13 @@ fn serve_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: b
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TERM_ON_HURDDEV) else {
         return this_.no_room(buffer_)
     };
-    match try_term_on_hurddev::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_on_hurddev_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_on_hurddev_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -883,20 +883,20 @@ fn try_term_on_hurddev<S: TermServer + ?Sized, const RAW: bool, const CLEAN: boo
     server_.term_on_hurddev(this_, hurddev)?;
     Ok(encoder_.end()?)
 }
-fn serve_term_on_pty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_on_pty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
 ) -> Outcome {
     let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, Some(64), id::TERM_ON_PTY)
     else { return this_.no_room(buffer_) };
-    match try_term_on_pty::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_on_pty_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_on_pty_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -918,7 +918,7 @@ fn try_term_on_pty<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     encoder_.port(0x0000_0001_2000_4013, out_.ptymaster)?;
     Ok(encoder_.end()?)
 }
-fn serve_termctty_open_terminal<
+fn serve_termctty_open_terminal_<
     S: TermServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -927,13 +927,13 @@ fn serve_termctty_open_terminal<
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TERMCTTY_OPEN_TERMINAL) else {
         return this_.no_room(buffer_)
     };
-    match try_termctty_open_terminal::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_termctty_open_terminal_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_termctty_open_terminal<
+fn try_termctty_open_terminal_<
     S: TermServer + ?Sized,
     const RAW: bool,
     const CLEAN: bool,
@@ -961,7 +961,7 @@ fn try_termctty_open_terminal<
     Ok(encoder_.end()?)
 }
 #[inline(never)]
-fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_term_get_peername_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -970,13 +970,13 @@ fn serve_term_get_peername<S: TermServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(1080), id::TERM_GET_PEERNAME) else {
         return this_.no_room(buffer_)
     };
-    match try_term_get_peername::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_term_get_peername_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_term_get_peername<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_term_get_peername_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1033,30 +1033,30 @@ pub fn dispatch_request<S: TermServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: TermServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     let table_: [fn(&mut S, &Request<'_>, &mut [u8]) -> Outcome; 11] = const {
         [
-            serve_term_getctty::<S, RAW, CLEAN>,
-            serve_term_open_ctty::<S, RAW, CLEAN>,
-            serve_term_set_nodename::<S, RAW, CLEAN>,
-            serve_term_get_nodename::<S, RAW, CLEAN>,
-            serve_term_set_filenode::<S, RAW, CLEAN>,
-            serve_term_get_bottom_type::<S, RAW, CLEAN>,
-            serve_term_on_machdev::<S, RAW, CLEAN>,
-            serve_term_on_hurddev::<S, RAW, CLEAN>,
-            serve_term_on_pty::<S, RAW, CLEAN>,
-            serve_termctty_open_terminal::<S, RAW, CLEAN>,
-            serve_term_get_peername::<S, RAW, CLEAN>,
+            serve_term_getctty_::<S, RAW, CLEAN>,
+            serve_term_open_ctty_::<S, RAW, CLEAN>,
+            serve_term_set_nodename_::<S, RAW, CLEAN>,
+            serve_term_get_nodename_::<S, RAW, CLEAN>,
+            serve_term_set_filenode_::<S, RAW, CLEAN>,
+            serve_term_get_bottom_type_::<S, RAW, CLEAN>,
+            serve_term_on_machdev_::<S, RAW, CLEAN>,
+            serve_term_on_hurddev_::<S, RAW, CLEAN>,
+            serve_term_on_pty_::<S, RAW, CLEAN>,
+            serve_termctty_open_terminal_::<S, RAW, CLEAN>,
+            serve_term_get_peername_::<S, RAW, CLEAN>,
         ]
     };
     match table_.get(request.header().id.wrapping_sub(BASE) as u32 as usize) {

@@ -1458,7 +1458,7 @@ pub trait TioctlServer {
         Err(-303)
     }
 }
-fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmodg_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1467,13 +1467,13 @@ fn serve_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCMODG) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmodg::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmodg_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmodg_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1495,7 +1495,7 @@ fn try_tioctl_tiocmodg<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.state)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmods_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1504,13 +1504,13 @@ fn serve_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMODS) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmods::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmods_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmods_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1529,7 +1529,7 @@ fn try_tioctl_tiocmods<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocexcl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1538,13 +1538,13 @@ fn serve_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCEXCL) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocexcl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocexcl_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocexcl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1562,7 +1562,7 @@ fn try_tioctl_tiocexcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocnxcl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1571,13 +1571,13 @@ fn serve_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCNXCL) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocnxcl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocnxcl_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocnxcl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1594,7 +1594,7 @@ fn try_tioctl_tiocnxcl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.tioctl_tiocnxcl(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocflush_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1603,13 +1603,13 @@ fn serve_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCFLUSH) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocflush::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocflush_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocflush_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1627,7 +1627,7 @@ fn try_tioctl_tiocflush<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocflush(this_, queue_selector)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocgeta_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1636,13 +1636,13 @@ fn serve_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(120), id::TIOCTL_TIOCGETA) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocgeta::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocgeta_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocgeta_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1666,7 +1666,7 @@ fn try_tioctl_tiocgeta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<[u32; 2]>(0x0000_0002_2000_2002, out_.speeds)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocseta_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1675,13 +1675,13 @@ fn serve_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETA) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocseta::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocseta_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocseta_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1701,7 +1701,7 @@ fn try_tioctl_tiocseta<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.tioctl_tiocseta(this_, modes, ccs, speeds)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsetaw_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1710,13 +1710,13 @@ fn serve_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETAW) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsetaw::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsetaw_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsetaw_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1736,7 +1736,7 @@ fn try_tioctl_tiocsetaw<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocsetaw(this_, modes, ccs, speeds)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsetaf_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1745,13 +1745,13 @@ fn serve_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETAF) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsetaf::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsetaf_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsetaf_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1771,7 +1771,7 @@ fn try_tioctl_tiocsetaf<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocsetaf(this_, modes, ccs, speeds)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocgetd_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1780,13 +1780,13 @@ fn serve_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGETD) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocgetd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocgetd_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocgetd_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1808,7 +1808,7 @@ fn try_tioctl_tiocgetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.discipline)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsetd_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1817,13 +1817,13 @@ fn serve_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSETD) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsetd::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsetd_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsetd_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1842,7 +1842,7 @@ fn try_tioctl_tiocsetd<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocdrain_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1851,13 +1851,13 @@ fn serve_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCDRAIN) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocdrain::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocdrain_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocdrain_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1874,7 +1874,7 @@ fn try_tioctl_tiocdrain<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocdrain(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsig_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1883,13 +1883,13 @@ fn serve_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSIG) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsig::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsig_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsig_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1907,7 +1907,7 @@ fn try_tioctl_tiocsig<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.tioctl_tiocsig(this_, signal)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocext_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1916,13 +1916,13 @@ fn serve_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCEXT) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocext::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocext_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocext_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1940,7 +1940,7 @@ fn try_tioctl_tiocext<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.tioctl_tiocext(this_, mode)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocucntl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -1949,13 +1949,13 @@ fn serve_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCUCNTL) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocucntl::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocucntl_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocucntl_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -1973,22 +1973,22 @@ fn try_tioctl_tiocucntl<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocucntl(this_, set_or_clear)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_tioctl_tiocswinsz_<
+    S: TioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSWINSZ) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocswinsz::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocswinsz_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocswinsz_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2006,22 +2006,22 @@ fn try_tioctl_tiocswinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
     server_.tioctl_tiocswinsz(this_, sizes)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_tioctl_tiocgwinsz_<
+    S: TioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGWINSZ) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocgwinsz::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocgwinsz_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocgwinsz_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2043,22 +2043,22 @@ fn try_tioctl_tiocgwinsz<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
     encoder_.value::<crate::types::Winsize>(0x0000_0004_2000_1001, out_.sizes)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
-    server_: &mut S,
-    this_: &Request<'_>,
-    buffer_: &mut [u8],
-) -> Outcome {
+fn serve_tioctl_tiocremote_<
+    S: TioctlServer + ?Sized,
+    const RAW: bool,
+    const CLEAN: bool,
+>(server_: &mut S, this_: &Request<'_>, buffer_: &mut [u8]) -> Outcome {
     let Ok(mut encoder_) = this_
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCREMOTE) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocremote::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocremote_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocremote_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2076,7 +2076,7 @@ fn try_tioctl_tiocremote<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
     server_.tioctl_tiocremote(this_, on_or_off)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmget_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2085,13 +2085,13 @@ fn serve_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCMGET) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmget::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmget_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmget_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2113,7 +2113,7 @@ fn try_tioctl_tiocmget<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.bits)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmbic_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2122,13 +2122,13 @@ fn serve_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMBIC) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmbic::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmbic_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmbic_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2146,7 +2146,7 @@ fn try_tioctl_tiocmbic<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.tioctl_tiocmbic(this_, bits)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmbis_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2155,13 +2155,13 @@ fn serve_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMBIS) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmbis::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmbis_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmbis_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2179,7 +2179,7 @@ fn try_tioctl_tiocmbis<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.tioctl_tiocmbis(this_, bits)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocmset_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2188,13 +2188,13 @@ fn serve_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCMSET) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocmset::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocmset_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocmset_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2213,7 +2213,7 @@ fn try_tioctl_tiocmset<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocstart_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2222,13 +2222,13 @@ fn serve_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTART) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocstart::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocstart_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocstart_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2246,7 +2246,7 @@ fn try_tioctl_tiocstart<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocstop_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2255,13 +2255,13 @@ fn serve_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTOP) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocstop::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocstop_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocstop_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2278,7 +2278,7 @@ fn try_tioctl_tiocstop<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     server_.tioctl_tiocstop(this_)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocpkt_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2287,13 +2287,13 @@ fn serve_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCPKT) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocpkt::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocpkt_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocpkt_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2311,7 +2311,7 @@ fn try_tioctl_tiocpkt<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.tioctl_tiocpkt(this_, on_or_off)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsti_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2320,13 +2320,13 @@ fn serve_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSTI) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsti::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsti_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsti_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2344,7 +2344,7 @@ fn try_tioctl_tiocsti<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bo
     server_.tioctl_tiocsti(this_, datum)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocoutq_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2353,13 +2353,13 @@ fn serve_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCOUTQ) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocoutq::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocoutq_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocoutq_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2381,7 +2381,7 @@ fn try_tioctl_tiocoutq<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     encoder_.value::<i32>(0x0000_0001_2000_2002, out_.queue_size)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocspgrp_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2390,13 +2390,13 @@ fn serve_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSPGRP) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocspgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocspgrp_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocspgrp_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2414,7 +2414,7 @@ fn try_tioctl_tiocspgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     server_.tioctl_tiocspgrp(this_, pgrp)?;
     Ok(encoder_.end()?)
 }
-fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocgpgrp_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2423,13 +2423,13 @@ fn serve_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN
         .reply::<RAW, CLEAN>(buffer_, Some(64), id::TIOCTL_TIOCGPGRP) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocgpgrp::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocgpgrp_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocgpgrp_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2452,7 +2452,7 @@ fn try_tioctl_tiocgpgrp<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: 
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tioccdtr_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2461,13 +2461,13 @@ fn serve_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCCDTR) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tioccdtr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tioccdtr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tioccdtr_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2485,7 +2485,7 @@ fn try_tioctl_tioccdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsdtr_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2494,13 +2494,13 @@ fn serve_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSDTR) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsdtr::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsdtr_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsdtr_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2518,7 +2518,7 @@ fn try_tioctl_tiocsdtr<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tioccbrk_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2527,13 +2527,13 @@ fn serve_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCCBRK) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tioccbrk::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tioccbrk_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tioccbrk_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2551,7 +2551,7 @@ fn try_tioctl_tioccbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: b
     Ok(encoder_.end()?)
 }
 #[inline(always)]
-fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn serve_tioctl_tiocsbrk_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     buffer_: &mut [u8],
@@ -2560,13 +2560,13 @@ fn serve_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN:
         .reply::<RAW, CLEAN>(buffer_, Some(48), id::TIOCTL_TIOCSBRK) else {
         return this_.no_room(buffer_)
     };
-    match try_tioctl_tiocsbrk::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
+    match try_tioctl_tiocsbrk_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {
         Ok(size_) => Outcome::Reply(size_),
         Err(code) => encoder_.fail(code),
     }
 }
 #[inline(always)]
-fn try_tioctl_tiocsbrk<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn try_tioctl_tiocsbrk_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server_: &mut S,
     this_: &Request<'_>,
     encoder_: &mut Encoder<'_>,
@@ -2620,116 +2620,116 @@ pub fn dispatch_request<S: TioctlServer + ?Sized>(
     reply: &mut [u8],
 ) -> Outcome {
     match request.mode {
-        Mode::Received => dispatch_::<S, false, false>(server, request, reply),
-        Mode::Clean => dispatch_::<S, false, true>(server, request, reply),
-        Mode::Raw => dispatch_::<S, true, false>(server, request, reply),
+        Mode::Received => demultiplex_::<S, false, false>(server, request, reply),
+        Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),
+        Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),
     }
 }
 #[inline]
-fn dispatch_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
+fn demultiplex_<S: TioctlServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     server: &mut S,
     request: &Request<'_>,
     reply: &mut [u8],
 ) -> Outcome {
     match request.header().id {
         id::TIOCTL_TIOCMODG => {
-            serve_tioctl_tiocmodg::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmodg_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCMODS => {
-            serve_tioctl_tiocmods::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmods_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCEXCL => {
-            serve_tioctl_tiocexcl::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocexcl_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCNXCL => {
-            serve_tioctl_tiocnxcl::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocnxcl_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCFLUSH => {
-            serve_tioctl_tiocflush::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocflush_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCGETA => {
-            serve_tioctl_tiocgeta::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocgeta_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSETA => {
-            serve_tioctl_tiocseta::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocseta_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSETAW => {
-            serve_tioctl_tiocsetaw::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsetaw_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSETAF => {
-            serve_tioctl_tiocsetaf::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsetaf_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCGETD => {
-            serve_tioctl_tiocgetd::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocgetd_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSETD => {
-            serve_tioctl_tiocsetd::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsetd_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCDRAIN => {
-            serve_tioctl_tiocdrain::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocdrain_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSIG => {
-            serve_tioctl_tiocsig::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsig_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCEXT => {
-            serve_tioctl_tiocext::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocext_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCUCNTL => {
-            serve_tioctl_tiocucntl::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocucntl_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSWINSZ => {
-            serve_tioctl_tiocswinsz::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocswinsz_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCGWINSZ => {
-            serve_tioctl_tiocgwinsz::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocgwinsz_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCREMOTE => {
-            serve_tioctl_tiocremote::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocremote_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCMGET => {
-            serve_tioctl_tiocmget::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmget_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCMBIC => {
-            serve_tioctl_tiocmbic::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmbic_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCMBIS => {
-            serve_tioctl_tiocmbis::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmbis_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCMSET => {
-            serve_tioctl_tiocmset::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocmset_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSTART => {
-            serve_tioctl_tiocstart::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocstart_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSTOP => {
-            serve_tioctl_tiocstop::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocstop_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCPKT => {
-            serve_tioctl_tiocpkt::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocpkt_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSTI => {
-            serve_tioctl_tiocsti::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsti_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCOUTQ => {
-            serve_tioctl_tiocoutq::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocoutq_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSPGRP => {
-            serve_tioctl_tiocspgrp::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocspgrp_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCGPGRP => {
-            serve_tioctl_tiocgpgrp::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocgpgrp_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCCDTR => {
-            serve_tioctl_tioccdtr::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tioccdtr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSDTR => {
-            serve_tioctl_tiocsdtr::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsdtr_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCCBRK => {
-            serve_tioctl_tioccbrk::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tioccbrk_::<S, RAW, CLEAN>(server, request, reply)
         }
         id::TIOCTL_TIOCSBRK => {
-            serve_tioctl_tiocsbrk::<S, RAW, CLEAN>(server, request, reply)
+            serve_tioctl_tiocsbrk_::<S, RAW, CLEAN>(server, request, reply)
         }
         _ => Outcome::NotMine,
     }

@@ -2,78 +2,42 @@
 
 use std::fmt::Write as _;
 
-use super::Types;
+use super::{RUNTIME, Types};
 use crate::model::{Elem, Prim};
 
-/// Words that a Rust identifier cannot be, and names that generated functions use themselves.
-const RESERVED: [&str; 77] = [
-    "as",
-    "async",
-    "await",
-    "break",
-    "const",
-    "continue",
-    "crate",
-    "dyn",
-    "else",
-    "enum",
-    "extern",
-    "false",
-    "fn",
-    "for",
-    "if",
-    "impl",
-    "in",
-    "let",
-    "loop",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "Self",
-    "static",
-    "struct",
-    "super",
-    "trait",
-    "true",
-    "type",
-    "unsafe",
-    "use",
-    "where",
-    "while",
-    "abstract",
-    "become",
-    "box",
-    "do",
-    "final",
-    "macro",
-    "override",
-    "priv",
-    "try",
-    "typeof",
-    "unsized",
-    "virtual",
-    "yield",
-    "gen",
+/// Words that a Rust identifier cannot be.
+const KEYWORDS: [&str; 52] = [
+    "as", "async", "await", "break", "const", "continue", "crate", "dyn", "else", "enum", "extern", "false",
+    "fn", "for", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return",
+    "self", "Self", "static", "struct", "super", "trait", "true", "type", "unsafe", "use", "where", "while",
+    "abstract", "become", "box", "do", "final", "macro", "override", "priv", "try", "typeof", "unsized",
+    "virtual", "yield", "gen",
+];
+
+/// Names that generated functions use themselves. All others of theirs end in `_`, as those of these that an interface has do then.
+const TAKEN: [&str; 35] = [
     "transport",
     "donation",
     "request",
+    "retain",
+    "offer",
     "id",
     "dispatch",
     "dispatch_raw",
-    "dispatch_",
+    "dispatch_as",
+    "dispatch_request",
+    "BASE",
+    "MAX_REPLY",
+    "MAX_REQUEST",
+    "RCSID",
     "RAW",
     "CLEAN",
-    "table_",
-    "serve_",
+    "Ok",
+    "Err",
+    "Some",
+    "None",
     "result_",
     "donation_",
-    "retain",
-    "offer",
     "retain_",
     "server_",
     "this_",
@@ -84,12 +48,19 @@ const RESERVED: [&str; 77] = [
     "places_",
     "size_",
     "message_",
+    "table_",
+    "demultiplex_",
+    "not_mine_",
 ];
+
+/// Types that generated code mentions, besides those of the runtime; `S` and `T` are its parameters.
+const TAKEN_TYPES: [&str; 6] = ["Result", "Option", "Self", "Sized", "S", "T"];
 
 /// A name of an argument, field or function.
 pub(super) fn ident(name: &str) -> String {
     let name = plain(name);
-    if name == "_" || RESERVED.contains(&name.as_str()) { format!("{name}_") } else { name }
+    let reserved = [&KEYWORDS[..], &TAKEN, &RUNTIME].iter().any(|names| names.contains(&name.as_str()));
+    if name == "_" || reserved { format!("{name}_") } else { name }
 }
 
 /// A name without what Rust's names do not have.
@@ -121,7 +92,8 @@ pub(crate) fn camel(name: &str) -> String {
 /// `io_statbuf_t` is `IoStatbuf`.
 pub(super) fn struct_name(name: &str) -> String {
     let name = camel(name.strip_suffix("_t").unwrap_or(name));
-    if name == "Self" { "Self_".into() } else { name }
+    let reserved = [&TAKEN_TYPES[..], &RUNTIME].iter().any(|names| names.contains(&name.as_str()));
+    if reserved { format!("{name}_") } else { name }
 }
 
 /// The Rust type of an element.
@@ -166,5 +138,8 @@ mod tests {
             ("__".into(), "N1x".into(), "Self_".into())
         );
         assert_eq!(struct_name("io_statbuf_t"), "IoStatbuf");
+        // Types that generated code mentions.
+        assert_eq!((struct_name("result_t"), struct_name("port")), ("Result_".into(), "Port_".into()));
+        assert_eq!((ident("None"), ident("PortName")), ("None_".into(), "PortName_".into()));
     }
 }

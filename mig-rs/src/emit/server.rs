@@ -100,10 +100,10 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
         serve(out, routine, &name, &overloaded, options);
     }
     let demultiplexer = demultiplexer(subsystem);
-    if demultiplexer.contains("serve_none_") {
+    if demultiplexer.contains("not_mine_") {
         let _ = writeln!(
             out,
-            "fn serve_none_<S: {name} + ?Sized>(_: &mut S, _: &Request<'_>, _: &mut [u8]) -> Outcome {{ Outcome::NotMine }}"
+            "fn not_mine_<S: {name} + ?Sized>(_: &mut S, _: &Request<'_>, _: &mut [u8]) -> Outcome {{ Outcome::NotMine }}"
         );
     }
     let _ = writeln!(
@@ -122,11 +122,11 @@ pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOpti
          #[inline(always)]\n\
          pub fn dispatch_request<S: {name} + ?Sized>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
          match request.mode {{\n\
-         Mode::Received => dispatch_::<S, false, false>(server, request, reply),\n\
-         Mode::Clean => dispatch_::<S, false, true>(server, request, reply),\n\
-         Mode::Raw => dispatch_::<S, true, false>(server, request, reply),\n}}\n}}\n\
+         Mode::Received => demultiplex_::<S, false, false>(server, request, reply),\n\
+         Mode::Clean => demultiplex_::<S, false, true>(server, request, reply),\n\
+         Mode::Raw => demultiplex_::<S, true, false>(server, request, reply),\n}}\n}}\n\
          #[inline]\n\
-         fn dispatch_<S: {name} + ?Sized, const RAW: bool, const CLEAN: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
+         fn demultiplex_<S: {name} + ?Sized, const RAW: bool, const CLEAN: bool>(server: &mut S, request: &Request<'_>, reply: &mut [u8]) -> Outcome {{\n\
          {demultiplexer}\n}}"
     );
     let max =
@@ -152,7 +152,7 @@ const SPARSE: usize = 4;
 /// Picks the routine: from a table, as MIG does, or one by one where routines are few or their ids far apart.
 fn demultiplexer(subsystem: &Subsystem) -> String {
     let routines = &subsystem.routines;
-    let entry = |routine: &Routine| format!("serve_{}::<S, RAW, CLEAN>", plain(&routine.name));
+    let entry = |routine: &Routine| format!("serve_{}_::<S, RAW, CLEAN>", plain(&routine.name));
     let span = routines.iter().map(|r| i64::from(r.id) - i64::from(subsystem.base) + 1).max().unwrap_or(0);
     let span = usize::try_from(span).unwrap_or(usize::MAX);
     if routines.len() < 4 || span > routines.len().saturating_mul(SPARSE) {
@@ -162,7 +162,7 @@ fn demultiplexer(subsystem: &Subsystem) -> String {
             .collect();
         return format!("match request.header().id {{\n{arms}_ => Outcome::NotMine,\n}}");
     }
-    let mut table = vec!["serve_none_::<S>".to_string(); span];
+    let mut table = vec!["not_mine_::<S>".to_string(); span];
     for routine in routines {
         let at = i64::from(routine.id) - i64::from(subsystem.base);
         if let Some(slot) = usize::try_from(at).ok().and_then(|at| table.get_mut(at)) {
@@ -198,7 +198,7 @@ pub(super) fn serve(
     let generics = format!(
         "<S: {server} + ?Sized, const RAW: bool, const CLEAN: bool>(server_: &mut S, this_: &Request<'_>"
     );
-    let _ = writeln!(out, "fn serve_{name}{generics}, buffer_: &mut [u8]) -> Outcome {{");
+    let _ = writeln!(out, "fn serve_{name}_{generics}, buffer_: &mut [u8]) -> Outcome {{");
     let places = in_place(routine);
     if let Some(reply) = &routine.reply {
         // Begun before anything else: errors are written into it, and nothing of the request need be kept for them.
@@ -206,17 +206,17 @@ pub(super) fn serve(
         let _ = writeln!(
             out,
             "let Ok(mut encoder_) = this_.reply::<RAW, CLEAN>(buffer_, {size}, id::{}) else {{ return this_.no_room(buffer_) }};\n\
-             match try_{name}::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {{ Ok(size_) => Outcome::Reply(size_), Err(code) => encoder_.fail(code) }}\n}}\n\
+             match try_{name}_::<S, RAW, CLEAN>(server_, this_, &mut encoder_) {{ Ok(size_) => Outcome::Reply(size_), Err(code) => encoder_.fail(code) }}\n}}\n\
              #[inline(always)]\n\
-             fn try_{name}{generics}, encoder_: &mut Encoder<'_>) -> Result<usize, i32> {{",
+             fn try_{name}_{generics}, encoder_: &mut Encoder<'_>) -> Result<usize, i32> {{",
             shout(&routine.name)
         );
     } else {
         let _ = writeln!(
             out,
-            "match try_{name}::<S, RAW, CLEAN>(server_, this_) {{ Ok(()) => Outcome::NoReply, Err(code) => this_.error(code, buffer_) }}\n}}\n\
+            "match try_{name}_::<S, RAW, CLEAN>(server_, this_) {{ Ok(()) => Outcome::NoReply, Err(code) => this_.error(code, buffer_) }}\n}}\n\
              #[inline(always)]\n\
-             fn try_{name}{generics}) -> Result<(), i32> {{"
+             fn try_{name}_{generics}) -> Result<(), i32> {{"
         );
     }
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
