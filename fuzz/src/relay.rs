@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 
 use mig_runtime::{
-    Array, Bounded, CallOptions, Data, Donation, Mode, Ool, OutData, Outcome, PortName, RpcError, Transport,
-    Value,
+    Array, Bounded, CallOptions, Data, Donation, Loan, Mode, Ool, OutData, Outcome, PortName, RpcError,
+    Transport, Value,
 };
 
 /// What generated code needs.
@@ -123,6 +123,16 @@ impl<T: Value> Hold for Data<'_, T> {
         match self {
             Self::Inline(array) => array.hold(),
             Self::Ool(ool) => elsewhere(ool),
+        }
+    }
+}
+
+impl<T: Value> Hold for Loan<'_, T> {
+    type Held = Vec<T>;
+    fn hold(self) -> Option<Vec<T>> {
+        match self.memory() {
+            Some(ool) => elsewhere(ool),
+            None => self.inline()?.hold(),
         }
     }
 }

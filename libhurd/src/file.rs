@@ -6,13 +6,13 @@ use drover_abi::returns::MIG_BAD_ID;
 use drover_abi::startup::{INIT_PORT_AUTH, INIT_PORT_CRDIR, INIT_PORT_CWDIR};
 use hurd_stubs::types::IoStatbuf;
 use hurd_stubs::{auth, fs, io};
-use mig_runtime::{Donation, PortName};
+use mig_runtime::{Donation, PortName, offer};
 
 use crate::errno::{EBADF, EIO, ENOENT, ENOTDIR, EOPNOTSUPP};
 use crate::lookup::{Next, Progress, split_root};
 use crate::ool;
 use crate::port::{ReceiveRight, SendRight};
-use crate::rpc::{ALL, Mach};
+use crate::rpc::Mach;
 use crate::{env, syscall};
 
 /// Open for reading.
@@ -213,7 +213,7 @@ pub fn push_entry(data: &mut Vec<u8>, entry: Entry<'_>) {
 
 /// Writes to a descriptor's port, for `print!`.
 pub(crate) fn write_all(port: PortName, bytes: &[u8]) -> Result<(), i32> {
-    write_all_to(port, bytes, ALL)
+    write_all_to(port, bytes, offer!(io::offer::IO_WRITE))
 }
 
 fn write_all_to(port: PortName, mut bytes: &[u8], offer: &Donation) -> Result<(), i32> {
@@ -328,7 +328,8 @@ mod tests {
     #[test]
     fn without_directories_nothing_is_found() {
         let none = Context { root: PortName::NULL, cwd: PortName::NULL, auth: PortName::NULL };
-        assert_eq!(lookup(none, b"/x", 0, ALL).map(|_| ()), Err(ENOENT));
-        assert_eq!(lookup(none, b"", 0, ALL).map(|_| ()), Err(ENOENT));
+        let offer = &Donation::ALL;
+        assert_eq!(lookup(none, b"/x", 0, offer).map(|_| ()), Err(ENOENT));
+        assert_eq!(lookup(none, b"", 0, offer).map(|_| ()), Err(ENOENT));
     }
 }

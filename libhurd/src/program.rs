@@ -7,7 +7,7 @@ use drover_abi::message::{Header, option};
 use drover_abi::port::NOTIFY_DEAD_NAME;
 use drover_abi::startup::{INIT_INT_MAX, INIT_PORT_BOOTSTRAP, INIT_PORT_MAX, INIT_PORT_PROC};
 use hurd_stubs::{fs, mach_port, process};
-use mig_runtime::{Donation, PortName, Ports};
+use mig_runtime::{Donation, PortName, Ports, offer};
 use zerocopy::IntoBytes;
 
 use crate::file::{File, O_EXEC};
@@ -179,7 +179,9 @@ impl Child {
     #[must_use]
     pub fn of(task: SendRight) -> Self {
         let proc = env::current().port(INIT_PORT_PROC);
-        let known = proc.is_valid().then(|| process::proc_task2pid(&Mach, proc, task.name(), ALL));
+        let known = proc
+            .is_valid()
+            .then(|| process::proc_task2pid(&Mach, proc, task.name(), offer!(process::offer::PROC_TASK2PID)));
         Self { pid: known.and_then(Result::ok).map(|reply| reply.pid), task }
     }
 

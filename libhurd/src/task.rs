@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use drover_abi::port::TASK_BOOTSTRAP_PORT;
 use hurd_stubs::{mach, process};
-use mig_runtime::PortName;
+use mig_runtime::{PortName, offer};
 
 use crate::port::SendRight;
 use crate::rpc::{ALL, Mach};
@@ -43,7 +43,13 @@ pub(crate) fn mark_exit(status: i32) {
     let proc = env::current().port(drover_abi::startup::INIT_PORT_PROC);
     if proc.is_valid() {
         // Proc learns of the task's end in any case.
-        let _ = process::proc_mark_exit(&Mach, proc, (status & 0xff) << 8, 0, ALL);
+        let _ = process::proc_mark_exit(
+            &Mach,
+            proc,
+            (status & 0xff) << 8,
+            0,
+            offer!(process::offer::PROC_MARK_EXIT),
+        );
     }
 }
 

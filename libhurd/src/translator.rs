@@ -19,15 +19,16 @@ use core::sync::atomic::{AtomicI64, Ordering};
 use drover_abi::returns::KERN_RESOURCE_SHORTAGE;
 use hurd_stubs::types::IoStatbuf;
 use hurd_stubs::{fs, fsys, io};
-use mig_runtime::{Data, OutData, Outcome, Port, Request, Retain, Text, Value};
+use mig_runtime::{Data, Loan, OutData, Outcome, Port, Request, Retain, Text, Value, offer};
 
 use crate::cleanup::Held;
 use crate::errno::{EBADF, EBUSY, EINVAL, EOPNOTSUPP, EROFS, ESPIPE};
 use crate::file::{O_READ, O_WRITE, S_IFREG};
+use crate::loan::{give_back, pieces};
 use crate::lookup::FS_RETRY_NORMAL;
 use crate::once::Once;
 use crate::port::SendRight;
-use crate::rpc::{ALL, Mach};
+use crate::rpc::Mach;
 use crate::server::{Notification, Object, Server, UnwindReserve};
 use crate::table::Table;
 use crate::{env, ool, own};
@@ -50,7 +51,7 @@ pub trait Node: Sync {
     /// A Hurd errno.
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<usize, i32>;
 
-    /// Takes what was written; how much.
+    /// Takes what was written; how much. More than a few pages come in pieces, until one is not taken whole.
     ///
     /// # Errors
     /// A Hurd errno; `EROFS` by default.
@@ -104,7 +105,13 @@ fn start(node: &'static dyn Node) -> Result<&'static Server, i32> {
     let server = Server::new(demux, UnwindReserve::SMALL, notified)?;
     TRANSLATOR.set(Translator { node, server, opens: Table::new() }).map_err(|_| EBUSY)?;
     let control = server.object(CONTROL)?;
-    let reply = fsys::fsys_startup(&Mach, bootstrap, O_READ | O_WRITE, control.send(), ALL)?;
+    let reply = fsys::fsys_startup(
+        &Mach,
+        bootstrap,
+        O_READ | O_WRITE,
+        control.send(),
+        offer!(fsys::offer::FSYS_STARTUP),
+    )?;
     // The node underneath is not used; the control port lives as long as the program.
     drop(SendRight::received(reply.realnode)?);
     core::mem::forget(control);
@@ -201,7 +208,7 @@ impl io::IoServer for Call {
     fn io_write(
         &mut self,
         request: &Request<'_>,
-        data: Data<'_, u8>,
+        data: Loan<'_, u8>,
         offset: i64,
     ) -> Result<io::IoWriteReply, i32> {
         let (translator, open) = Self::target(request)?;
@@ -209,8 +216,16 @@ impl io::IoServer for Call {
             return Err(EBADF);
         }
         let at = if offset < 0 { open.offset.load(Ordering::Relaxed) } else { offset };
-        let written = ool::with_bytes(&data, |bytes| translator.node.write(at as u64, bytes))?;
-        ool::finished(&data);
+        let (mut written, mut short) = (0, false);
+        pieces(&data, |piece| {
+            if !short {
+                let taken = translator.node.write(at as u64 + written as u64, piece)?;
+                written += taken;
+                short = taken < piece.len();
+            }
+            Ok(())
+        })?;
+        give_back(&data);
         if offset < 0 {
             open.offset.store(at.saturating_add(written as i64), Ordering::Relaxed);
         }

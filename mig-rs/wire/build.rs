@@ -268,6 +268,7 @@ fn to_plain(i: usize, argument: &Argument, kind: &str, value: &str) -> String {
         }
         _ if kind.starts_with("OutData<") => format!("Seen::chosen({i}, &{value}, {size}).{told}told()"),
         _ if kind.starts_with("Array<") => format!("Seen::array({i}, {value}).{told}told()"),
+        _ if kind.starts_with("Loan<") => format!("Seen::loan({i}, {value}, {size}).{told}told()"),
         _ if kind.starts_with("Data<") => format!("Seen::data({i}, {value}, {size}).{told}told()"),
         _ => format!("Seen::fixed({i}, &{value})"),
     }

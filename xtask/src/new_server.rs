@@ -30,6 +30,26 @@ pub enum Place {
     Alone(PathBuf),
 }
 
+/// Words of Rust since the edition of the packages, which a parser of all editions takes for names.
+const LATER_WORDS: &[&str] = &["async", "await", "dyn", "gen", "try"];
+/// Libraries that the package itself uses by these names, and what cargo does not take for a program.
+const OTHERS: &[&str] = &[
+    "alloc",
+    "build",
+    "core",
+    "deps",
+    "examples",
+    "incremental",
+    "libhurd",
+    "log",
+    "main",
+    "mig_rs",
+    "mig_runtime",
+    "proc_macro",
+    "std",
+    "test",
+];
+
 /// Texts of the package's files, with placeholders.
 const MANIFEST: &str = include_str!("../templates/new-server/Cargo.toml.in");
 const BUILD: &str = include_str!("../templates/new-server/build.rs.in");
@@ -58,15 +78,17 @@ pub fn run(ws: &Workspace, name: &str, defs: &Path) -> Result<()> {
 /// left behind then.
 pub fn write(ws: &Workspace, name: &str, defs: &Path, place: &Place) -> Result<PathBuf> {
     check_name(ws, name, place)?;
+    let library_name = name.replace('-', "_");
     let library = ws.root.join("libhurd/defs");
     let own = defs.parent().map(Path::to_path_buf).unwrap_or_default();
     let options = Options { include: vec![own.clone(), library.clone()], ..Options::default() };
     let compiled = mig_rs::compile(defs, &options).map_err(|failure| anyhow!("{failure}"))?;
     let file_name =
         defs.file_name().context("the interface has no file name")?.to_string_lossy().into_owned();
+    check_interface(&compiled.subsystem, &file_name)?;
     let generated = mig_rs::emit(&compiled.subsystem, &file_name, &EmitOptions::default())
         .map_err(|text| anyhow!("{text}"))?;
-    let interface = Interface::read(&generated, &time_outs(&compiled.subsystem))?;
+    let interface = Interface::read(&generated, &compiled.subsystem, &library_name)?;
 
     let folder = match place {
         Place::Workspace => ws.root.join("servers").join(name),
@@ -81,18 +103,20 @@ pub fn write(ws: &Workspace, name: &str, defs: &Path, place: &Place) -> Result<P
     let mut copied = Vec::new();
     for source in compiled.sources.files.iter().map(|file| &file.path).filter(|path| path.is_file()) {
         let path = canonical(source);
-        if let (Ok(inside), false) = (path.strip_prefix(&own), path.starts_with(&library)) {
-            copied.push((
-                inside.to_path_buf(),
-                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?,
-            ));
+        if path.starts_with(&library) {
+            continue;
         }
+        let inside = path.strip_prefix(&own).map_err(|_| {
+            anyhow!("{file_name} includes {}, which is neither in its own folder nor in libhurd/defs: copy it there", path.display())
+        })?;
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        copied.push((inside.to_path_buf(), bytes));
     }
     let from_library = canonical(defs).starts_with(&library);
     let library_path = format!("{root}/libhurd/defs");
     let values = [
         ("NAME", name.to_owned()),
-        ("CRATE", name.replace('-', "_")),
+        ("CRATE", library_name),
         ("INTERFACE", format!("the interface {}", compiled.subsystem.name)),
         ("STEM", Path::new(&file_name).file_stem().unwrap_or_default().to_string_lossy().into_owned()),
         ("DEFS", if from_library { format!("{library_path}/{file_name}") } else { file_name }),
@@ -146,18 +170,54 @@ fn check_name(ws: &Workspace, name: &str, place: &Place) -> Result<()> {
             && !name.ends_with('-'),
         "`{name}` is no name for a server: use small letters, digits and `-`, beginning with a letter"
     );
+    let library = name.replace('-', "_");
     ensure!(
-        syn::parse_str::<syn::Ident>(&name.replace('-', "_")).is_ok(),
+        syn::parse_str::<syn::Ident>(&library).is_ok() && !LATER_WORDS.contains(&name),
         "`{name}` is a word of Rust: choose another name"
+    );
+    ensure!(
+        !OTHERS.contains(&library.as_str()),
+        "`{name}` is the name of a library that every server uses, or of a folder of cargo's: choose another name"
     );
     if *place == Place::Workspace {
         let text = crate::programs::metadata(ws, &["--no-deps"])?;
         let taken: crate::programs::Metadata =
             serde_json::from_str(&text).context("cargo metadata is not what it used to be")?;
+        let client = format!("{name}-call");
+        let ours = |other: &str| other == name || other == library || other == client;
         if let Some(package) =
-            taken.packages.iter().find(|p| p.name == name || p.targets.iter().any(|t| t.name == name))
+            taken.packages.iter().find(|p| p.name == name || p.targets.iter().any(|t| ours(&t.name)))
         {
             bail!("`{name}` is taken by {}: choose another name", package.manifest_path.display());
+        }
+    }
+    Ok(())
+}
+
+/// An interface that a program can serve, and whose Rust needs nothing but itself.
+fn check_interface(subsystem: &Subsystem, file_name: &str) -> Result<()> {
+    let plain_name = |c: char| c.is_ascii_alphanumeric() || "._-+".contains(c);
+    ensure!(
+        file_name.chars().all(plain_name),
+        "`{file_name}` is no name for an interface in a package: use letters, digits, `.`, `_`, `-`"
+    );
+    ensure!(
+        !subsystem.kernel_server && !subsystem.kernel_user,
+        "{file_name} is an interface of a kernel (KernelServer, KernelUser): no program can serve it"
+    );
+    ensure!(!subsystem.routines.is_empty(), "{file_name} has no routine: there would be nothing to serve");
+    for routine in &subsystem.routines {
+        for expression in routine.wait_time.iter().chain(&routine.msg_option) {
+            let words = expression.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let imported = words
+                .filter(|word| !word.is_empty())
+                .find(|word| !word.starts_with("MACH_") && word.parse::<u32>().is_err());
+            if let Some(word) = imported {
+                bail!(
+                    "routine {} waits by `{word}`, which an import would have to bring: write a number in its place",
+                    routine.name
+                );
+            }
         }
     }
     Ok(())
@@ -242,25 +302,32 @@ struct Interface {
 }
 
 impl Interface {
-    fn read(generated: &str, time_outs: &HashSet<(String, String)>) -> Result<Self> {
+    fn read(generated: &str, subsystem: &Subsystem, library: &str) -> Result<Self> {
         let file = syn::parse_file(generated).context("mig-rs has not made Rust")?;
         let server = file.items.iter().find_map(|item| match item {
             Item::Trait(server) => Some(server),
             _ => None,
         });
         let server = server.context("mig-rs has made no server trait")?;
-        let offers = offers(&file.items);
+        let (offers, time_outs) = (offers(&file.items), time_outs(subsystem));
         let (mut methods, mut calls) = (String::new(), String::new());
         for item in &server.items {
             let TraitItem::Fn(method) = item else { continue };
             let name = method.sig.ident.to_string();
+            // Prefixes may have given the two sides of a routine different names.
+            let routine =
+                subsystem.routines.iter().find(|routine| plain(&routine.server_name) == plain(&name));
+            let routine = routine.with_context(|| format!("no routine has the method {name}"))?;
             let client = file.items.iter().find_map(|item| match item {
-                Item::Fn(client) if client.sig.ident == method.sig.ident => Some(client),
+                Item::Fn(client) if plain(&client.sig.ident.to_string()) == plain(&routine.user_name) => {
+                    Some(client)
+                }
                 _ => None,
             });
-            let client = client.with_context(|| format!("mig-rs has made no client function {name}"))?;
+            let client =
+                client.with_context(|| format!("mig-rs has made no client function of {}", routine.name))?;
             write_method(&mut methods, generated, &name, &method.sig)?;
-            write_call(&mut calls, &name, client, &offers, time_outs)?;
+            write_call(&mut calls, library, &routine.name, client, &offers, &time_outs)?;
         }
         Ok(Self { server: server.ident.to_string(), methods, calls })
     }
@@ -358,8 +425,10 @@ fn write_method(out: &mut String, generated: &str, name: &str, signature: &syn::
     Ok(())
 }
 
+/// A call of one routine; `library` is the crate of the generated code.
 fn write_call(
     out: &mut String,
+    library: &str,
     name: &str,
     client: &ItemFn,
     offers: &HashSet<String>,
@@ -374,7 +443,7 @@ fn write_call(
             _ if parameter == "donation" => {
                 let constant = name.trim_end_matches('_').to_uppercase();
                 if offers.contains(&constant) {
-                    format!("&offer::{constant}.default_offer()")
+                    format!("&{library}::offer::{constant}.default_at(now())")
                 } else {
                     "&offer".into()
                 }
@@ -396,7 +465,8 @@ fn write_call(
         port_seen |= matches!(of.as_str(), "PortName" | "Port");
         let _ = write!(list, ", {value}");
     }
-    let _ = writeln!(out, "        answered(\"{name}\", {name}({list})),");
+    let function = &client.sig.ident;
+    let _ = writeln!(out, "        answered(\"{name}\", {library}::{function}({list})),");
     Ok(())
 }
 
@@ -416,17 +486,17 @@ mod tests {
         let text = "subsystem s 100;\ntype p = MACH_MSG_TYPE_COPY_SEND;\nroutine add(c : p; n : int; data : d = array[*:4] of char; out total : int);\nsimpleroutine poke(c : p; r : p);\n";
         let compiled = mig_rs::compile_text("s.defs", text, &Options::default()).unwrap();
         let interface = mig_rs::emit(&compiled.subsystem, "s.defs", &EmitOptions::default()).unwrap();
-        let interface = Interface::read(&interface, &time_outs(&compiled.subsystem)).unwrap();
+        let interface = Interface::read(&interface, &compiled.subsystem, "x").unwrap();
         assert_eq!(interface.server, "SServer");
         assert!(interface.methods.contains("fn add(&mut self, request: &Request<'_>, _n: i32, _data: Array<'_, u8>) -> Result<AddReply, i32> {"), "{}", interface.methods);
         assert!(interface.methods.contains("Success is: Ok(AddReply { total })"), "{}", interface.methods);
         assert!(
-            interface.calls.contains("answered(\"add\", add(&Mach, server.port(), 0, &[], &offer)),"),
+            interface.calls.contains("answered(\"add\", x::add(&Mach, server.port(), 0, &[], &offer)),"),
             "{}",
             interface.calls
         );
         assert!(
-            interface.calls.contains("poke(&Mach, server.port(), PortName::NULL, &offer)"),
+            interface.calls.contains("x::poke(&Mach, server.port(), PortName::NULL, &offer)"),
             "{}",
             interface.calls
         );
@@ -436,10 +506,52 @@ mod tests {
     fn names_are_checked() {
         let ws = Workspace { root: "/nowhere".into(), target: "/nowhere/target".into() };
         let alone = Place::Alone("/nowhere/x".into());
-        for bad in ["", "Counter", "1st", "a b", "a-", "match", "../x"] {
-            assert!(check_name(&ws, bad, &alone).is_err(), "{bad}");
+        for (bad, why) in [
+            ("", "small letters"),
+            ("Counter", "small letters"),
+            ("1st", "small letters"),
+            ("a b", "small letters"),
+            ("a-", "small letters"),
+            ("../x", "small letters"),
+            ("match", "word of Rust"),
+            ("async", "word of Rust"),
+            ("gen", "word of Rust"),
+            ("self", "word of Rust"),
+            ("core", "library"),
+            ("mig-runtime", "library"),
+            ("test", "library"),
+        ] {
+            let text = check_name(&ws, bad, &alone).unwrap_err().to_string();
+            assert!(text.contains(why) && text.contains(&format!("`{bad}`")), "{text}");
         }
-        assert!(check_name(&ws, "my-counter2", &alone).is_ok());
+        for fine in ["my-counter2", "union", "a"] {
+            assert!(check_name(&ws, fine, &alone).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn interfaces_that_nobody_could_serve() {
+        let of = |text: &str| mig_rs::compile_text("s.defs", text, &Options::default()).unwrap().subsystem;
+        let port = "type p = MACH_MSG_TYPE_COPY_SEND;\n";
+        let fine = of(&format!("subsystem s 100;\n{port}waittime 1000;\nroutine a (p : p);\n"));
+        assert!(check_interface(&fine, "s-1.defs").is_ok());
+        for (subsystem, name, why) in [
+            (&fine, "s \".defs", "no name"),
+            (&of("subsystem s 100;\nskip 3;\n"), "s.defs", "no routine"),
+            (
+                &of(&format!("subsystem KernelServer s 100;\n{port}routine a (p : p);\n")),
+                "s.defs",
+                "of a kernel",
+            ),
+            (
+                &of(&format!("subsystem s 100;\n{port}waittime 2 * PATIENCE;\nroutine a (p : p);\n")),
+                "s.defs",
+                "`PATIENCE`",
+            ),
+        ] {
+            let text = check_interface(subsystem, name).unwrap_err().to_string();
+            assert!(text.contains(why), "{text}");
+        }
     }
 
     #[test]

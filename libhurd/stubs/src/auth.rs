@@ -25,11 +25,28 @@ pub mod id {
 /// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
 pub mod offer {
     use mig_runtime::{Bounds, Donation};
-    /// `auth_makeauth`: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames.
+    /// `auth_getids`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const AUTH_GETIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `auth_makeauth`: cpu 5 ms; frames 32, at least 12; deadline 10 s; depth 2; the server may retain 64 frames.
     pub const AUTH_MAKEAUTH: Bounds = Bounds {
         default: Donation {
             cpu_ns: 5_000_000,
             frames: 32,
+            deadline_ns: 10_000_000_000,
             depth: 2,
             retain: 64,
             ..Donation::ALL
@@ -40,6 +57,38 @@ pub mod offer {
         },
         most: Donation {
             retain: 64,
+            ..Donation::ALL
+        },
+    };
+    /// `auth_user_authenticate`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const AUTH_USER_AUTHENTICATE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `auth_server_authenticate`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const AUTH_SERVER_AUTHENTICATE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
             ..Donation::ALL
         },
     };
@@ -84,7 +133,7 @@ pub struct AuthServerAuthenticateReply {
 ///
 /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_GETIDS`.
 ///
 /// # Errors
 /// EINVAL no handle.
@@ -99,6 +148,11 @@ pub fn auth_getids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::AUTH_GETIDS, Port::new(handle, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::AUTH_GETIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -128,7 +182,7 @@ pub fn auth_getids<T: Transport + ?Sized>(
 ///
 /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
+/// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; deadline 10 s; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
 ///
 /// # Errors
 /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -180,7 +234,7 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
 ///
 /// Message 25002 (48 bytes), reply 25102 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_AUTHENTICATE`.
 ///
 /// # Errors
 /// EINVAL a null rendezvous; EINTR the client was interrupted; ETIMEDOUT the deadline passed before the
@@ -197,6 +251,11 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::AUTH_USER_AUTHENTICATE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -220,7 +279,7 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
 ///
 /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_SERVER_AUTHENTICATE`.
 ///
 /// # Errors
 /// EINVAL a null rendezvous; EINTR; ETIMEDOUT the deadline passed before the client came.
@@ -239,6 +298,11 @@ pub fn auth_server_authenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, newport)?;
     let size_ = encoder_
         .finish(id::AUTH_SERVER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::AUTH_SERVER_AUTHENTICATE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -274,7 +338,7 @@ pub trait AuthServer {
     ///
     /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_GETIDS`.
     ///
     /// # Errors
     /// EINVAL no handle.
@@ -285,7 +349,7 @@ pub trait AuthServer {
     ///
     /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
+    /// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; deadline 10 s; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
     ///
     /// # Errors
     /// EPERM an id that none of the handles has; EINVAL no handle; ENOMEM the caller cannot pay.
@@ -306,7 +370,7 @@ pub trait AuthServer {
     ///
     /// Message 25002 (48 bytes), reply 25102 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_AUTHENTICATE`.
     ///
     /// # Errors
     /// EINVAL a null rendezvous; EINTR the client was interrupted; ETIMEDOUT the deadline passed before the
@@ -323,7 +387,7 @@ pub trait AuthServer {
     ///
     /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_SERVER_AUTHENTICATE`.
     ///
     /// # Errors
     /// EINVAL a null rendezvous; EINTR; ETIMEDOUT the deadline passed before the client came.
@@ -364,6 +428,7 @@ fn try_auth_getids_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::AUTH_GETIDS)?;
     decoder_.end()?;
     let result_ = server_.auth_getids(this_);
     let out_ = match &result_ {
@@ -452,6 +517,7 @@ fn try_auth_user_authenticate_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::AUTH_USER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
@@ -495,6 +561,7 @@ fn try_auth_server_authenticate_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::AUTH_SERVER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;

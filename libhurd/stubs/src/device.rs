@@ -6,7 +6,7 @@
 //! carries the data.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Array, Bounded, Buffer, Decoder, Donation, Encoder, Mode, Ool, Outcome, Port,
+    Array, Bounded, Buffer, Decoder, Donation, Encoder, Loan, Mode, Ool, Outcome, Port,
     PortName, Request, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
@@ -37,6 +37,203 @@ pub mod id {
     pub const DEVICE_INTR_REGISTER: i32 = 2813;
     /// `device_intr_ack`
     pub const DEVICE_INTR_ACK: i32 = 2814;
+}
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `device_open`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_OPEN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_close`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_CLOSE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_write`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_WRITE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_write_inband`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_WRITE_INBAND: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_read`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained.
+    pub const DEVICE_READ: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            accept: 256,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_read_inband`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_READ_INBAND: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_map`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_MAP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_set_status`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_SET_STATUS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_get_status`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_GET_STATUS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_set_filter`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_SET_FILTER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_intr_register`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_INTR_REGISTER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `device_intr_ack`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
+    pub const DEVICE_INTR_ACK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 200_000_000,
+            frames: 320,
+            io: 2_048,
+            depth: 2,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
 }
 /// What `device_open` returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +281,7 @@ pub struct DeviceGetStatusReply {
 ///
 /// Message 2800 (184 bytes), reply 2900 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_OPEN`.
 ///
 /// # Errors
 /// D_NO_SUCH_DEVICE; D_ALREADY_OPEN; D_READ_ONLY; D_INVALID_OPERATION the request port is not the master
@@ -103,6 +300,11 @@ pub fn device_open<T: Transport + ?Sized>(
     encoder_.string(0x0000_0001_6004_000c, 128, name)?;
     let size_ = encoder_
         .finish(id::DEVICE_OPEN, Port::new(master_port, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_OPEN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -124,7 +326,7 @@ pub fn device_open<T: Transport + ?Sized>(
 ///
 /// Message 2801 (32 bytes), reply 2901 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_CLOSE`.
 ///
 /// # Errors
 /// D_NO_SUCH_DEVICE no device right.
@@ -138,6 +340,11 @@ pub fn device_close<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::DEVICE_CLOSE, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_CLOSE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -147,7 +354,7 @@ pub fn device_close<T: Transport + ?Sized>(
 ///
 /// Message 2802 (80 bytes), reply 2902 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE`.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_READ_ONLY; D_DEVICE_DOWN.
@@ -167,6 +374,11 @@ pub fn device_write<T: Transport + ?Sized>(
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
     let size_ = encoder_
         .finish(id::DEVICE_WRITE, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_WRITE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -188,7 +400,7 @@ pub fn device_write<T: Transport + ?Sized>(
 ///
 /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE_INBAND`.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_READ_ONLY.
@@ -208,6 +420,11 @@ pub fn device_write_inband<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_0808, 128, data)?;
     let size_ = encoder_
         .finish(id::DEVICE_WRITE_INBAND, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_WRITE_INBAND.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -231,7 +448,7 @@ pub fn device_write_inband<T: Transport + ?Sized>(
 ///
 /// Message 2804 (80 bytes), reply 2904 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained. See `offer::DEVICE_READ`.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_NO_MEMORY.
@@ -251,6 +468,11 @@ pub fn device_read<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
     let size_ = encoder_
         .finish(id::DEVICE_READ, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_READ.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -272,7 +494,7 @@ pub fn device_read<T: Transport + ?Sized>(
 ///
 /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_READ_INBAND`.
 ///
 /// # Errors
 /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_WOULD_BLOCK.
@@ -292,6 +514,11 @@ pub fn device_read_inband<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
     let size_ = encoder_
         .finish(id::DEVICE_READ_INBAND, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_READ_INBAND.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -315,7 +542,7 @@ pub fn device_read_inband<T: Transport + ?Sized>(
 ///
 /// Message 2809 (96 bytes), reply 2909 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_MAP`.
 ///
 /// # Errors
 /// D_INVALID_OPERATION it cannot be mapped.
@@ -336,6 +563,11 @@ pub fn device_map<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, unmap)?;
     let size_ = encoder_.finish(id::DEVICE_MAP, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_MAP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -357,7 +589,7 @@ pub fn device_map<T: Transport + ?Sized>(
 ///
 /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_STATUS`.
 ///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor or value.
@@ -376,6 +608,11 @@ pub fn device_set_status<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_2002, 1024, status)?;
     let size_ = encoder_
         .finish(id::DEVICE_SET_STATUS, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_SET_STATUS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -386,7 +623,7 @@ pub fn device_set_status<T: Transport + ?Sized>(
 ///
 /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_GET_STATUS`.
 ///
 /// # Errors
 /// D_INVALID_OPERATION unknown flavor, or too little room.
@@ -405,6 +642,11 @@ pub fn device_get_status<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, status_count.min(1024))?;
     let size_ = encoder_
         .finish(id::DEVICE_GET_STATUS, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_GET_STATUS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -428,7 +670,7 @@ pub fn device_get_status<T: Transport + ?Sized>(
 ///
 /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_FILTER`.
 ///
 /// # Errors
 /// D_INVALID_OPERATION no network device, or a bad filter.
@@ -448,6 +690,11 @@ pub fn device_set_filter<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_1001, 128, filter)?;
     let size_ = encoder_
         .finish(id::DEVICE_SET_FILTER, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_SET_FILTER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -457,7 +704,7 @@ pub fn device_set_filter<T: Transport + ?Sized>(
 ///
 /// Message 2813 (80 bytes), reply 2913 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_REGISTER`.
 ///
 /// # Errors
 /// D_NO_SUCH_DEVICE; D_INVALID_OPERATION.
@@ -477,6 +724,11 @@ pub fn device_intr_register<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     let size_ = encoder_
         .finish(id::DEVICE_INTR_REGISTER, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_INTR_REGISTER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -486,7 +738,7 @@ pub fn device_intr_register<T: Transport + ?Sized>(
 ///
 /// Message 2814 (48 bytes), reply 2914 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_ACK`.
 ///
 /// # Errors
 /// D_INVALID_OPERATION nothing was registered.
@@ -502,6 +754,11 @@ pub fn device_intr_ack<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     let size_ = encoder_
         .finish(id::DEVICE_INTR_ACK, Port::new(device, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DEVICE_INTR_ACK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -517,7 +774,7 @@ pub trait DeviceServer {
     ///
     /// Message 2800 (184 bytes), reply 2900 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_OPEN`.
     ///
     /// # Errors
     /// D_NO_SUCH_DEVICE; D_ALREADY_OPEN; D_READ_ONLY; D_INVALID_OPERATION the request port is not the master
@@ -535,7 +792,7 @@ pub trait DeviceServer {
     ///
     /// Message 2801 (32 bytes), reply 2901 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_CLOSE`.
     ///
     /// # Errors
     /// D_NO_SUCH_DEVICE no device right.
@@ -546,7 +803,7 @@ pub trait DeviceServer {
     ///
     /// Message 2802 (80 bytes), reply 2902 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE`.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_READ_ONLY; D_DEVICE_DOWN.
@@ -556,7 +813,7 @@ pub trait DeviceServer {
         reply_port: Port,
         mode: u32,
         recnum: u64,
-        data: Ool,
+        data: Loan<'_, u8>,
     ) -> Result<DeviceWriteReply, i32> {
         Err(-303)
     }
@@ -564,7 +821,7 @@ pub trait DeviceServer {
     ///
     /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE_INBAND`.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_READ_ONLY.
@@ -582,7 +839,7 @@ pub trait DeviceServer {
     ///
     /// Message 2804 (80 bytes), reply 2904 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained. See `offer::DEVICE_READ`.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE no whole records; D_NO_MEMORY.
@@ -600,7 +857,7 @@ pub trait DeviceServer {
     ///
     /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_READ_INBAND`.
     ///
     /// # Errors
     /// D_IO_ERROR; D_INVALID_RECNUM; D_INVALID_SIZE; D_WOULD_BLOCK.
@@ -618,7 +875,7 @@ pub trait DeviceServer {
     ///
     /// Message 2809 (96 bytes), reply 2909 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_MAP`.
     ///
     /// # Errors
     /// D_INVALID_OPERATION it cannot be mapped.
@@ -636,7 +893,7 @@ pub trait DeviceServer {
     ///
     /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_STATUS`.
     ///
     /// # Errors
     /// D_INVALID_OPERATION unknown flavor or value.
@@ -653,7 +910,7 @@ pub trait DeviceServer {
     ///
     /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_GET_STATUS`.
     ///
     /// # Errors
     /// D_INVALID_OPERATION unknown flavor, or too little room.
@@ -669,7 +926,7 @@ pub trait DeviceServer {
     ///
     /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_FILTER`.
     ///
     /// # Errors
     /// D_INVALID_OPERATION no network device, or a bad filter.
@@ -686,7 +943,7 @@ pub trait DeviceServer {
     ///
     /// Message 2813 (80 bytes), reply 2913 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_REGISTER`.
     ///
     /// # Errors
     /// D_NO_SUCH_DEVICE; D_INVALID_OPERATION.
@@ -703,7 +960,7 @@ pub trait DeviceServer {
     ///
     /// Message 2814 (48 bytes), reply 2914 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_ACK`.
     ///
     /// # Errors
     /// D_INVALID_OPERATION nothing was registered.
@@ -741,6 +998,7 @@ fn try_device_open_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_OPEN)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.text::<128>(0x0000_0001_6004_000c)?;
     decoder_.end()?;
@@ -779,6 +1037,7 @@ fn try_device_close_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_CLOSE)?;
     decoder_.end()?;
     server_.device_close(this_)?;
     Ok(encoder_.end()?)
@@ -809,9 +1068,10 @@ fn try_device_write_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::DEVICE_WRITE)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
-    let data = decoder_.ool::<u8>(0x0000_0000_4000_0809)?;
+    let data = Loan::of_memory(decoder_.ool::<u8>(0x0000_0000_4000_0809)?);
     decoder_.end()?;
     let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
@@ -853,6 +1113,7 @@ fn try_device_write_inband_<
             fixed: false,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_WRITE_INBAND)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
@@ -892,6 +1153,7 @@ fn try_device_read_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_READ)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -934,6 +1196,7 @@ fn try_device_read_inband_<S: DeviceServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_READ_INBAND)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -973,6 +1236,7 @@ fn try_device_map_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_MAP)?;
     let prot = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let offset = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
@@ -1014,6 +1278,7 @@ fn try_device_set_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_SET_STATUS)?;
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
@@ -1049,6 +1314,7 @@ fn try_device_get_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DEVICE_GET_STATUS)?;
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
@@ -1088,6 +1354,7 @@ fn try_device_set_filter_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::DEVICE_SET_FILTER)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
@@ -1127,6 +1394,7 @@ fn try_device_intr_register_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::DEVICE_INTR_REGISTER)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1162,6 +1430,7 @@ fn try_device_intr_ack_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::DEVICE_INTR_ACK)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.device_intr_ack(this_, receive_port)?;

@@ -13,12 +13,32 @@ pub mod id {
     /// `auth_user_offer`
     pub const AUTH_USER_OFFER: i32 = 701000;
 }
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `auth_user_offer`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const AUTH_USER_OFFER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+}
 /// The holder of `handle` will meet at `rendezvous`: a later auth_server_authenticate there finds its ids without waiting, and
 /// a later auth_user_authenticate collects the port. Forgotten after a few seconds.
 ///
 /// Message 701000 (48 bytes), reply 701100 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_OFFER`.
 ///
 /// # Errors
 /// KERN_RESOURCE_SHORTAGE too many rendezvous; EBUSY this one is known already; EINVAL no right.
@@ -34,6 +54,11 @@ pub fn auth_user_offer<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_OFFER, Port::new(handle, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::AUTH_USER_OFFER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -50,7 +75,7 @@ pub trait DroverAuthServer {
     ///
     /// Message 701000 (48 bytes), reply 701100 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_OFFER`.
     ///
     /// # Errors
     /// KERN_RESOURCE_SHORTAGE too many rendezvous; EBUSY this one is known already; EINVAL no right.
@@ -94,6 +119,7 @@ fn try_auth_user_offer_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::AUTH_USER_OFFER)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.auth_user_offer(this_, rendezvous)?;

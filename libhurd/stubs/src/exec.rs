@@ -7,7 +7,7 @@
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
     Buffer, Data, Decoder, Donation, Encoder, Mode, Outcome, Port, PortName, Ports,
-    Request, RpcError, Shape, Text, Transport,
+    Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 30000;
@@ -22,11 +22,79 @@ pub mod id {
     /// `exec_exec_paths`
     pub const EXEC_EXEC_PATHS: i32 = 30004;
 }
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `exec_exec`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
+    pub const EXEC_EXEC: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 1_000_000_000,
+            frames: 4_096,
+            io: 65_536,
+            deadline_ns: 3_000_000_000,
+            depth: 8,
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `exec_init`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const EXEC_INIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `exec_setexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const EXEC_SETEXECDATA: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `exec_exec_paths`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
+    pub const EXEC_EXEC_PATHS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 1_000_000_000,
+            frames: 4_096,
+            io: 65_536,
+            deadline_ns: 3_000_000_000,
+            depth: 8,
+            retain: 256,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 256,
+            ..Donation::ALL
+        },
+    };
+}
 /// As exec_exec_paths, without paths. Old.
 ///
 /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -62,6 +130,11 @@ pub fn exec_exec<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::EXEC_EXEC, Port::new(execserver, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::EXEC_EXEC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -71,7 +144,7 @@ pub fn exec_exec<T: Transport + ?Sized>(
 ///
 /// Message 30002 (64 bytes), reply 30102 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_INIT`.
 ///
 /// # Errors
 /// EPERM somebody has done so.
@@ -89,6 +162,11 @@ pub fn exec_init<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     let size_ = encoder_
         .finish(id::EXEC_INIT, Port::new(execserver, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::EXEC_INIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -98,7 +176,7 @@ pub fn exec_init<T: Transport + ?Sized>(
 ///
 /// Message 30003 (48 to 4144 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_SETEXECDATA`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -117,6 +195,11 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
         .finish(id::EXEC_SETEXECDATA, Port::new(execserver, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::EXEC_SETEXECDATA.most.retain;
+    }
+    let donation = &donation_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Loads the program `file` into `oldtask`, or with EXEC_NEWTASK 1 into a new one, and starts it with these
@@ -126,7 +209,7 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
 ///
 /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC_PATHS`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -166,6 +249,11 @@ pub fn exec_exec_paths<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::EXEC_EXEC_PATHS, Port::new(execserver, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::EXEC_EXEC_PATHS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -181,7 +269,7 @@ pub trait ExecServer {
     ///
     /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -199,6 +287,7 @@ pub trait ExecServer {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -206,7 +295,7 @@ pub trait ExecServer {
     ///
     /// Message 30002 (64 bytes), reply 30102 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_INIT`.
     ///
     /// # Errors
     /// EPERM somebody has done so.
@@ -222,7 +311,7 @@ pub trait ExecServer {
     ///
     /// Message 30003 (48 to 4144 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_SETEXECDATA`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -241,7 +330,7 @@ pub trait ExecServer {
     ///
     /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC_PATHS`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -261,6 +350,7 @@ pub trait ExecServer {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         Err(-303)
     }
@@ -291,6 +381,7 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::EXEC_EXEC)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -315,6 +406,7 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             intarray,
             deallocnames,
             destroynames,
+            retain_,
         )?;
     Ok(encoder_.end()?)
 }
@@ -344,6 +436,7 @@ fn try_exec_init_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::EXEC_INIT)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -373,6 +466,7 @@ fn try_exec_setexecdata_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::EXEC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
@@ -407,6 +501,7 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: false,
             complex: Some(true),
         })?;
+    let retain_ = this_.admit(&offer::EXEC_EXEC_PATHS)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -435,6 +530,7 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
             intarray,
             deallocnames,
             destroynames,
+            retain_,
         )?;
     Ok(encoder_.end()?)
 }

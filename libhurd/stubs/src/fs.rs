@@ -6,8 +6,8 @@
 //! Hurd. The caller pays, under its donation.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Buffer, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData, Outcome, Port,
-    PortName, Ports, Request, Retain, RpcError, Shape, Text, Transport,
+    Buffer, Data, Decoder, Donation, Encoder, FixedStr, Loan, Mode, OutData, Outcome,
+    Port, PortName, Ports, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
 pub const BASE: i32 = 20000;
@@ -87,9 +87,14 @@ pub mod id {
 /// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
 pub mod offer {
     use mig_runtime::{Bounds, Donation};
-    /// `file_exec`: the server may retain 256 frames.
+    /// `file_exec`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
     pub const FILE_EXEC: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 1_000_000_000,
+            frames: 4_096,
+            io: 65_536,
+            deadline_ns: 3_000_000_000,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
@@ -99,9 +104,286 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `dir_lookup`: the server may retain 256 frames.
+    /// `file_chown`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_CHOWN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_chauthor`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_CHAUTHOR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_chmod`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_CHMOD: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_chflags`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_CHFLAGS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_utimes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_UTIMES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_set_size`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_SET_SIZE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_lock`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_LOCK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_lock_stat`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_LOCK_STAT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_check_access`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_CHECK_ACCESS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_notice_changes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_NOTICE_CHANGES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_getcontrol`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GETCONTROL: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_statfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_STATFS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_sync`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_SYNC: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_syncfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_SYNCFS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_get_storage_info`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GET_STORAGE_INFO: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_getlinknode`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GETLINKNODE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_getfh`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GETFH: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_lookup`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames.
     pub const DIR_LOOKUP: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
@@ -111,15 +393,262 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `file_exec_paths`: the server may retain 256 frames.
+    /// `dir_readdir`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained.
+    pub const DIR_READDIR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            accept: 256,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_mkdir`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_MKDIR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_rmdir`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_RMDIR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_unlink`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_UNLINK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_link`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_LINK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_rename`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_RENAME: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_mkfile`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_MKFILE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `dir_notice_changes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const DIR_NOTICE_CHANGES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_set_translator`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_SET_TRANSLATOR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_get_translator`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained.
+    pub const FILE_GET_TRANSLATOR: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            accept: 256,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_get_translator_cntl`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GET_TRANSLATOR_CNTL: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_get_fs_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_GET_FS_OPTIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_reparent`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_REPARENT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_exec_paths`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
     pub const FILE_EXEC_PATHS: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 1_000_000_000,
+            frames: 4_096,
+            io: 65_536,
+            deadline_ns: 3_000_000_000,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
         least: Bounds::NOTHING,
         most: Donation {
             retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `file_utimens`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_UTIMENS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `file_record_lock`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const FILE_RECORD_LOCK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
             ..Donation::ALL
         },
     };
@@ -232,7 +761,7 @@ pub struct FileRecordLockReply {
 ///
 /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC`.
+/// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -280,7 +809,7 @@ pub fn file_exec<T: Transport + ?Sized>(
 ///
 /// Message 20001 (64 bytes), reply 20101 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHOWN`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
@@ -298,6 +827,11 @@ pub fn file_chown<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_group)?;
     let size_ = encoder_
         .finish(id::FILE_CHOWN, Port::new(chown_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_CHOWN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -307,7 +841,7 @@ pub fn file_chown<T: Transport + ?Sized>(
 ///
 /// Message 20002 (48 bytes), reply 20102 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHAUTHOR`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO; EOPNOTSUPP.
@@ -323,6 +857,11 @@ pub fn file_chauthor<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_author)?;
     let size_ = encoder_
         .finish(id::FILE_CHAUTHOR, Port::new(chauth_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_CHAUTHOR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -332,7 +871,7 @@ pub fn file_chauthor<T: Transport + ?Sized>(
 ///
 /// Message 20003 (48 bytes), reply 20103 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHMOD`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
@@ -348,6 +887,11 @@ pub fn file_chmod<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_mode)?;
     let size_ = encoder_
         .finish(id::FILE_CHMOD, Port::new(chmod_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_CHMOD.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -357,7 +901,7 @@ pub fn file_chmod<T: Transport + ?Sized>(
 ///
 /// Message 20004 (48 bytes), reply 20104 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHFLAGS`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EOPNOTSUPP.
@@ -373,6 +917,11 @@ pub fn file_chflags<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, new_flags)?;
     let size_ = encoder_
         .finish(id::FILE_CHFLAGS, Port::new(chflags_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_CHFLAGS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -382,7 +931,7 @@ pub fn file_chflags<T: Transport + ?Sized>(
 ///
 /// Message 20005 (80 bytes), reply 20105 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMES`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO.
@@ -400,6 +949,11 @@ pub fn file_utimes<T: Transport + ?Sized>(
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
         .finish(id::FILE_UTIMES, Port::new(utimes_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_UTIMES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -409,7 +963,7 @@ pub fn file_utimes<T: Transport + ?Sized>(
 ///
 /// Message 20006 (48 bytes), reply 20106 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_SIZE`.
 ///
 /// # Errors
 /// EBADF not opened for that; EINVAL a negative size; EFBIG; ENOSPC; EROFS; EIO.
@@ -425,6 +979,11 @@ pub fn file_set_size<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, new_size)?;
     let size_ = encoder_
         .finish(id::FILE_SET_SIZE, Port::new(trunc_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_SET_SIZE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -434,7 +993,7 @@ pub fn file_set_size<T: Transport + ?Sized>(
 ///
 /// Message 20007 (48 bytes), reply 20107 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK`.
 ///
 /// # Errors
 /// EWOULDBLOCK somebody else has it; EINVAL unknown flags; EINTR; EDEADLK the wait would never end.
@@ -450,6 +1009,11 @@ pub fn file_lock<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::FILE_LOCK, Port::new(lock_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_LOCK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -459,7 +1023,7 @@ pub fn file_lock<T: Transport + ?Sized>(
 ///
 /// Message 20008 (32 bytes), reply 20108 (80 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK_STAT`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -473,6 +1037,11 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_LOCK_STAT, Port::new(lock_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_LOCK_STAT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -498,7 +1067,7 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
 ///
 /// Message 20009 (32 bytes), reply 20109 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHECK_ACCESS`.
 ///
 /// # Errors
 /// EIO.
@@ -512,6 +1081,11 @@ pub fn file_check_access<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_CHECK_ACCESS, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_CHECK_ACCESS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -533,7 +1107,7 @@ pub fn file_check_access<T: Transport + ?Sized>(
 ///
 /// Message 20010 (48 bytes), reply 20110 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_NOTICE_CHANGES`.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -549,6 +1123,11 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::FILE_NOTICE_CHANGES, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_NOTICE_CHANGES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -558,7 +1137,7 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
 ///
 /// Message 20011 (32 bytes), reply 20111 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETCONTROL`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -572,6 +1151,11 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETCONTROL, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GETCONTROL.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -593,7 +1177,7 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
 ///
 /// Message 20012 (32 bytes), reply 20112 (168 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_STATFS`.
 ///
 /// # Errors
 /// EIO.
@@ -606,6 +1190,11 @@ pub fn file_statfs<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_STATFS, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_STATFS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -627,7 +1216,7 @@ pub fn file_statfs<T: Transport + ?Sized>(
 ///
 /// Message 20013 (64 bytes), reply 20113 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNC`.
 ///
 /// # Errors
 /// EIO; EROFS.
@@ -644,6 +1233,11 @@ pub fn file_sync<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, omit_metadata)?;
     let size_ = encoder_.finish(id::FILE_SYNC, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_SYNC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -653,7 +1247,7 @@ pub fn file_sync<T: Transport + ?Sized>(
 ///
 /// Message 20014 (64 bytes), reply 20114 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNCFS`.
 ///
 /// # Errors
 /// EIO.
@@ -670,6 +1264,11 @@ pub fn file_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FILE_SYNCFS, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_SYNCFS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -679,7 +1278,7 @@ pub fn file_syncfs<T: Transport + ?Sized>(
 ///
 /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_STORAGE_INFO`.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -694,6 +1293,11 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_STORAGE_INFO, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GET_STORAGE_INFO.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -723,7 +1327,7 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
 ///
 /// Message 20016 (32 bytes), reply 20116 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETLINKNODE`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -737,6 +1341,11 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETLINKNODE, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GETLINKNODE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -758,7 +1367,7 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
 ///
 /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETFH`.
 ///
 /// # Errors
 /// EPERM the caller may not; EOPNOTSUPP.
@@ -772,6 +1381,11 @@ pub fn file_getfh<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_GETFH, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GETFH.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -798,7 +1412,7 @@ pub fn file_getfh<T: Transport + ?Sized>(
 ///
 /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::DIR_LOOKUP`.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::DIR_LOOKUP`.
 ///
 /// # Errors
 /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -853,7 +1467,7 @@ pub fn dir_lookup<T: Transport + ?Sized>(
 ///
 /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::DIR_READDIR`.
 ///
 /// # Errors
 /// ENOTDIR; EBADF not opened for that; EIO; ENOMEM the caller cannot pay.
@@ -873,6 +1487,11 @@ pub fn dir_readdir<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, nentries)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, bufsiz)?;
     let size_ = encoder_.finish(id::DIR_READDIR, Port::new(dir, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_READDIR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -898,7 +1517,7 @@ pub fn dir_readdir<T: Transport + ?Sized>(
 ///
 /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKDIR`.
 ///
 /// # Errors
 /// EEXIST; ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
@@ -917,6 +1536,11 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_MKDIR, Port::new(directory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_MKDIR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -926,7 +1550,7 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
 ///
 /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RMDIR`.
 ///
 /// # Errors
 /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
@@ -943,6 +1567,11 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_RMDIR, Port::new(directory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_RMDIR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -952,7 +1581,7 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
 ///
 /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_UNLINK`.
 ///
 /// # Errors
 /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
@@ -969,6 +1598,11 @@ pub fn dir_unlink<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_UNLINK, Port::new(directory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_UNLINK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -978,7 +1612,7 @@ pub fn dir_unlink<T: Transport + ?Sized>(
 ///
 /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_LINK`.
 ///
 /// # Errors
 /// EEXIST; EXDEV; ENOTDIR; EACCES; EMLINK; ENOSPC; EROFS; EIO.
@@ -998,6 +1632,11 @@ pub fn dir_link<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
     let size_ = encoder_.finish(id::DIR_LINK, Port::new(dir, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_LINK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1007,7 +1646,7 @@ pub fn dir_link<T: Transport + ?Sized>(
 ///
 /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RENAME`.
 ///
 /// # Errors
 /// ENOENT; EEXIST; EXDEV; EINVAL into itself; ENOTEMPTY; ENOTDIR; EACCES; EROFS; EIO.
@@ -1030,6 +1669,11 @@ pub fn dir_rename<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
     let size_ = encoder_
         .finish(id::DIR_RENAME, Port::new(olddirectory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_RENAME.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1039,7 +1683,7 @@ pub fn dir_rename<T: Transport + ?Sized>(
 ///
 /// Message 20025 (64 bytes), reply 20125 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKFILE`.
 ///
 /// # Errors
 /// ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
@@ -1057,6 +1701,11 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_MKFILE, Port::new(directory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_MKFILE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1078,7 +1727,7 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
 ///
 /// Message 20026 (48 bytes), reply 20126 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_NOTICE_CHANGES`.
 ///
 /// # Errors
 /// ENOTDIR; EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1094,6 +1743,11 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::DIR_NOTICE_CHANGES, Port::new(directory, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::DIR_NOTICE_CHANGES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1104,7 +1758,7 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
 ///
 /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Lent until the reply: passive. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_TRANSLATOR`.
 ///
 /// # Errors
 /// EPERM the caller may not; EBUSY there is one, with EXCL; ENAMETOOLONG; EINVAL; ENOSPC; EROFS; EIO.
@@ -1129,6 +1783,11 @@ pub fn file_set_translator<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, active)?;
     let size_ = encoder_
         .finish(id::FILE_SET_TRANSLATOR, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_SET_TRANSLATOR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1138,7 +1797,7 @@ pub fn file_set_translator<T: Transport + ?Sized>(
 ///
 /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Given, with the charge for the memory: translator. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::FILE_GET_TRANSLATOR`.
 ///
 /// # Errors
 /// EINVAL there is none; EIO; ENOMEM the caller cannot pay.
@@ -1153,6 +1812,11 @@ pub fn file_get_translator<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GET_TRANSLATOR.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1176,7 +1840,7 @@ pub fn file_get_translator<T: Transport + ?Sized>(
 ///
 /// Message 20029 (32 bytes), reply 20129 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_TRANSLATOR_CNTL`.
 ///
 /// # Errors
 /// ENXIO there is none; EPERM the caller may not.
@@ -1190,6 +1854,11 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR_CNTL, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GET_TRANSLATOR_CNTL.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1213,7 +1882,7 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
 ///
 /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_FS_OPTIONS`.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1228,6 +1897,11 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_FS_OPTIONS, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_GET_FS_OPTIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1251,7 +1925,7 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
 ///
 /// Message 20031 (48 bytes), reply 20131 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_REPARENT`.
 ///
 /// # Errors
 /// ENOTDIR; EOPNOTSUPP.
@@ -1267,6 +1941,11 @@ pub fn file_reparent<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, parent)?;
     let size_ = encoder_
         .finish(id::FILE_REPARENT, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_REPARENT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1288,7 +1967,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
 ///
 /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
+/// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
 ///
 /// # Errors
 /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1340,7 +2019,7 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
 ///
 /// Message 20035 (80 bytes), reply 20135 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMENS`.
 ///
 /// # Errors
 /// EPERM the caller may not; EROFS; EIO; EINVAL no time.
@@ -1358,6 +2037,11 @@ pub fn file_utimens<T: Transport + ?Sized>(
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
         .finish(id::FILE_UTIMENS, Port::new(utimes_file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_UTIMENS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1367,7 +2051,7 @@ pub fn file_utimens<T: Transport + ?Sized>(
 ///
 /// Message 20036 (104 bytes), reply 20136 (88 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_RECORD_LOCK`.
 ///
 /// # Errors
 /// EAGAIN somebody else has it; EINVAL; EDEADLK the wait would never end; EINTR; EBADF not opened for that.
@@ -1387,6 +2071,11 @@ pub fn file_record_lock<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::FILE_RECORD_LOCK, Port::new(file, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FILE_RECORD_LOCK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1422,7 +2111,7 @@ pub trait FsServer {
     ///
     /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC`.
+    /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1447,7 +2136,7 @@ pub trait FsServer {
     ///
     /// Message 20001 (64 bytes), reply 20101 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHOWN`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
@@ -1463,7 +2152,7 @@ pub trait FsServer {
     ///
     /// Message 20002 (48 bytes), reply 20102 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHAUTHOR`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO; EOPNOTSUPP.
@@ -1478,7 +2167,7 @@ pub trait FsServer {
     ///
     /// Message 20003 (48 bytes), reply 20103 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHMOD`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
@@ -1489,7 +2178,7 @@ pub trait FsServer {
     ///
     /// Message 20004 (48 bytes), reply 20104 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHFLAGS`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EOPNOTSUPP.
@@ -1504,7 +2193,7 @@ pub trait FsServer {
     ///
     /// Message 20005 (80 bytes), reply 20105 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMES`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO.
@@ -1520,7 +2209,7 @@ pub trait FsServer {
     ///
     /// Message 20006 (48 bytes), reply 20106 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_SIZE`.
     ///
     /// # Errors
     /// EBADF not opened for that; EINVAL a negative size; EFBIG; ENOSPC; EROFS; EIO.
@@ -1535,7 +2224,7 @@ pub trait FsServer {
     ///
     /// Message 20007 (48 bytes), reply 20107 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK`.
     ///
     /// # Errors
     /// EWOULDBLOCK somebody else has it; EINVAL unknown flags; EINTR; EDEADLK the wait would never end.
@@ -1546,7 +2235,7 @@ pub trait FsServer {
     ///
     /// Message 20008 (32 bytes), reply 20108 (80 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK_STAT`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1560,7 +2249,7 @@ pub trait FsServer {
     ///
     /// Message 20009 (32 bytes), reply 20109 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHECK_ACCESS`.
     ///
     /// # Errors
     /// EIO.
@@ -1574,7 +2263,7 @@ pub trait FsServer {
     ///
     /// Message 20010 (48 bytes), reply 20110 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_NOTICE_CHANGES`.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1589,7 +2278,7 @@ pub trait FsServer {
     ///
     /// Message 20011 (32 bytes), reply 20111 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETCONTROL`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -1603,7 +2292,7 @@ pub trait FsServer {
     ///
     /// Message 20012 (32 bytes), reply 20112 (168 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_STATFS`.
     ///
     /// # Errors
     /// EIO.
@@ -1614,7 +2303,7 @@ pub trait FsServer {
     ///
     /// Message 20013 (64 bytes), reply 20113 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNC`.
     ///
     /// # Errors
     /// EIO; EROFS.
@@ -1630,7 +2319,7 @@ pub trait FsServer {
     ///
     /// Message 20014 (64 bytes), reply 20114 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNCFS`.
     ///
     /// # Errors
     /// EIO.
@@ -1646,7 +2335,7 @@ pub trait FsServer {
     ///
     /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_STORAGE_INFO`.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1660,7 +2349,7 @@ pub trait FsServer {
     ///
     /// Message 20016 (32 bytes), reply 20116 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETLINKNODE`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1674,7 +2363,7 @@ pub trait FsServer {
     ///
     /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETFH`.
     ///
     /// # Errors
     /// EPERM the caller may not; EOPNOTSUPP.
@@ -1688,7 +2377,7 @@ pub trait FsServer {
     ///
     /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::DIR_LOOKUP`.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::DIR_LOOKUP`.
     ///
     /// # Errors
     /// ENOENT; ENOTDIR; EACCES; EEXIST; EISDIR; ELOOP; ENAMETOOLONG; ENOSPC; EROFS; ETIMEDOUT the deadline
@@ -1709,7 +2398,7 @@ pub trait FsServer {
     ///
     /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::DIR_READDIR`.
     ///
     /// # Errors
     /// ENOTDIR; EBADF not opened for that; EIO; ENOMEM the caller cannot pay.
@@ -1726,7 +2415,7 @@ pub trait FsServer {
     ///
     /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKDIR`.
     ///
     /// # Errors
     /// EEXIST; ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
@@ -1742,7 +2431,7 @@ pub trait FsServer {
     ///
     /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RMDIR`.
     ///
     /// # Errors
     /// ENOENT; ENOTEMPTY; ENOTDIR; EBUSY it is in use as a root; EACCES; EROFS; EIO.
@@ -1757,7 +2446,7 @@ pub trait FsServer {
     ///
     /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_UNLINK`.
     ///
     /// # Errors
     /// ENOENT; EISDIR; ENOTDIR; EACCES; EROFS; EIO.
@@ -1772,7 +2461,7 @@ pub trait FsServer {
     ///
     /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_LINK`.
     ///
     /// # Errors
     /// EEXIST; EXDEV; ENOTDIR; EACCES; EMLINK; ENOSPC; EROFS; EIO.
@@ -1789,7 +2478,7 @@ pub trait FsServer {
     ///
     /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RENAME`.
     ///
     /// # Errors
     /// ENOENT; EEXIST; EXDEV; EINVAL into itself; ENOTEMPTY; ENOTDIR; EACCES; EROFS; EIO.
@@ -1807,7 +2496,7 @@ pub trait FsServer {
     ///
     /// Message 20025 (64 bytes), reply 20125 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKFILE`.
     ///
     /// # Errors
     /// ENOTDIR; EACCES; ENOSPC; EROFS; EIO.
@@ -1823,7 +2512,7 @@ pub trait FsServer {
     ///
     /// Message 20026 (48 bytes), reply 20126 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_NOTICE_CHANGES`.
     ///
     /// # Errors
     /// ENOTDIR; EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1839,7 +2528,7 @@ pub trait FsServer {
     ///
     /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Lent until the reply: passive. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_TRANSLATOR`.
     ///
     /// # Errors
     /// EPERM the caller may not; EBUSY there is one, with EXCL; ENAMETOOLONG; EINVAL; ENOSPC; EROFS; EIO.
@@ -1849,7 +2538,7 @@ pub trait FsServer {
         passive_flags: i32,
         active_flags: i32,
         oldtrans_flags: i32,
-        passive: Data<'_, u8>,
+        passive: Loan<'_, u8>,
         active: Port,
     ) -> Result<(), i32> {
         Err(-303)
@@ -1858,7 +2547,7 @@ pub trait FsServer {
     ///
     /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Given, with the charge for the memory: translator. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::FILE_GET_TRANSLATOR`.
     ///
     /// # Errors
     /// EINVAL there is none; EIO; ENOMEM the caller cannot pay.
@@ -1872,7 +2561,7 @@ pub trait FsServer {
     ///
     /// Message 20029 (32 bytes), reply 20129 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_TRANSLATOR_CNTL`.
     ///
     /// # Errors
     /// ENXIO there is none; EPERM the caller may not.
@@ -1886,7 +2575,7 @@ pub trait FsServer {
     ///
     /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_FS_OPTIONS`.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -1900,7 +2589,7 @@ pub trait FsServer {
     ///
     /// Message 20031 (48 bytes), reply 20131 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_REPARENT`.
     ///
     /// # Errors
     /// ENOTDIR; EOPNOTSUPP.
@@ -1915,7 +2604,7 @@ pub trait FsServer {
     ///
     /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
+    /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
     ///
     /// # Errors
     /// ENOEXEC no program that exec knows; EACCES not executable; EINVAL no task; ENOMEM the caller cannot pay;
@@ -1942,7 +2631,7 @@ pub trait FsServer {
     ///
     /// Message 20035 (80 bytes), reply 20135 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMENS`.
     ///
     /// # Errors
     /// EPERM the caller may not; EROFS; EIO; EINVAL no time.
@@ -1958,7 +2647,7 @@ pub trait FsServer {
     ///
     /// Message 20036 (104 bytes), reply 20136 (88 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_RECORD_LOCK`.
     ///
     /// # Errors
     /// EAGAIN somebody else has it; EINVAL; EDEADLK the wait would never end; EINTR; EBADF not opened for that.
@@ -2051,6 +2740,7 @@ fn try_file_chown_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_CHOWN)?;
     let new_owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -2085,6 +2775,7 @@ fn try_file_chauthor_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_CHAUTHOR)?;
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chauthor(this_, new_author)?;
@@ -2116,6 +2807,7 @@ fn try_file_chmod_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_CHMOD)?;
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chmod(this_, new_mode)?;
@@ -2147,6 +2839,7 @@ fn try_file_chflags_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_CHFLAGS)?;
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_chflags(this_, new_flags)?;
@@ -2178,6 +2871,7 @@ fn try_file_utimes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_UTIMES)?;
     let new_atime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
@@ -2212,6 +2906,7 @@ fn try_file_set_size_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_SET_SIZE)?;
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.file_set_size(this_, new_size)?;
@@ -2243,6 +2938,7 @@ fn try_file_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_LOCK)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.file_lock(this_, flags)?;
@@ -2276,6 +2972,7 @@ fn try_file_lock_stat_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_LOCK_STAT)?;
     decoder_.end()?;
     let result_ = server_.file_lock_stat(this_);
     let out_ = match &result_ {
@@ -2314,6 +3011,7 @@ fn try_file_check_access_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_CHECK_ACCESS)?;
     decoder_.end()?;
     let result_ = server_.file_check_access(this_);
     let out_ = match &result_ {
@@ -2351,6 +3049,7 @@ fn try_file_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FILE_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.file_notice_changes(this_, port)?;
@@ -2384,6 +3083,7 @@ fn try_file_getcontrol_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GETCONTROL)?;
     decoder_.end()?;
     let result_ = server_.file_getcontrol(this_);
     let out_ = match &result_ {
@@ -2420,6 +3120,7 @@ fn try_file_statfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_STATFS)?;
     decoder_.end()?;
     let result_ = server_.file_statfs(this_);
     let out_ = match &result_ {
@@ -2455,6 +3156,7 @@ fn try_file_sync_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_SYNC)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -2487,6 +3189,7 @@ fn try_file_syncfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_SYNCFS)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -2522,6 +3225,7 @@ fn try_file_get_storage_info_<S: FsServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GET_STORAGE_INFO)?;
     decoder_.end()?;
     let result_ = server_.file_get_storage_info(this_);
     let out_ = match &result_ {
@@ -2562,6 +3266,7 @@ fn try_file_getlinknode_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GETLINKNODE)?;
     decoder_.end()?;
     let result_ = server_.file_getlinknode(this_);
     let out_ = match &result_ {
@@ -2599,6 +3304,7 @@ fn try_file_getfh_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GETFH)?;
     decoder_.end()?;
     let result_ = server_.file_getfh(this_);
     let out_ = match &result_ {
@@ -2679,6 +3385,7 @@ fn try_dir_readdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DIR_READDIR)?;
     let entry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
@@ -2718,6 +3425,7 @@ fn try_dir_mkdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DIR_MKDIR)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -2750,6 +3458,7 @@ fn try_dir_rmdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DIR_RMDIR)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     server_.dir_rmdir(this_, name)?;
@@ -2781,6 +3490,7 @@ fn try_dir_unlink_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DIR_UNLINK)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     server_.dir_unlink(this_, name)?;
@@ -2812,6 +3522,7 @@ fn try_dir_link_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::DIR_LINK)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -2845,6 +3556,7 @@ fn try_dir_rename_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::DIR_RENAME)?;
     let oldname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let newdirectory = decoder_.port(0x0000_0001_2000_4011)?;
     let newname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
@@ -2879,6 +3591,7 @@ fn try_dir_mkfile_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::DIR_MKFILE)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -2918,6 +3631,7 @@ fn try_dir_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::DIR_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.dir_notice_changes(this_, port)?;
@@ -2951,10 +3665,11 @@ fn try_file_set_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FILE_SET_TRANSLATOR)?;
     let passive_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let active_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let oldtrans_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
-    let passive = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
+    let passive = Loan::new(decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?);
     let active = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_
@@ -2997,6 +3712,7 @@ fn try_file_get_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR)?;
     decoder_.end()?;
     let result_ = server_.file_get_translator(this_);
     let out_ = match &result_ {
@@ -3038,6 +3754,7 @@ fn try_file_get_translator_cntl_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR_CNTL)?;
     decoder_.end()?;
     let result_ = server_.file_get_translator_cntl(this_);
     let out_ = match &result_ {
@@ -3076,6 +3793,7 @@ fn try_file_get_fs_options_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_GET_FS_OPTIONS)?;
     decoder_.end()?;
     let result_ = server_.file_get_fs_options(this_);
     let out_ = match &result_ {
@@ -3113,6 +3831,7 @@ fn try_file_reparent_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::FILE_REPARENT)?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.file_reparent(this_, parent);
@@ -3208,6 +3927,7 @@ fn try_file_utimens_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FILE_UTIMENS)?;
     let new_atime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
@@ -3242,6 +3962,7 @@ fn try_file_record_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FILE_RECORD_LOCK)?;
     let cmd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;

@@ -41,15 +41,207 @@ pub mod id {
 /// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
 pub mod offer {
     use mig_runtime::{Bounds, Donation};
-    /// `fsys_getroot`: the server may retain 256 frames.
+    /// `fsys_startup`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_STARTUP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_goaway`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GOAWAY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_getroot`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames.
     pub const FSYS_GETROOT: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
         least: Bounds::NOTHING,
         most: Donation {
             retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_getfile`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GETFILE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_syncfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_SYNCFS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_set_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_SET_OPTIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_getpriv`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GETPRIV: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_init`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_INIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_forward`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_FORWARD: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_get_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GET_OPTIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_get_children`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GET_CHILDREN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `fsys_get_source`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
+    pub const FSYS_GET_SOURCE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            deadline_ns: 10_000_000_000,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
             ..Donation::ALL
         },
     };
@@ -111,7 +303,7 @@ pub struct FsysGetSourceReply {
 ///
 /// Message 22000 (64 bytes), reply 22100 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_STARTUP`.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL no right came; EBADF not opened for that.
@@ -129,6 +321,11 @@ pub fn fsys_startup<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, control_port)?;
     let size_ = encoder_
         .finish(id::FSYS_STARTUP, Port::new(bootstrap, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_STARTUP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -150,7 +347,7 @@ pub fn fsys_startup<T: Transport + ?Sized>(
 ///
 /// Message 22001 (48 bytes), reply 22101 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GOAWAY`.
 ///
 /// # Errors
 /// EBUSY it is in use; EPERM the caller may not; EIO.
@@ -165,6 +362,11 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
     let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GOAWAY, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GOAWAY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -174,7 +376,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 ///
 /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FSYS_GETROOT`.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::FSYS_GETROOT`.
 ///
 /// # Errors
 /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -228,7 +430,7 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
 ///
 /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETFILE`.
 ///
 /// # Errors
 /// ESTALE; EOPNOTSUPP; EACCES.
@@ -248,6 +450,11 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, filehandle)?;
     let size_ = encoder_.finish(id::FSYS_GETFILE, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GETFILE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -269,7 +476,7 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
 ///
 /// Message 22004 (64 bytes), reply 22104 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SYNCFS`.
 ///
 /// # Errors
 /// EIO.
@@ -286,6 +493,11 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FSYS_SYNCFS, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_SYNCFS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -295,7 +507,7 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
 ///
 /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SET_OPTIONS`.
 ///
 /// # Errors
 /// EINVAL; EOPNOTSUPP.
@@ -314,6 +526,11 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_
         .finish(id::FSYS_SET_OPTIONS, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_SET_OPTIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -323,7 +540,7 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
 ///
 /// Message 22006 (32 bytes), reply 22106 (96 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETPRIV`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -336,6 +553,11 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FSYS_GETPRIV, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GETPRIV.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -363,7 +585,7 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
 ///
 /// Message 22007 (64 bytes), reply 22107 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_INIT`.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -380,6 +602,11 @@ pub fn fsys_init<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     encoder_.port(0x0000_0001_2000_4013, auth_handle)?;
     let size_ = encoder_.finish(id::FSYS_INIT, Port::new(fsys, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_INIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -389,7 +616,7 @@ pub fn fsys_init<T: Transport + ?Sized>(
 ///
 /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_FORWARD`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -408,6 +635,11 @@ pub fn fsys_forward<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_0808, 2048, argv)?;
     let size_ = encoder_
         .finish(id::FSYS_FORWARD, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_FORWARD.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -417,7 +649,7 @@ pub fn fsys_forward<T: Transport + ?Sized>(
 ///
 /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_OPTIONS`.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -432,6 +664,11 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_OPTIONS, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GET_OPTIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -455,7 +692,7 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
 ///
 /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_CHILDREN`.
 ///
 /// # Errors
 /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -470,6 +707,11 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_CHILDREN, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GET_CHILDREN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -495,7 +737,7 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
 ///
 /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_SOURCE`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -510,6 +752,11 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_SOURCE, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::FSYS_GET_SOURCE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -548,7 +795,7 @@ pub trait FsysServer {
     ///
     /// Message 22000 (64 bytes), reply 22100 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_STARTUP`.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no right came; EBADF not opened for that.
@@ -564,7 +811,7 @@ pub trait FsysServer {
     ///
     /// Message 22001 (48 bytes), reply 22101 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GOAWAY`.
     ///
     /// # Errors
     /// EBUSY it is in use; EPERM the caller may not; EIO.
@@ -575,7 +822,7 @@ pub trait FsysServer {
     ///
     /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::FSYS_GETROOT`.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::FSYS_GETROOT`.
     ///
     /// # Errors
     /// EACCES; EIO; ETIMEDOUT; ENOMEM the caller cannot pay.
@@ -595,7 +842,7 @@ pub trait FsysServer {
     ///
     /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETFILE`.
     ///
     /// # Errors
     /// ESTALE; EOPNOTSUPP; EACCES.
@@ -612,7 +859,7 @@ pub trait FsysServer {
     ///
     /// Message 22004 (64 bytes), reply 22104 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SYNCFS`.
     ///
     /// # Errors
     /// EIO.
@@ -628,7 +875,7 @@ pub trait FsysServer {
     ///
     /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SET_OPTIONS`.
     ///
     /// # Errors
     /// EINVAL; EOPNOTSUPP.
@@ -644,7 +891,7 @@ pub trait FsysServer {
     ///
     /// Message 22006 (32 bytes), reply 22106 (96 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETPRIV`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -655,7 +902,7 @@ pub trait FsysServer {
     ///
     /// Message 22007 (64 bytes), reply 22107 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_INIT`.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -672,7 +919,7 @@ pub trait FsysServer {
     ///
     /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_FORWARD`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -688,7 +935,7 @@ pub trait FsysServer {
     ///
     /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_OPTIONS`.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -702,7 +949,7 @@ pub trait FsysServer {
     ///
     /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_CHILDREN`.
     ///
     /// # Errors
     /// EOPNOTSUPP; ENOMEM the caller cannot pay.
@@ -716,7 +963,7 @@ pub trait FsysServer {
     ///
     /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_SOURCE`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -754,6 +1001,7 @@ fn try_fsys_startup_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FSYS_STARTUP)?;
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -791,6 +1039,7 @@ fn try_fsys_goaway_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_GOAWAY)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.fsys_goaway(this_, flags)?;
@@ -878,6 +1127,7 @@ fn try_fsys_getfile_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FSYS_GETFILE)?;
     let gen_uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
@@ -916,6 +1166,7 @@ fn try_fsys_syncfs_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_SYNCFS)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -950,6 +1201,7 @@ fn try_fsys_set_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FSYS_SET_OPTIONS)?;
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -982,6 +1234,7 @@ fn try_fsys_getpriv_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_GETPRIV)?;
     decoder_.end()?;
     let result_ = server_.fsys_getpriv(this_);
     let out_ = match &result_ {
@@ -1019,6 +1272,7 @@ fn try_fsys_init_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::FSYS_INIT)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -1051,6 +1305,7 @@ fn try_fsys_forward_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::FSYS_FORWARD)?;
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
@@ -1084,6 +1339,7 @@ fn try_fsys_get_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_GET_OPTIONS)?;
     decoder_.end()?;
     let result_ = server_.fsys_get_options(this_);
     let out_ = match &result_ {
@@ -1122,6 +1378,7 @@ fn try_fsys_get_children_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_GET_CHILDREN)?;
     decoder_.end()?;
     let result_ = server_.fsys_get_children(this_);
     let out_ = match &result_ {
@@ -1161,6 +1418,7 @@ fn try_fsys_get_source_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::FSYS_GET_SOURCE)?;
     let mut places_ = encoder_.places();
     let source = places_.text::<1024>(56)?;
     decoder_.end()?;

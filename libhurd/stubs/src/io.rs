@@ -6,7 +6,7 @@
 //! data, under its donation.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{
-    Buffer, CallOptions, Data, Decoder, Donation, Encoder, FixedStr, Mode, OutData,
+    Buffer, CallOptions, Data, Decoder, Donation, Encoder, FixedStr, Loan, Mode, OutData,
     Outcome, Port, PortName, Request, Retain, RpcError, Shape, Text, Transport,
 };
 /// Id of the first routine.
@@ -81,9 +81,238 @@ pub mod id {
 /// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
 pub mod offer {
     use mig_runtime::{Bounds, Donation};
-    /// `io_reauthenticate`: the server may retain 256 frames.
+    /// `io_write`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_WRITE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_read`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained.
+    pub const IO_READ: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            accept: 256,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_seek`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SEEK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_readable`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_READABLE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_set_all_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SET_ALL_OPENMODES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_get_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_GET_OPENMODES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_set_some_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SET_SOME_OPENMODES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_clear_some_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_CLEAR_SOME_OPENMODES: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_async`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_ASYNC: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_mod_owner`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_MOD_OWNER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_get_owner`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_GET_OWNER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_get_icky_async_id`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_GET_ICKY_ASYNC_ID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_select`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SELECT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_stat`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_STAT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_reauthenticate`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
     pub const IO_REAUTHENTICATE: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
@@ -93,9 +322,13 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `io_restrict_auth`: the server may retain 256 frames.
+    /// `io_restrict_auth`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
     pub const IO_RESTRICT_AUTH: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
@@ -105,15 +338,259 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `io_duplicate`: the server may retain 256 frames.
+    /// `io_duplicate`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
     pub const IO_DUPLICATE: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
             retain: 256,
             ..Donation::ALL
         },
         least: Bounds::NOTHING,
         most: Donation {
             retain: 256,
+            ..Donation::ALL
+        },
+    };
+    /// `io_server_version`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SERVER_VERSION: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_map`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_MAP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_map_cntl`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_MAP_CNTL: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_get_conch`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_GET_CONCH: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_release_conch`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_RELEASE_CONCH: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_eofnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_EOFNOTIFY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_prenotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_PRENOTIFY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_postnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_POSTNOTIFY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_readnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_READNOTIFY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_readsleep`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_READSLEEP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_sigio`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SIGIO: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_pathconf`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_PATHCONF: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_identity`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_IDENTITY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_revoke`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_REVOKE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `io_select_timeout`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
+    pub const IO_SELECT_TIMEOUT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 500_000_000,
+            frames: 320,
+            io: 4_096,
+            depth: 8,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
             ..Donation::ALL
         },
     };
@@ -242,10 +719,10 @@ pub struct IoSelectTimeoutReply {
 ///
 /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_WRITE`.
 ///
 /// # Errors
-/// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO.
+/// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO; those of reading what is lent.
 #[inline(never)]
 pub fn io_write<T: Transport + ?Sized>(
     transport: &T,
@@ -261,6 +738,11 @@ pub fn io_write<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     let size_ = encoder_
         .finish(id::IO_WRITE, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_WRITE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -283,7 +765,7 @@ pub fn io_write<T: Transport + ?Sized>(
 ///
 /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::IO_READ`.
 ///
 /// # Errors
 /// EBADF not opened for that; EAGAIN; EISDIR; EINVAL; EIO; ENOMEM the caller cannot pay.
@@ -301,6 +783,11 @@ pub fn io_read<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_.finish(id::IO_READ, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_READ.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -324,7 +811,7 @@ pub fn io_read<T: Transport + ?Sized>(
 ///
 /// Message 21002 (64 bytes), reply 21102 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SEEK`.
 ///
 /// # Errors
 /// ESPIPE; EINVAL a place before the front.
@@ -341,6 +828,11 @@ pub fn io_seek<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, whence)?;
     let size_ = encoder_.finish(id::IO_SEEK, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SEEK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -362,7 +854,7 @@ pub fn io_seek<T: Transport + ?Sized>(
 ///
 /// Message 21003 (32 bytes), reply 21103 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READABLE`.
 ///
 /// # Errors
 /// EBADF not opened for that; EIO.
@@ -376,6 +868,11 @@ pub fn io_readable<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READABLE, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_READABLE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -397,7 +894,7 @@ pub fn io_readable<T: Transport + ?Sized>(
 ///
 /// Message 21004 (48 bytes), reply 21104 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_ALL_OPENMODES`.
 ///
 /// # Errors
 /// EINVAL.
@@ -413,6 +910,11 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, newbits)?;
     let size_ = encoder_
         .finish(id::IO_SET_ALL_OPENMODES, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SET_ALL_OPENMODES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -422,7 +924,7 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21005 (32 bytes), reply 21105 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OPENMODES`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -436,6 +938,11 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OPENMODES, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_GET_OPENMODES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -457,7 +964,7 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21006 (48 bytes), reply 21106 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_SOME_OPENMODES`.
 ///
 /// # Errors
 /// EINVAL.
@@ -473,6 +980,11 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_set)?;
     let size_ = encoder_
         .finish(id::IO_SET_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SET_SOME_OPENMODES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -482,7 +994,7 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21007 (48 bytes), reply 21107 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_CLEAR_SOME_OPENMODES`.
 ///
 /// # Errors
 /// EINVAL.
@@ -498,6 +1010,11 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_clear)?;
     let size_ = encoder_
         .finish(id::IO_CLEAR_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_CLEAR_SOME_OPENMODES.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -507,7 +1024,7 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21008 (48 bytes), reply 21108 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_ASYNC`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -523,6 +1040,11 @@ pub fn io_async<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify_port)?;
     let size_ = encoder_
         .finish(id::IO_ASYNC, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_ASYNC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -544,7 +1066,7 @@ pub fn io_async<T: Transport + ?Sized>(
 ///
 /// Message 21009 (48 bytes), reply 21109 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MOD_OWNER`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EPERM the caller may not.
@@ -560,6 +1082,11 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, owner)?;
     let size_ = encoder_
         .finish(id::IO_MOD_OWNER, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_MOD_OWNER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -569,7 +1096,7 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
 ///
 /// Message 21010 (32 bytes), reply 21110 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OWNER`.
 ///
 /// # Errors
 /// ENOENT nobody; EOPNOTSUPP.
@@ -583,6 +1110,11 @@ pub fn io_get_owner<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OWNER, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_GET_OWNER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -604,7 +1136,7 @@ pub fn io_get_owner<T: Transport + ?Sized>(
 ///
 /// Message 21011 (32 bytes), reply 21111 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_ICKY_ASYNC_ID`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -618,6 +1150,11 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_ICKY_ASYNC_ID, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_GET_ICKY_ASYNC_ID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -641,7 +1178,7 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
 ///
 /// Message 21012 (48 bytes), reply 21112 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT`.
 ///
 /// # Errors
 /// EINVAL; EINTR; EOPNOTSUPP.
@@ -659,6 +1196,11 @@ pub fn io_select<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT, Port::new(io_object, 19), Port::new(reply, 20))?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SELECT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call_with(
             message_,
@@ -688,7 +1230,7 @@ pub fn io_select<T: Transport + ?Sized>(
 ///
 /// Message 21013 (32 bytes), reply 21113 (232 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_STAT`.
 ///
 /// # Errors
 /// EIO.
@@ -702,6 +1244,11 @@ pub fn io_stat<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_STAT, Port::new(stat_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_STAT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -724,7 +1271,7 @@ pub fn io_stat<T: Transport + ?Sized>(
 ///
 /// Message 21014 (48 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -751,7 +1298,7 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
 ///
 /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -796,7 +1343,7 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
 ///
 /// Message 21016 (32 bytes), reply 21116 (64 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_DUPLICATE`.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_DUPLICATE`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -836,7 +1383,7 @@ pub fn io_duplicate<T: Transport + ?Sized>(
 ///
 /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SERVER_VERSION`.
 ///
 /// # Errors
 /// EOPNOTSUPP.
@@ -851,6 +1398,11 @@ pub fn io_server_version<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SERVER_VERSION, Port::new(vers_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SERVER_VERSION.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -880,7 +1432,7 @@ pub fn io_server_version<T: Transport + ?Sized>(
 ///
 /// Message 21018 (32 bytes), reply 21118 (80 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EBADF not opened for that.
@@ -893,6 +1445,11 @@ pub fn io_map<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::IO_MAP, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_MAP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -915,7 +1472,7 @@ pub fn io_map<T: Transport + ?Sized>(
 ///
 /// Message 21019 (32 bytes), reply 21119 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP_CNTL`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EBUSY somebody has it.
@@ -929,6 +1486,11 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_MAP_CNTL, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_MAP_CNTL.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -950,7 +1512,7 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
 ///
 /// Message 21020 (32 bytes), reply 21120 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_CONCH`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -964,6 +1526,11 @@ pub fn io_get_conch<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_CONCH, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_GET_CONCH.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -973,7 +1540,7 @@ pub fn io_get_conch<T: Transport + ?Sized>(
 ///
 /// Message 21021 (32 bytes), reply 21121 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_RELEASE_CONCH`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -987,6 +1554,11 @@ pub fn io_release_conch<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_RELEASE_CONCH, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_RELEASE_CONCH.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -996,7 +1568,7 @@ pub fn io_release_conch<T: Transport + ?Sized>(
 ///
 /// Message 21022 (32 bytes), reply 21122 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_EOFNOTIFY`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1010,6 +1582,11 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_EOFNOTIFY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1019,7 +1596,7 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
 ///
 /// Message 21023 (64 bytes), reply 21123 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PRENOTIFY`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1037,6 +1614,11 @@ pub fn io_prenotify<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
         .finish(id::IO_PRENOTIFY, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_PRENOTIFY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1046,7 +1628,7 @@ pub fn io_prenotify<T: Transport + ?Sized>(
 ///
 /// Message 21024 (64 bytes), reply 21124 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_POSTNOTIFY`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1064,6 +1646,11 @@ pub fn io_postnotify<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
         .finish(id::IO_POSTNOTIFY, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_POSTNOTIFY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1073,7 +1660,7 @@ pub fn io_postnotify<T: Transport + ?Sized>(
 ///
 /// Message 21025 (32 bytes), reply 21125 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READNOTIFY`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1087,6 +1674,11 @@ pub fn io_readnotify<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READNOTIFY, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_READNOTIFY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1096,7 +1688,7 @@ pub fn io_readnotify<T: Transport + ?Sized>(
 ///
 /// Message 21026 (32 bytes), reply 21126 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READSLEEP`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL; EINTR.
@@ -1110,6 +1702,11 @@ pub fn io_readsleep<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READSLEEP, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_READSLEEP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1119,7 +1716,7 @@ pub fn io_readsleep<T: Transport + ?Sized>(
 ///
 /// Message 21027 (32 bytes), reply 21127 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SIGIO`.
 ///
 /// # Errors
 /// EOPNOTSUPP; EINVAL.
@@ -1133,6 +1730,11 @@ pub fn io_sigio<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SIGIO, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SIGIO.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1142,7 +1744,7 @@ pub fn io_sigio<T: Transport + ?Sized>(
 ///
 /// Message 21028 (48 bytes), reply 21128 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PATHCONF`.
 ///
 /// # Errors
 /// EINVAL unknown parameter.
@@ -1158,6 +1760,11 @@ pub fn io_pathconf<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, name)?;
     let size_ = encoder_
         .finish(id::IO_PATHCONF, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_PATHCONF.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1179,7 +1786,7 @@ pub fn io_pathconf<T: Transport + ?Sized>(
 ///
 /// Message 21029 (32 bytes), reply 21129 (96 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_IDENTITY`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -1193,6 +1800,11 @@ pub fn io_identity<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_IDENTITY, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_IDENTITY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1220,7 +1832,7 @@ pub fn io_identity<T: Transport + ?Sized>(
 ///
 /// Message 21030 (32 bytes), reply 21130 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_REVOKE`.
 ///
 /// # Errors
 /// EPERM the caller may not; EOPNOTSUPP.
@@ -1234,6 +1846,11 @@ pub fn io_revoke<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_REVOKE, Port::new(io_object, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_REVOKE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1243,7 +1860,7 @@ pub fn io_revoke<T: Transport + ?Sized>(
 ///
 /// Message 21031 (72 bytes), reply 21131 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT_TIMEOUT`.
 ///
 /// # Errors
 /// EINVAL; EINTR; EOPNOTSUPP.
@@ -1262,6 +1879,11 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT_TIMEOUT, Port::new(io_object, 19), Port::new(reply, 20))?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::IO_SELECT_TIMEOUT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1301,14 +1923,14 @@ pub trait IoServer {
     ///
     /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_WRITE`.
     ///
     /// # Errors
-    /// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO.
+    /// EBADF not opened for that; EFBIG; ENOSPC; EPIPE; EAGAIN; EINVAL; EIO; those of reading what is lent.
     fn io_write(
         &mut self,
         request: &Request<'_>,
-        data: Data<'_, u8>,
+        data: Loan<'_, u8>,
         offset: i64,
     ) -> Result<IoWriteReply, i32> {
         Err(-303)
@@ -1318,7 +1940,7 @@ pub trait IoServer {
     ///
     /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::IO_READ`.
     ///
     /// # Errors
     /// EBADF not opened for that; EAGAIN; EISDIR; EINVAL; EIO; ENOMEM the caller cannot pay.
@@ -1334,7 +1956,7 @@ pub trait IoServer {
     ///
     /// Message 21002 (64 bytes), reply 21102 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SEEK`.
     ///
     /// # Errors
     /// ESPIPE; EINVAL a place before the front.
@@ -1350,7 +1972,7 @@ pub trait IoServer {
     ///
     /// Message 21003 (32 bytes), reply 21103 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READABLE`.
     ///
     /// # Errors
     /// EBADF not opened for that; EIO.
@@ -1361,7 +1983,7 @@ pub trait IoServer {
     ///
     /// Message 21004 (48 bytes), reply 21104 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_ALL_OPENMODES`.
     ///
     /// # Errors
     /// EINVAL.
@@ -1376,7 +1998,7 @@ pub trait IoServer {
     ///
     /// Message 21005 (32 bytes), reply 21105 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OPENMODES`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1390,7 +2012,7 @@ pub trait IoServer {
     ///
     /// Message 21006 (48 bytes), reply 21106 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_SOME_OPENMODES`.
     ///
     /// # Errors
     /// EINVAL.
@@ -1405,7 +2027,7 @@ pub trait IoServer {
     ///
     /// Message 21007 (48 bytes), reply 21107 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_CLEAR_SOME_OPENMODES`.
     ///
     /// # Errors
     /// EINVAL.
@@ -1420,7 +2042,7 @@ pub trait IoServer {
     ///
     /// Message 21008 (48 bytes), reply 21108 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_ASYNC`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1435,7 +2057,7 @@ pub trait IoServer {
     ///
     /// Message 21009 (48 bytes), reply 21109 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MOD_OWNER`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EPERM the caller may not.
@@ -1446,7 +2068,7 @@ pub trait IoServer {
     ///
     /// Message 21010 (32 bytes), reply 21110 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OWNER`.
     ///
     /// # Errors
     /// ENOENT nobody; EOPNOTSUPP.
@@ -1457,7 +2079,7 @@ pub trait IoServer {
     ///
     /// Message 21011 (32 bytes), reply 21111 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_ICKY_ASYNC_ID`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1471,7 +2093,7 @@ pub trait IoServer {
     ///
     /// Message 21012 (48 bytes), reply 21112 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT`.
     ///
     /// # Errors
     /// EINVAL; EINTR; EOPNOTSUPP.
@@ -1486,7 +2108,7 @@ pub trait IoServer {
     ///
     /// Message 21013 (32 bytes), reply 21113 (232 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_STAT`.
     ///
     /// # Errors
     /// EIO.
@@ -1498,7 +2120,7 @@ pub trait IoServer {
     ///
     /// Message 21014 (48 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -1514,7 +2136,7 @@ pub trait IoServer {
     ///
     /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -1531,7 +2153,7 @@ pub trait IoServer {
     ///
     /// Message 21016 (32 bytes), reply 21116 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 256 frames. See `offer::IO_DUPLICATE`.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_DUPLICATE`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -1546,7 +2168,7 @@ pub trait IoServer {
     ///
     /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SERVER_VERSION`.
     ///
     /// # Errors
     /// EOPNOTSUPP.
@@ -1561,7 +2183,7 @@ pub trait IoServer {
     ///
     /// Message 21018 (32 bytes), reply 21118 (80 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EBADF not opened for that.
@@ -1572,7 +2194,7 @@ pub trait IoServer {
     ///
     /// Message 21019 (32 bytes), reply 21119 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP_CNTL`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EBUSY somebody has it.
@@ -1583,7 +2205,7 @@ pub trait IoServer {
     ///
     /// Message 21020 (32 bytes), reply 21120 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_CONCH`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1594,7 +2216,7 @@ pub trait IoServer {
     ///
     /// Message 21021 (32 bytes), reply 21121 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_RELEASE_CONCH`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1605,7 +2227,7 @@ pub trait IoServer {
     ///
     /// Message 21022 (32 bytes), reply 21122 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_EOFNOTIFY`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1616,7 +2238,7 @@ pub trait IoServer {
     ///
     /// Message 21023 (64 bytes), reply 21123 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PRENOTIFY`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1632,7 +2254,7 @@ pub trait IoServer {
     ///
     /// Message 21024 (64 bytes), reply 21124 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_POSTNOTIFY`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1648,7 +2270,7 @@ pub trait IoServer {
     ///
     /// Message 21025 (32 bytes), reply 21125 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READNOTIFY`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1659,7 +2281,7 @@ pub trait IoServer {
     ///
     /// Message 21026 (32 bytes), reply 21126 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READSLEEP`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL; EINTR.
@@ -1670,7 +2292,7 @@ pub trait IoServer {
     ///
     /// Message 21027 (32 bytes), reply 21127 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SIGIO`.
     ///
     /// # Errors
     /// EOPNOTSUPP; EINVAL.
@@ -1681,7 +2303,7 @@ pub trait IoServer {
     ///
     /// Message 21028 (48 bytes), reply 21128 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PATHCONF`.
     ///
     /// # Errors
     /// EINVAL unknown parameter.
@@ -1696,7 +2318,7 @@ pub trait IoServer {
     ///
     /// Message 21029 (32 bytes), reply 21129 (96 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_IDENTITY`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -1707,7 +2329,7 @@ pub trait IoServer {
     ///
     /// Message 21030 (32 bytes), reply 21130 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_REVOKE`.
     ///
     /// # Errors
     /// EPERM the caller may not; EOPNOTSUPP.
@@ -1718,7 +2340,7 @@ pub trait IoServer {
     ///
     /// Message 21031 (72 bytes), reply 21131 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT_TIMEOUT`.
     ///
     /// # Errors
     /// EINVAL; EINTR; EOPNOTSUPP.
@@ -1757,7 +2379,8 @@ fn try_io_write_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: None,
         })?;
-    let data = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
+    let _ = this_.admit(&offer::IO_WRITE)?;
+    let data = Loan::new(decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?);
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     let result_ = server_.io_write(this_, data, offset);
@@ -1796,6 +2419,7 @@ fn try_io_read_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_READ)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
@@ -1833,6 +2457,7 @@ fn try_io_seek_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SEEK)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -1870,6 +2495,7 @@ fn try_io_readable_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_READABLE)?;
     decoder_.end()?;
     let result_ = server_.io_readable(this_);
     let out_ = match &result_ {
@@ -1907,6 +2533,7 @@ fn try_io_set_all_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SET_ALL_OPENMODES)?;
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_set_all_openmodes(this_, newbits)?;
@@ -1940,6 +2567,7 @@ fn try_io_get_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_GET_OPENMODES)?;
     decoder_.end()?;
     let result_ = server_.io_get_openmodes(this_);
     let out_ = match &result_ {
@@ -1977,6 +2605,7 @@ fn try_io_set_some_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SET_SOME_OPENMODES)?;
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_set_some_openmodes(this_, bits_to_set)?;
@@ -2014,6 +2643,7 @@ fn try_io_clear_some_openmodes_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_CLEAR_SOME_OPENMODES)?;
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_clear_some_openmodes(this_, bits_to_clear)?;
@@ -2045,6 +2675,7 @@ fn try_io_async_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::IO_ASYNC)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.io_async(this_, notify_port);
@@ -2081,6 +2712,7 @@ fn try_io_mod_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_MOD_OWNER)?;
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.io_mod_owner(this_, owner)?;
@@ -2112,6 +2744,7 @@ fn try_io_get_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_GET_OWNER)?;
     decoder_.end()?;
     let result_ = server_.io_get_owner(this_);
     let out_ = match &result_ {
@@ -2149,6 +2782,7 @@ fn try_io_get_icky_async_id_<S: IoServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_GET_ICKY_ASYNC_ID)?;
     decoder_.end()?;
     let result_ = server_.io_get_icky_async_id(this_);
     let out_ = match &result_ {
@@ -2184,6 +2818,7 @@ fn try_io_select_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SELECT)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.io_select(this_, select_type);
@@ -2221,6 +2856,7 @@ fn try_io_stat_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_STAT)?;
     decoder_.end()?;
     let result_ = server_.io_stat(this_);
     let out_ = match &result_ {
@@ -2364,6 +3000,7 @@ fn try_io_server_version_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SERVER_VERSION)?;
     let mut places_ = encoder_.places();
     let server_name = places_.text::<1024>(56)?;
     decoder_.end()?;
@@ -2405,6 +3042,7 @@ fn try_io_map_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_MAP)?;
     decoder_.end()?;
     let result_ = server_.io_map(this_);
     let out_ = match &result_ {
@@ -2441,6 +3079,7 @@ fn try_io_map_cntl_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_MAP_CNTL)?;
     decoder_.end()?;
     let result_ = server_.io_map_cntl(this_);
     let out_ = match &result_ {
@@ -2477,6 +3116,7 @@ fn try_io_get_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_GET_CONCH)?;
     decoder_.end()?;
     server_.io_get_conch(this_)?;
     Ok(encoder_.end()?)
@@ -2510,6 +3150,7 @@ fn try_io_release_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_RELEASE_CONCH)?;
     decoder_.end()?;
     server_.io_release_conch(this_)?;
     Ok(encoder_.end()?)
@@ -2541,6 +3182,7 @@ fn try_io_eofnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_EOFNOTIFY)?;
     decoder_.end()?;
     server_.io_eofnotify(this_)?;
     Ok(encoder_.end()?)
@@ -2571,6 +3213,7 @@ fn try_io_prenotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_PRENOTIFY)?;
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
@@ -2605,6 +3248,7 @@ fn try_io_postnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_POSTNOTIFY)?;
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
@@ -2640,6 +3284,7 @@ fn try_io_readnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_READNOTIFY)?;
     decoder_.end()?;
     server_.io_readnotify(this_)?;
     Ok(encoder_.end()?)
@@ -2671,6 +3316,7 @@ fn try_io_readsleep_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_READSLEEP)?;
     decoder_.end()?;
     server_.io_readsleep(this_)?;
     Ok(encoder_.end()?)
@@ -2702,6 +3348,7 @@ fn try_io_sigio_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SIGIO)?;
     decoder_.end()?;
     server_.io_sigio(this_)?;
     Ok(encoder_.end()?)
@@ -2732,6 +3379,7 @@ fn try_io_pathconf_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_PATHCONF)?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.io_pathconf(this_, name);
@@ -2768,6 +3416,7 @@ fn try_io_identity_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_IDENTITY)?;
     decoder_.end()?;
     let result_ = server_.io_identity(this_);
     let out_ = match &result_ {
@@ -2806,6 +3455,7 @@ fn try_io_revoke_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_REVOKE)?;
     decoder_.end()?;
     server_.io_revoke(this_)?;
     Ok(encoder_.end()?)
@@ -2838,6 +3488,7 @@ fn try_io_select_timeout_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::IO_SELECT_TIMEOUT)?;
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;

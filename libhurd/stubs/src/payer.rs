@@ -18,6 +18,42 @@ pub mod id {
     /// `payer_register`
     pub const PAYER_REGISTER: i32 = 700601;
 }
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `payer_for_uid`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const PAYER_FOR_UID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `payer_register`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const PAYER_REGISTER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+}
 /// What `payer_for_uid` returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PayerForUidReply {
@@ -28,7 +64,7 @@ pub struct PayerForUidReply {
 ///
 /// Message 700600 (48 bytes), reply 700700 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_FOR_UID`.
 ///
 /// # Errors
 /// ENOENT nobody has registered one; EPERM the caller may not spend for that user.
@@ -44,6 +80,11 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, uid)?;
     let size_ = encoder_
         .finish(id::PAYER_FOR_UID, Port::new(service, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PAYER_FOR_UID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -65,7 +106,7 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
 ///
 /// Message 700601 (64 bytes), reply 700701 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_REGISTER`.
 ///
 /// # Errors
 /// EPERM the caller is neither that user nor root; EINVAL no right came with the call.
@@ -83,6 +124,11 @@ pub fn payer_register<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, account)?;
     let size_ = encoder_
         .finish(id::PAYER_REGISTER, Port::new(service, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PAYER_REGISTER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -98,7 +144,7 @@ pub trait PayerServer {
     ///
     /// Message 700600 (48 bytes), reply 700700 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_FOR_UID`.
     ///
     /// # Errors
     /// ENOENT nobody has registered one; EPERM the caller may not spend for that user.
@@ -113,7 +159,7 @@ pub trait PayerServer {
     ///
     /// Message 700601 (64 bytes), reply 700701 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_REGISTER`.
     ///
     /// # Errors
     /// EPERM the caller is neither that user nor root; EINVAL no right came with the call.
@@ -154,6 +200,7 @@ fn try_payer_for_uid_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PAYER_FOR_UID)?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.payer_for_uid(this_, uid);
@@ -192,6 +239,7 @@ fn try_payer_register_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::PAYER_REGISTER)?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let account = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;

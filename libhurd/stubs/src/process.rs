@@ -141,9 +141,132 @@ pub mod id {
 /// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
 pub mod offer {
     use mig_runtime::{Bounds, Donation};
-    /// `proc_child`: the server may retain 64 frames.
+    /// `proc_getprivports`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPRIVPORTS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getallpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETALLPIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_setexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETEXECDATA: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETEXECDATA: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_execdata_notify`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_EXECDATA_NOTIFY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_uname`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_UNAME: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_register_version`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_REGISTER_VERSION: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_reauthenticate`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_REAUTHENTICATE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_child`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
     pub const PROC_CHILD: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
             retain: 64,
             ..Donation::ALL
         },
@@ -153,9 +276,267 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `proc_task2pid`: the server may retain 64 frames.
+    /// `proc_setmsgport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETMSGPORT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_reassign`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_REASSIGN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_setowner`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETOWNER: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_set_arg_locations`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SET_ARG_LOCATIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_get_arg_locations`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GET_ARG_LOCATIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getmsgport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETMSGPORT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_wait`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_WAIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_dostop`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_DOSTOP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_handle_exceptions`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_HANDLE_EXCEPTIONS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_stop`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_STOP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_cont`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_CONT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_exit`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_EXIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_exec`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_EXEC: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_traced`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_TRACED: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mod_stopchild`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MOD_STOPCHILD: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_pid2task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_PID2TASK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_task2pid`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
     pub const PROC_TASK2PID: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
             retain: 64,
             ..Donation::ALL
         },
@@ -165,15 +546,528 @@ pub mod offer {
             ..Donation::ALL
         },
     };
-    /// `proc_task2proc`: the server may retain 64 frames.
+    /// `proc_task2proc`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
     pub const PROC_TASK2PROC: Bounds = Bounds {
         default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
             retain: 64,
             ..Donation::ALL
         },
         least: Bounds::NOTHING,
         most: Donation {
             retain: 64,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_proc2task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_PROC2TASK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_pid2proc`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_PID2PROC: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getprocinfo`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPROCINFO: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getprocargs`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPROCARGS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getprocenv`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPROCENV: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_make_login_coll`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MAKE_LOGIN_COLL: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getloginid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETLOGINID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getloginpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETLOGINPIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_setlogin`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETLOGIN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getlogin`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETLOGIN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_setsid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETSID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getsid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETSID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getsessionpgids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETSESSIONPGIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getsessionpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETSESSIONPIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getsidport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETSIDPORT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_setpgrp`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SETPGRP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getpgrp`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPGRP: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getpgrppids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETPGRPPIDS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_get_tty`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GET_TTY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getnports`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETNPORTS: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_set_init_task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SET_INIT_TASK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_mark_important`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MARK_IMPORTANT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_is_important`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_IS_IMPORTANT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_set_code`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SET_CODE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_get_code`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GET_CODE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_make_task_namespace`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_MAKE_TASK_NAMESPACE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_set_exe`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SET_EXE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_get_exe`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GET_EXE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_set_entry`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_SET_ENTRY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_get_entry`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GET_ENTRY: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_waitid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_WAITID: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_reauthenticate_reassign`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_REAUTHENTICATE_REASSIGN: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_reauthenticate_complete`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_REAUTHENTICATE_COMPLETE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `proc_getchildren_rusage`: cpu 50 ms; frames 64; depth 4; nothing is retained.
+    pub const PROC_GETCHILDREN_RUSAGE: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
             ..Donation::ALL
         },
     };
@@ -414,7 +1308,7 @@ pub struct ProcGetchildrenRusageReply {
 ///
 /// Message 24004 (32 bytes), reply 24104 (80 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPRIVPORTS`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -428,6 +1322,11 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPRIVPORTS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPRIVPORTS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -453,7 +1352,7 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
 ///
 /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETALLPIDS`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -468,6 +1367,11 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETALLPIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETALLPIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -491,7 +1395,7 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
 ///
 /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETEXECDATA`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -510,6 +1414,11 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
         .finish(id::PROC_SETEXECDATA, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETEXECDATA.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -519,7 +1428,7 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
 ///
 /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETEXECDATA`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -534,6 +1443,11 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETEXECDATA, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETEXECDATA.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -559,7 +1473,7 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
 ///
 /// Message 24008 (48 bytes), reply 24108 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_EXECDATA_NOTIFY`.
 ///
 /// # Errors
 /// ENOMEM the caller cannot pay.
@@ -575,6 +1489,11 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_EXECDATA_NOTIFY, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_EXECDATA_NOTIFY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -584,7 +1503,7 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
 ///
 /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_UNAME`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -599,6 +1518,11 @@ pub fn proc_uname<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_UNAME, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_UNAME.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -620,7 +1544,7 @@ pub fn proc_uname<T: Transport + ?Sized>(
 ///
 /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REGISTER_VERSION`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -643,6 +1567,11 @@ pub fn proc_register_version<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, version)?;
     let size_ = encoder_
         .finish(id::PROC_REGISTER_VERSION, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_REGISTER_VERSION.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -652,7 +1581,7 @@ pub fn proc_register_version<T: Transport + ?Sized>(
 ///
 /// Message 24011 (48 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -668,13 +1597,18 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::PROC_REAUTHENTICATE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_REAUTHENTICATE.most.retain;
+    }
+    let donation = &donation_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Says that `child` is a child of the caller.
 ///
 /// Message 24012 (48 bytes), reply 24112 (48 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_CHILD`.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_CHILD`.
 ///
 /// # Errors
 /// EINVAL no task; EBUSY it is somebody's child.
@@ -704,7 +1638,7 @@ pub fn proc_child<T: Transport + ?Sized>(
 ///
 /// Message 24013 (48 bytes), reply 24113 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETMSGPORT`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -720,6 +1654,11 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, newmsgport)?;
     let size_ = encoder_
         .finish(id::PROC_SETMSGPORT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETMSGPORT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -741,7 +1680,7 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
 ///
 /// Message 24014 (48 bytes), reply 24114 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REASSIGN`.
 ///
 /// # Errors
 /// EINVAL no task.
@@ -757,6 +1696,11 @@ pub fn proc_reassign<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, newtask)?;
     let size_ = encoder_
         .finish(id::PROC_REASSIGN, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_REASSIGN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -766,7 +1710,7 @@ pub fn proc_reassign<T: Transport + ?Sized>(
 ///
 /// Message 24015 (64 bytes), reply 24115 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETOWNER`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -784,6 +1728,11 @@ pub fn proc_setowner<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, clear)?;
     let size_ = encoder_
         .finish(id::PROC_SETOWNER, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETOWNER.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -793,7 +1742,7 @@ pub fn proc_setowner<T: Transport + ?Sized>(
 ///
 /// Message 24016 (32 bytes), reply 24116 (96 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPIDS`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -807,6 +1756,11 @@ pub fn proc_getpids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -834,7 +1788,7 @@ pub fn proc_getpids<T: Transport + ?Sized>(
 ///
 /// Message 24017 (64 bytes), reply 24117 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ARG_LOCATIONS`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -852,6 +1806,11 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, envp)?;
     let size_ = encoder_
         .finish(id::PROC_SET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SET_ARG_LOCATIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -861,7 +1820,7 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
 ///
 /// Message 24018 (32 bytes), reply 24118 (80 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ARG_LOCATIONS`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -875,6 +1834,11 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GET_ARG_LOCATIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -900,7 +1864,7 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
 ///
 /// Message 24019 (48 bytes), reply 24119 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETMSGPORT`.
 ///
 /// # Errors
 /// ESRCH; EINTR; ETIMEDOUT the deadline passed.
@@ -916,6 +1880,11 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETMSGPORT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETMSGPORT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -937,7 +1906,7 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
 ///
 /// Message 24020 (64 bytes), reply 24120 (248 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAIT`.
 ///
 /// # Errors
 /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -954,6 +1923,11 @@ pub fn proc_wait<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_.finish(id::PROC_WAIT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_WAIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -983,7 +1957,7 @@ pub fn proc_wait<T: Transport + ?Sized>(
 ///
 /// Message 24021 (48 bytes), reply 24121 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_DOSTOP`.
 ///
 /// # Errors
 /// EINVAL no thread.
@@ -999,6 +1973,11 @@ pub fn proc_dostop<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, contthread)?;
     let size_ = encoder_
         .finish(id::PROC_DOSTOP, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_DOSTOP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1008,7 +1987,7 @@ pub fn proc_dostop<T: Transport + ?Sized>(
 ///
 /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_HANDLE_EXCEPTIONS`.
 ///
 /// # Errors
 /// EINVAL.
@@ -1031,6 +2010,11 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_2002, 1024, new_state)?;
     let size_ = encoder_
         .finish(id::PROC_HANDLE_EXCEPTIONS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_HANDLE_EXCEPTIONS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1040,7 +2024,7 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
 ///
 /// Message 24023 (64 bytes), reply 24123 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_STOP`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1058,6 +2042,11 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
         .finish(id::PROC_MARK_STOP, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_STOP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1067,7 +2056,7 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
 ///
 /// Message 24024 (32 bytes), reply 24124 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_CONT`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1081,6 +2070,11 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_CONT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_CONT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1090,7 +2084,7 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
 ///
 /// Message 24025 (64 bytes), reply 24125 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXIT`.
 ///
 /// # Errors
 /// EINVAL no process; EBUSY it has said so before.
@@ -1108,6 +2102,11 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
         .finish(id::PROC_MARK_EXIT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_EXIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1117,7 +2116,7 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
 ///
 /// Message 24026 (32 bytes), reply 24126 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXEC`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1131,6 +2130,11 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_EXEC, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_EXEC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1140,7 +2144,7 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
 ///
 /// Message 24027 (32 bytes), reply 24127 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_TRACED`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1154,6 +2158,11 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_TRACED, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_TRACED.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1163,7 +2172,7 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
 ///
 /// Message 24028 (48 bytes), reply 24128 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MOD_STOPCHILD`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1179,6 +2188,11 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, doit)?;
     let size_ = encoder_
         .finish(id::PROC_MOD_STOPCHILD, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MOD_STOPCHILD.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1188,7 +2202,7 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
 ///
 /// Message 24029 (48 bytes), reply 24129 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2TASK`.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not.
@@ -1204,6 +2218,11 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2TASK, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_PID2TASK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1225,7 +2244,7 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
 ///
 /// Message 24030 (48 bytes), reply 24130 (64 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PID`.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PID`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1267,7 +2286,7 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
 ///
 /// Message 24031 (48 bytes), reply 24131 (64 bytes).
 ///
-/// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1309,7 +2328,7 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
 ///
 /// Message 24032 (32 bytes), reply 24132 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PROC2TASK`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1323,6 +2342,11 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_PROC2TASK, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_PROC2TASK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1344,7 +2368,7 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
 ///
 /// Message 24033 (48 bytes), reply 24133 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2PROC`.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not.
@@ -1360,6 +2384,11 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2PROC, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_PID2PROC.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1381,7 +2410,7 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
 ///
 /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCINFO`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1400,6 +2429,11 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCINFO, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPROCINFO.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1427,7 +2461,7 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
 ///
 /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCARGS`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1444,6 +2478,11 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCARGS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPROCARGS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1467,7 +2506,7 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
 ///
 /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCENV`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1484,6 +2523,11 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCENV, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPROCENV.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1507,7 +2551,7 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
 ///
 /// Message 24037 (32 bytes), reply 24137 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_LOGIN_COLL`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1521,6 +2565,11 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MAKE_LOGIN_COLL, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MAKE_LOGIN_COLL.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1530,7 +2579,7 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
 ///
 /// Message 24038 (48 bytes), reply 24138 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINID`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1546,6 +2595,11 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINID, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETLOGINID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1567,7 +2621,7 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
 ///
 /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINPIDS`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1584,6 +2638,11 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINPIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETLOGINPIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1607,7 +2666,7 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
 ///
 /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETLOGIN`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -1624,6 +2683,11 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, logname)?;
     let size_ = encoder_
         .finish(id::PROC_SETLOGIN, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETLOGIN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1633,7 +2697,7 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
 ///
 /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGIN`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1648,6 +2712,11 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETLOGIN, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETLOGIN.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1671,7 +2740,7 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
 ///
 /// Message 24042 (32 bytes), reply 24142 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETSID`.
 ///
 /// # Errors
 /// EPERM the caller leads a group.
@@ -1685,6 +2754,11 @@ pub fn proc_setsid<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_SETSID, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETSID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1694,7 +2768,7 @@ pub fn proc_setsid<T: Transport + ?Sized>(
 ///
 /// Message 24043 (48 bytes), reply 24143 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSID`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1710,6 +2784,11 @@ pub fn proc_getsid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSID, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETSID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1731,7 +2810,7 @@ pub fn proc_getsid<T: Transport + ?Sized>(
 ///
 /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPGIDS`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1748,6 +2827,11 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPGIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETSESSIONPGIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1771,7 +2855,7 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
 ///
 /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPIDS`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1788,6 +2872,11 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETSESSIONPIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1811,7 +2900,7 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
 ///
 /// Message 24046 (32 bytes), reply 24146 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSIDPORT`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -1825,6 +2914,11 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETSIDPORT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETSIDPORT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1846,7 +2940,7 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
 ///
 /// Message 24047 (64 bytes), reply 24147 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETPGRP`.
 ///
 /// # Errors
 /// ESRCH; EPERM the caller may not; EACCES the child has run exec.
@@ -1864,6 +2958,11 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::PROC_SETPGRP, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SETPGRP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1873,7 +2972,7 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
 ///
 /// Message 24048 (48 bytes), reply 24148 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRP`.
 ///
 /// # Errors
 /// ESRCH.
@@ -1889,6 +2988,11 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRP, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPGRP.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1910,7 +3014,7 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
 ///
 /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRPPIDS`.
 ///
 /// # Errors
 /// ESRCH; ENOMEM the caller cannot pay.
@@ -1927,6 +3031,11 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRPPIDS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETPGRPPIDS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1950,7 +3059,7 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
 ///
 /// Message 24050 (48 bytes), reply 24150 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_TTY`.
 ///
 /// # Errors
 /// ESRCH; EOPNOTSUPP.
@@ -1966,6 +3075,11 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, target_process)?;
     let size_ = encoder_
         .finish(id::PROC_GET_TTY, Port::new(calling_process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GET_TTY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1987,7 +3101,7 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
 ///
 /// Message 24051 (48 bytes), reply 24151 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETNPORTS`.
 ///
 /// # Errors
 /// ESRCH.
@@ -2003,6 +3117,11 @@ pub fn proc_getnports<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETNPORTS, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETNPORTS.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2024,7 +3143,7 @@ pub fn proc_getnports<T: Transport + ?Sized>(
 ///
 /// Message 24052 (48 bytes), reply 24152 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_INIT_TASK`.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL no task.
@@ -2040,6 +3159,11 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_SET_INIT_TASK, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SET_INIT_TASK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2049,7 +3173,7 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
 ///
 /// Message 24053 (32 bytes), reply 24153 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_IMPORTANT`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -2063,6 +3187,11 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_IMPORTANT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MARK_IMPORTANT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2072,7 +3201,7 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
 ///
 /// Message 24054 (32 bytes), reply 24154 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_IS_IMPORTANT`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2086,6 +3215,11 @@ pub fn proc_is_important<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_IS_IMPORTANT, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_IS_IMPORTANT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2107,7 +3241,7 @@ pub fn proc_is_important<T: Transport + ?Sized>(
 ///
 /// Message 24055 (64 bytes), reply 24155 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_CODE`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2125,6 +3259,11 @@ pub fn proc_set_code<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, end_code)?;
     let size_ = encoder_
         .finish(id::PROC_SET_CODE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SET_CODE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2134,7 +3273,7 @@ pub fn proc_set_code<T: Transport + ?Sized>(
 ///
 /// Message 24056 (32 bytes), reply 24156 (80 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_CODE`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2148,6 +3287,11 @@ pub fn proc_get_code<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_CODE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GET_CODE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2173,7 +3317,7 @@ pub fn proc_get_code<T: Transport + ?Sized>(
 ///
 /// Message 24057 (48 bytes), reply 24157 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_TASK_NAMESPACE`.
 ///
 /// # Errors
 /// EPERM the caller may not; EINVAL.
@@ -2189,6 +3333,11 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_MAKE_TASK_NAMESPACE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_MAKE_TASK_NAMESPACE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2198,7 +3347,7 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
 ///
 /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_EXE`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2215,6 +3364,11 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, path)?;
     let size_ = encoder_
         .finish(id::PROC_SET_EXE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SET_EXE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2224,7 +3378,7 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
 ///
 /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_EXE`.
 ///
 /// # Errors
 /// ESRCH.
@@ -2241,6 +3395,11 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GET_EXE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GET_EXE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2264,7 +3423,7 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
 ///
 /// Message 24060 (48 bytes), reply 24160 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ENTRY`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2280,6 +3439,11 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, entry)?;
     let size_ = encoder_
         .finish(id::PROC_SET_ENTRY, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_SET_ENTRY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2289,7 +3453,7 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
 ///
 /// Message 24061 (32 bytes), reply 24161 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ENTRY`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2303,6 +3467,11 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ENTRY, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GET_ENTRY.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2324,7 +3493,7 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
 ///
 /// Message 24062 (64 bytes), reply 24162 (248 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAITID`.
 ///
 /// # Errors
 /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -2342,6 +3511,11 @@ pub fn proc_waitid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_
         .finish(id::PROC_WAITID, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_WAITID.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2371,7 +3545,7 @@ pub fn proc_waitid<T: Transport + ?Sized>(
 ///
 /// Message 24063 (64 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_REASSIGN`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -2393,13 +3567,18 @@ pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
             Port::new(old_process, 19),
             Port::default(),
         )?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_REAUTHENTICATE_REASSIGN.most.retain;
+    }
+    let donation = &donation_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// The reauthentication is done.
 ///
 /// Message 24064 (32 bytes), no reply.
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_COMPLETE`.
 ///
 /// # Errors
 /// none, nobody waits for an answer.
@@ -2417,13 +3596,18 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
             Port::new(process, 19),
             Port::default(),
         )?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_REAUTHENTICATE_COMPLETE.most.retain;
+    }
+    let donation = &donation_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Resources used by children that have ended.
 ///
 /// Message 24065 (32 bytes), reply 24165 (200 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETCHILDREN_RUSAGE`.
 ///
 /// # Errors
 /// EINVAL no process.
@@ -2437,6 +3621,11 @@ pub fn proc_getchildren_rusage<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETCHILDREN_RUSAGE, Port::new(process, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::PROC_GETCHILDREN_RUSAGE.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2466,7 +3655,7 @@ pub trait ProcessServer {
     ///
     /// Message 24004 (32 bytes), reply 24104 (80 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPRIVPORTS`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2480,7 +3669,7 @@ pub trait ProcessServer {
     ///
     /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETALLPIDS`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -2494,7 +3683,7 @@ pub trait ProcessServer {
     ///
     /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETEXECDATA`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2510,7 +3699,7 @@ pub trait ProcessServer {
     ///
     /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETEXECDATA`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -2524,7 +3713,7 @@ pub trait ProcessServer {
     ///
     /// Message 24008 (48 bytes), reply 24108 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_EXECDATA_NOTIFY`.
     ///
     /// # Errors
     /// ENOMEM the caller cannot pay.
@@ -2539,7 +3728,7 @@ pub trait ProcessServer {
     ///
     /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_UNAME`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2550,7 +3739,7 @@ pub trait ProcessServer {
     ///
     /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REGISTER_VERSION`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2568,7 +3757,7 @@ pub trait ProcessServer {
     ///
     /// Message 24011 (48 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -2583,7 +3772,7 @@ pub trait ProcessServer {
     ///
     /// Message 24012 (48 bytes), reply 24112 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_CHILD`.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_CHILD`.
     ///
     /// # Errors
     /// EINVAL no task; EBUSY it is somebody's child.
@@ -2599,7 +3788,7 @@ pub trait ProcessServer {
     ///
     /// Message 24013 (48 bytes), reply 24113 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETMSGPORT`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2615,7 +3804,7 @@ pub trait ProcessServer {
     ///
     /// Message 24014 (48 bytes), reply 24114 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REASSIGN`.
     ///
     /// # Errors
     /// EINVAL no task.
@@ -2630,7 +3819,7 @@ pub trait ProcessServer {
     ///
     /// Message 24015 (64 bytes), reply 24115 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETOWNER`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -2646,7 +3835,7 @@ pub trait ProcessServer {
     ///
     /// Message 24016 (32 bytes), reply 24116 (96 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPIDS`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2657,7 +3846,7 @@ pub trait ProcessServer {
     ///
     /// Message 24017 (64 bytes), reply 24117 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ARG_LOCATIONS`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2673,7 +3862,7 @@ pub trait ProcessServer {
     ///
     /// Message 24018 (32 bytes), reply 24118 (80 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ARG_LOCATIONS`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2687,7 +3876,7 @@ pub trait ProcessServer {
     ///
     /// Message 24019 (48 bytes), reply 24119 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETMSGPORT`.
     ///
     /// # Errors
     /// ESRCH; EINTR; ETIMEDOUT the deadline passed.
@@ -2703,7 +3892,7 @@ pub trait ProcessServer {
     ///
     /// Message 24020 (64 bytes), reply 24120 (248 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAIT`.
     ///
     /// # Errors
     /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -2720,7 +3909,7 @@ pub trait ProcessServer {
     ///
     /// Message 24021 (48 bytes), reply 24121 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_DOSTOP`.
     ///
     /// # Errors
     /// EINVAL no thread.
@@ -2735,7 +3924,7 @@ pub trait ProcessServer {
     ///
     /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_HANDLE_EXCEPTIONS`.
     ///
     /// # Errors
     /// EINVAL.
@@ -2753,7 +3942,7 @@ pub trait ProcessServer {
     ///
     /// Message 24023 (64 bytes), reply 24123 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_STOP`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2769,7 +3958,7 @@ pub trait ProcessServer {
     ///
     /// Message 24024 (32 bytes), reply 24124 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_CONT`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2780,7 +3969,7 @@ pub trait ProcessServer {
     ///
     /// Message 24025 (64 bytes), reply 24125 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXIT`.
     ///
     /// # Errors
     /// EINVAL no process; EBUSY it has said so before.
@@ -2796,7 +3985,7 @@ pub trait ProcessServer {
     ///
     /// Message 24026 (32 bytes), reply 24126 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXEC`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2807,7 +3996,7 @@ pub trait ProcessServer {
     ///
     /// Message 24027 (32 bytes), reply 24127 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_TRACED`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2818,7 +4007,7 @@ pub trait ProcessServer {
     ///
     /// Message 24028 (48 bytes), reply 24128 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MOD_STOPCHILD`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2833,7 +4022,7 @@ pub trait ProcessServer {
     ///
     /// Message 24029 (48 bytes), reply 24129 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2TASK`.
     ///
     /// # Errors
     /// ESRCH; EPERM the caller may not.
@@ -2848,7 +4037,7 @@ pub trait ProcessServer {
     ///
     /// Message 24030 (48 bytes), reply 24130 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PID`.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PID`.
     ///
     /// # Errors
     /// ESRCH.
@@ -2864,7 +4053,7 @@ pub trait ProcessServer {
     ///
     /// Message 24031 (48 bytes), reply 24131 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer. Offers: the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
     ///
     /// # Errors
     /// ESRCH.
@@ -2880,7 +4069,7 @@ pub trait ProcessServer {
     ///
     /// Message 24032 (32 bytes), reply 24132 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PROC2TASK`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2894,7 +4083,7 @@ pub trait ProcessServer {
     ///
     /// Message 24033 (48 bytes), reply 24133 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2PROC`.
     ///
     /// # Errors
     /// ESRCH; EPERM the caller may not.
@@ -2909,7 +4098,7 @@ pub trait ProcessServer {
     ///
     /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCINFO`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2925,7 +4114,7 @@ pub trait ProcessServer {
     ///
     /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCARGS`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2940,7 +4129,7 @@ pub trait ProcessServer {
     ///
     /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCENV`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2955,7 +4144,7 @@ pub trait ProcessServer {
     ///
     /// Message 24037 (32 bytes), reply 24137 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_LOGIN_COLL`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -2966,7 +4155,7 @@ pub trait ProcessServer {
     ///
     /// Message 24038 (48 bytes), reply 24138 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINID`.
     ///
     /// # Errors
     /// ESRCH.
@@ -2981,7 +4170,7 @@ pub trait ProcessServer {
     ///
     /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINPIDS`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -2996,7 +4185,7 @@ pub trait ProcessServer {
     ///
     /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETLOGIN`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -3011,7 +4200,7 @@ pub trait ProcessServer {
     ///
     /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGIN`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3026,7 +4215,7 @@ pub trait ProcessServer {
     ///
     /// Message 24042 (32 bytes), reply 24142 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETSID`.
     ///
     /// # Errors
     /// EPERM the caller leads a group.
@@ -3037,7 +4226,7 @@ pub trait ProcessServer {
     ///
     /// Message 24043 (48 bytes), reply 24143 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSID`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3052,7 +4241,7 @@ pub trait ProcessServer {
     ///
     /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPGIDS`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -3067,7 +4256,7 @@ pub trait ProcessServer {
     ///
     /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPIDS`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -3082,7 +4271,7 @@ pub trait ProcessServer {
     ///
     /// Message 24046 (32 bytes), reply 24146 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSIDPORT`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3096,7 +4285,7 @@ pub trait ProcessServer {
     ///
     /// Message 24047 (64 bytes), reply 24147 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETPGRP`.
     ///
     /// # Errors
     /// ESRCH; EPERM the caller may not; EACCES the child has run exec.
@@ -3112,7 +4301,7 @@ pub trait ProcessServer {
     ///
     /// Message 24048 (48 bytes), reply 24148 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRP`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3127,7 +4316,7 @@ pub trait ProcessServer {
     ///
     /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRPPIDS`.
     ///
     /// # Errors
     /// ESRCH; ENOMEM the caller cannot pay.
@@ -3142,7 +4331,7 @@ pub trait ProcessServer {
     ///
     /// Message 24050 (48 bytes), reply 24150 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_TTY`.
     ///
     /// # Errors
     /// ESRCH; EOPNOTSUPP.
@@ -3157,7 +4346,7 @@ pub trait ProcessServer {
     ///
     /// Message 24051 (48 bytes), reply 24151 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETNPORTS`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3172,7 +4361,7 @@ pub trait ProcessServer {
     ///
     /// Message 24052 (48 bytes), reply 24152 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_INIT_TASK`.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL no task.
@@ -3187,7 +4376,7 @@ pub trait ProcessServer {
     ///
     /// Message 24053 (32 bytes), reply 24153 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_IMPORTANT`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -3198,7 +4387,7 @@ pub trait ProcessServer {
     ///
     /// Message 24054 (32 bytes), reply 24154 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_IS_IMPORTANT`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3212,7 +4401,7 @@ pub trait ProcessServer {
     ///
     /// Message 24055 (64 bytes), reply 24155 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_CODE`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3228,7 +4417,7 @@ pub trait ProcessServer {
     ///
     /// Message 24056 (32 bytes), reply 24156 (80 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_CODE`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3239,7 +4428,7 @@ pub trait ProcessServer {
     ///
     /// Message 24057 (48 bytes), reply 24157 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_TASK_NAMESPACE`.
     ///
     /// # Errors
     /// EPERM the caller may not; EINVAL.
@@ -3254,7 +4443,7 @@ pub trait ProcessServer {
     ///
     /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_EXE`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3269,7 +4458,7 @@ pub trait ProcessServer {
     ///
     /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_EXE`.
     ///
     /// # Errors
     /// ESRCH.
@@ -3285,7 +4474,7 @@ pub trait ProcessServer {
     ///
     /// Message 24060 (48 bytes), reply 24160 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ENTRY`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3296,7 +4485,7 @@ pub trait ProcessServer {
     ///
     /// Message 24061 (32 bytes), reply 24161 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ENTRY`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3310,7 +4499,7 @@ pub trait ProcessServer {
     ///
     /// Message 24062 (64 bytes), reply 24162 (248 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAITID`.
     ///
     /// # Errors
     /// ECHILD; EINTR; EWOULDBLOCK with WNOHANG; ETIMEDOUT the deadline passed.
@@ -3327,7 +4516,7 @@ pub trait ProcessServer {
     ///
     /// Message 24063 (64 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_REASSIGN`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -3343,7 +4532,7 @@ pub trait ProcessServer {
     ///
     /// Message 24064 (32 bytes), no reply.
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_COMPLETE`.
     ///
     /// # Errors
     /// none, nobody waits for an answer.
@@ -3357,7 +4546,7 @@ pub trait ProcessServer {
     ///
     /// Message 24065 (32 bytes), reply 24165 (200 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETCHILDREN_RUSAGE`.
     ///
     /// # Errors
     /// EINVAL no process.
@@ -3396,6 +4585,7 @@ fn try_proc_getprivports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPRIVPORTS)?;
     decoder_.end()?;
     let result_ = server_.proc_getprivports(this_);
     let out_ = match &result_ {
@@ -3433,6 +4623,7 @@ fn try_proc_getallpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETALLPIDS)?;
     decoder_.end()?;
     let result_ = server_.proc_getallpids(this_);
     let out_ = match &result_ {
@@ -3470,6 +4661,7 @@ fn try_proc_setexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::PROC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
@@ -3503,6 +4695,7 @@ fn try_proc_getexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETEXECDATA)?;
     decoder_.end()?;
     let result_ = server_.proc_getexecdata(this_);
     let out_ = match &result_ {
@@ -3545,6 +4738,7 @@ fn try_proc_execdata_notify_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::PROC_EXECDATA_NOTIFY)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_execdata_notify(this_, notify)?;
@@ -3577,6 +4771,7 @@ fn try_proc_uname_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_UNAME)?;
     decoder_.end()?;
     let result_ = server_.proc_uname(this_);
     let out_ = match &result_ {
@@ -3618,6 +4813,7 @@ fn try_proc_register_version_<
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_REGISTER_VERSION)?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let release = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
@@ -3650,6 +4846,7 @@ fn try_proc_reauthenticate_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate(this_, rendezvous);
@@ -3715,6 +4912,7 @@ fn try_proc_setmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_SETMSGPORT)?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
@@ -3753,6 +4951,7 @@ fn try_proc_reassign_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_REASSIGN)?;
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_reassign(this_, newtask)?;
@@ -3786,6 +4985,7 @@ fn try_proc_setowner_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SETOWNER)?;
     let owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -3818,6 +5018,7 @@ fn try_proc_getpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPIDS)?;
     decoder_.end()?;
     let result_ = server_.proc_getpids(this_);
     let out_ = match &result_ {
@@ -3861,6 +5062,7 @@ fn try_proc_set_arg_locations_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SET_ARG_LOCATIONS)?;
     let argv = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
@@ -3899,6 +5101,7 @@ fn try_proc_get_arg_locations_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GET_ARG_LOCATIONS)?;
     decoder_.end()?;
     let result_ = server_.proc_get_arg_locations(this_);
     let out_ = match &result_ {
@@ -3937,6 +5140,7 @@ fn try_proc_getmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETMSGPORT)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
@@ -3974,6 +5178,7 @@ fn try_proc_wait_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_WAIT)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -4014,6 +5219,7 @@ fn try_proc_dostop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_DOSTOP)?;
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_dostop(this_, contthread)?;
@@ -4051,6 +5257,7 @@ fn try_proc_handle_exceptions_<
             fixed: false,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_HANDLE_EXCEPTIONS)?;
     let msgport = decoder_.port(0x0000_0001_2000_4010)?;
     let forwardport = decoder_.port(0x0000_0001_2000_4011)?;
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -4087,6 +5294,7 @@ fn try_proc_mark_stop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_STOP)?;
     let signo = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -4122,6 +5330,7 @@ fn try_proc_mark_cont_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_CONT)?;
     decoder_.end()?;
     server_.proc_mark_cont(this_)?;
     Ok(encoder_.end()?)
@@ -4154,6 +5363,7 @@ fn try_proc_mark_exit_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_EXIT)?;
     let status = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -4189,6 +5399,7 @@ fn try_proc_mark_exec_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_EXEC)?;
     decoder_.end()?;
     server_.proc_mark_exec(this_)?;
     Ok(encoder_.end()?)
@@ -4222,6 +5433,7 @@ fn try_proc_mark_traced_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_TRACED)?;
     decoder_.end()?;
     server_.proc_mark_traced(this_)?;
     Ok(encoder_.end()?)
@@ -4258,6 +5470,7 @@ fn try_proc_mod_stopchild_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MOD_STOPCHILD)?;
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     server_.proc_mod_stopchild(this_, doit)?;
@@ -4291,6 +5504,7 @@ fn try_proc_pid2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_PID2TASK)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_pid2task(this_, pid);
@@ -4407,6 +5621,7 @@ fn try_proc_proc2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_PROC2TASK)?;
     decoder_.end()?;
     let result_ = server_.proc_proc2task(this_);
     let out_ = match &result_ {
@@ -4444,6 +5659,7 @@ fn try_proc_pid2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_PID2PROC)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_pid2proc(this_, pid);
@@ -4481,6 +5697,7 @@ fn try_proc_getprocinfo_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPROCINFO)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -4521,6 +5738,7 @@ fn try_proc_getprocargs_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPROCARGS)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getprocargs(this_, which);
@@ -4558,6 +5776,7 @@ fn try_proc_getprocenv_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPROCENV)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getprocenv(this_, which);
@@ -4601,6 +5820,7 @@ fn try_proc_make_login_coll_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MAKE_LOGIN_COLL)?;
     decoder_.end()?;
     server_.proc_make_login_coll(this_)?;
     Ok(encoder_.end()?)
@@ -4633,6 +5853,7 @@ fn try_proc_getloginid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETLOGINID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getloginid(this_, pid);
@@ -4672,6 +5893,7 @@ fn try_proc_getloginpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETLOGINPIDS)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getloginpids(this_, id_);
@@ -4710,6 +5932,7 @@ fn try_proc_setlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SETLOGIN)?;
     let logname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     server_.proc_setlogin(this_, logname)?;
@@ -4744,6 +5967,7 @@ fn try_proc_getlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETLOGIN)?;
     let mut places_ = encoder_.places();
     let logname = places_.text::<1024>(56)?;
     decoder_.end()?;
@@ -4778,6 +6002,7 @@ fn try_proc_setsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SETSID)?;
     decoder_.end()?;
     server_.proc_setsid(this_)?;
     Ok(encoder_.end()?)
@@ -4808,6 +6033,7 @@ fn try_proc_getsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETSID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getsid(this_, pid);
@@ -4851,6 +6077,7 @@ fn try_proc_getsessionpgids_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETSESSIONPGIDS)?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getsessionpgids(this_, sid);
@@ -4894,6 +6121,7 @@ fn try_proc_getsessionpids_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETSESSIONPIDS)?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getsessionpids(this_, sid);
@@ -4932,6 +6160,7 @@ fn try_proc_getsidport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETSIDPORT)?;
     decoder_.end()?;
     let result_ = server_.proc_getsidport(this_);
     let out_ = match &result_ {
@@ -4967,6 +6196,7 @@ fn try_proc_setpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SETPGRP)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -4999,6 +6229,7 @@ fn try_proc_getpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPGRP)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getpgrp(this_, pid);
@@ -5036,6 +6267,7 @@ fn try_proc_getpgrppids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETPGRPPIDS)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getpgrppids(this_, pgrp);
@@ -5072,6 +6304,7 @@ fn try_proc_get_tty_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GET_TTY)?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_get_tty(this_, target_process);
@@ -5110,6 +6343,7 @@ fn try_proc_getnports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETNPORTS)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_.proc_getnports(this_, which);
@@ -5152,6 +6386,7 @@ fn try_proc_set_init_task_<
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_SET_INIT_TASK)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_set_init_task(this_, task)?;
@@ -5190,6 +6425,7 @@ fn try_proc_mark_important_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_MARK_IMPORTANT)?;
     decoder_.end()?;
     server_.proc_mark_important(this_)?;
     Ok(encoder_.end()?)
@@ -5222,6 +6458,7 @@ fn try_proc_is_important_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_IS_IMPORTANT)?;
     decoder_.end()?;
     let result_ = server_.proc_is_important(this_);
     let out_ = match &result_ {
@@ -5259,6 +6496,7 @@ fn try_proc_set_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SET_CODE)?;
     let start_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
@@ -5293,6 +6531,7 @@ fn try_proc_get_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GET_CODE)?;
     decoder_.end()?;
     let result_ = server_.proc_get_code(this_);
     let out_ = match &result_ {
@@ -5335,6 +6574,7 @@ fn try_proc_make_task_namespace_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::PROC_MAKE_TASK_NAMESPACE)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     server_.proc_make_task_namespace(this_, notify)?;
@@ -5366,6 +6606,7 @@ fn try_proc_set_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SET_EXE)?;
     let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
     server_.proc_set_exe(this_, path)?;
@@ -5400,6 +6641,7 @@ fn try_proc_get_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GET_EXE)?;
     let mut places_ = encoder_.places();
     let path = places_.text::<1024>(56)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -5436,6 +6678,7 @@ fn try_proc_set_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_SET_ENTRY)?;
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
     server_.proc_set_entry(this_, entry)?;
@@ -5469,6 +6712,7 @@ fn try_proc_get_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GET_ENTRY)?;
     decoder_.end()?;
     let result_ = server_.proc_get_entry(this_);
     let out_ = match &result_ {
@@ -5505,6 +6749,7 @@ fn try_proc_waitid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_WAITID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -5543,6 +6788,7 @@ fn try_proc_reauthenticate_reassign_<
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_REASSIGN)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let new_task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -5574,6 +6820,7 @@ fn try_proc_reauthenticate_complete_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_COMPLETE)?;
     decoder_.end()?;
     let _ = server_.proc_reauthenticate_complete(this_);
     Ok(())
@@ -5611,6 +6858,7 @@ fn try_proc_getchildren_rusage_<
             fixed: true,
             complex: Some(false),
         })?;
+    let _ = this_.admit(&offer::PROC_GETCHILDREN_RUSAGE)?;
     decoder_.end()?;
     let result_ = server_.proc_getchildren_rusage(this_);
     let out_ = match &result_ {

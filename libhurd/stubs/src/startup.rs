@@ -23,6 +23,90 @@ pub mod id {
     /// `startup_authinit`
     pub const STARTUP_AUTHINIT: i32 = 29004;
 }
+/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.
+pub mod offer {
+    use mig_runtime::{Bounds, Donation};
+    /// `startup_essential_task`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const STARTUP_ESSENTIAL_TASK: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `startup_request_notification`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const STARTUP_REQUEST_NOTIFICATION: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `startup_reboot`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const STARTUP_REBOOT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `startup_procinit`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const STARTUP_PROCINIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+    /// `startup_authinit`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
+    pub const STARTUP_AUTHINIT: Bounds = Bounds {
+        default: Donation {
+            cpu_ns: 50_000_000,
+            frames: 64,
+            deadline_ns: 10_000_000_000,
+            depth: 4,
+            retain: 0,
+            ..Donation::ALL
+        },
+        least: Bounds::NOTHING,
+        most: Donation {
+            retain: 0,
+            ..Donation::ALL
+        },
+    };
+}
 /// What `startup_procinit` returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartupProcinitReply {
@@ -45,7 +129,7 @@ pub struct StartupAuthinitReply {
 ///
 /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_ESSENTIAL_TASK`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -68,6 +152,11 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, credential)?;
     let size_ = encoder_
         .finish(id::STARTUP_ESSENTIAL_TASK, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::STARTUP_ESSENTIAL_TASK.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -77,7 +166,7 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
 ///
 /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REQUEST_NOTIFICATION`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -100,6 +189,11 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
             Port::new(server, 19),
             Port::default(),
         )?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::STARTUP_REQUEST_NOTIFICATION.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -109,7 +203,7 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
 ///
 /// Message 29002 (64 bytes), reply 29102 (48 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REBOOT`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -127,6 +221,11 @@ pub fn startup_reboot<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, reboot_code)?;
     let size_ = encoder_
         .finish(id::STARTUP_REBOOT, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::STARTUP_REBOOT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -136,7 +235,7 @@ pub fn startup_reboot<T: Transport + ?Sized>(
 ///
 /// Message 29003 (48 bytes), reply 29103 (112 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_PROCINIT`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -152,6 +251,11 @@ pub fn startup_procinit<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, startup_proc)?;
     let size_ = encoder_
         .finish(id::STARTUP_PROCINIT, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::STARTUP_PROCINIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -181,7 +285,7 @@ pub fn startup_procinit<T: Transport + ?Sized>(
 ///
 /// Message 29004 (48 bytes), reply 29104 (64 bytes).
 ///
-/// The caller's account pays, up to the offer.
+/// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_AUTHINIT`.
 ///
 /// # Errors
 /// EPERM the caller may not.
@@ -197,6 +301,11 @@ pub fn startup_authinit<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, auth)?;
     let size_ = encoder_
         .finish(id::STARTUP_AUTHINIT, Port::new(server, 19), Port::default())?;
+    let mut donation_ = *donation;
+    if donation_.retain == u64::MAX {
+        donation_.retain = offer::STARTUP_AUTHINIT.most.retain;
+    }
+    let donation = &donation_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -224,7 +333,7 @@ pub trait StartupServer {
     ///
     /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_ESSENTIAL_TASK`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -243,7 +352,7 @@ pub trait StartupServer {
     ///
     /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REQUEST_NOTIFICATION`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -259,7 +368,7 @@ pub trait StartupServer {
     ///
     /// Message 29002 (64 bytes), reply 29102 (48 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REBOOT`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -275,7 +384,7 @@ pub trait StartupServer {
     ///
     /// Message 29003 (48 bytes), reply 29103 (112 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_PROCINIT`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -291,7 +400,7 @@ pub trait StartupServer {
     ///
     /// Message 29004 (48 bytes), reply 29104 (64 bytes).
     ///
-    /// The caller's account pays, up to the offer.
+    /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_AUTHINIT`.
     ///
     /// # Errors
     /// EPERM the caller may not.
@@ -336,6 +445,7 @@ fn try_startup_essential_task_<
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::STARTUP_ESSENTIAL_TASK)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let excpt = decoder_.port(0x0000_0001_2000_4010)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
@@ -388,6 +498,7 @@ fn try_startup_request_notification_<
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::STARTUP_REQUEST_NOTIFICATION)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
@@ -422,6 +533,7 @@ fn try_startup_reboot_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::STARTUP_REBOOT)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
@@ -456,6 +568,7 @@ fn try_startup_procinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(true),
         })?;
+    let _ = this_.admit(&offer::STARTUP_PROCINIT)?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
@@ -497,6 +610,7 @@ fn try_startup_authinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: None,
         })?;
+    let _ = this_.admit(&offer::STARTUP_AUTHINIT)?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
     let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);

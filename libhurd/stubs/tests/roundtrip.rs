@@ -8,8 +8,8 @@ use drover_abi::message::{BITS_COMPLEX, Header, TypeWord, msgt};
 use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_BAD_ID, MIG_REPLY_MISMATCH, MIG_TYPE_ERROR};
 use hurd_stubs::{account, auth, exec, fs, gnumach, io, mach, mach_port};
 use mig_runtime::{
-    Array, Bounded, Data, Donation, FixedStr, Ool, OutData, Outcome, Port, PortName, Ports, Request, Retain,
-    RpcError, Text, Transport,
+    Array, Bounded, Data, Donation, FixedStr, Loan, Ool, OutData, Outcome, Port, PortName, Ports, Request,
+    Retain, RpcError, Text, Transport,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -67,12 +67,12 @@ impl io::IoServer for Server {
     fn io_write(
         &mut self,
         _: &Request<'_>,
-        data: Data<'_, u8>,
+        data: Loan<'_, u8>,
         offset: i64,
     ) -> Result<io::IoWriteReply, i32> {
-        self.asked = match data {
-            Data::Inline(bytes) => format!("{} @{offset}", bytes.as_bytes().escape_ascii()),
-            Data::Ool(ool) => format!("{} bytes out of line @{offset}", ool.bytes()),
+        self.asked = match data.inline() {
+            Some(bytes) => format!("{} @{offset}", bytes.as_bytes().escape_ascii()),
+            None => format!("{} bytes out of line @{offset}", data.len()),
         };
         Ok(io::IoWriteReply { amount: data.len() as u64 })
     }
@@ -205,6 +205,7 @@ impl exec::ExecServer for Server {
         intarray: Data<'_, i32>,
         _: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        _: Retain,
     ) -> Result<(), i32> {
         self.asked = format!(
             "{} {flags} {} {} {} {} {} {:?} {:?}",
@@ -628,7 +629,7 @@ fn views_of_arrays_do_not_copy() {
     let (_, _, request) = with(false, false, |t| io::io_write(&t, HERE, b"hello", -1, ALL));
     struct Probe<'a>(&'a [u8]);
     impl io::IoServer for Probe<'_> {
-        fn io_write(&mut self, _: &Request<'_>, data: Data<'_, u8>, _: i64) -> Result<io::IoWriteReply, i32> {
+        fn io_write(&mut self, _: &Request<'_>, data: Loan<'_, u8>, _: i64) -> Result<io::IoWriteReply, i32> {
             let view: Array<'_, u8> = data.inline().unwrap();
             assert!(self.0.as_ptr_range().contains(&view.as_bytes().as_ptr()));
             Ok(io::IoWriteReply { amount: 0 })

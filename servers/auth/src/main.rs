@@ -20,7 +20,7 @@ use libhurd::cleanup::{Held, on_exit};
 use libhurd::clock::{Deadline, now};
 use libhurd::errno::{EBUSY, EINVAL, EIO, EOPNOTSUPP, EPERM, describe};
 use libhurd::lock::Mutex;
-use libhurd::mig::{Data, OutData, Outcome, Port, PortName, Request, Retain};
+use libhurd::mig::{Data, OutData, Outcome, Port, PortName, Request, Retain, offer};
 use libhurd::once::Once;
 use libhurd::port::{SendRight, release};
 use libhurd::print::kernel_print;
@@ -28,10 +28,10 @@ use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::session::{Limits, Sessions};
 use libhurd::stubs::auth::{self, AuthServer};
 use libhurd::stubs::drover_auth::DroverAuthServer;
-use libhurd::stubs::startup::startup_authinit;
+use libhurd::stubs::startup::{offer, startup_authinit};
 use libhurd::table::Table;
 use libhurd::wait::{Event, WaitError};
-use libhurd::{ALL, Env, Local, Mach, ool, own};
+use libhurd::{Env, Local, Mach, ool, own};
 
 use ids::{Ids, may_make};
 use rendezvous::{LIFETIME_NS, PLACES, Refused, Rendezvous, Visit};
@@ -270,7 +270,8 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     SERVER.set(server).map_err(|_| EIO)?;
     let root = make(Ids::root(), None)?;
     let root = HANDLES.get(root).ok_or(EIO)?;
-    let reply = startup_authinit(&Mach, env.bootstrap(), root.object.send(), ALL)?;
+    let reply =
+        startup_authinit(&Mach, env.bootstrap(), root.object.send(), offer!(offer::STARTUP_AUTHINIT))?;
     drop(SendRight::received(reply.proc));
     Ok(server)
 }

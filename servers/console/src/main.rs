@@ -11,9 +11,10 @@ mod line;
 
 use libhurd::errno::{EBUSY, EINVAL, EIO, ENOTDIR, EOPNOTSUPP, EPERM, ESPIPE, describe};
 use libhurd::file::{O_READ, O_WRITE, S_IFCHR};
+use libhurd::loan::{give_back, pieces};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Outcome, Port, Request, Retain, Text, Value};
+use libhurd::mig::{Data, Loan, Outcome, Port, Request, Retain, Text, Value, offer};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::print::kernel_print;
@@ -21,7 +22,7 @@ use libhurd::server::{Object, Server, UnwindReserve};
 use libhurd::stubs::types::IoStatbuf;
 use libhurd::stubs::{device, fs, fsys, io};
 use libhurd::translator::read_into;
-use libhurd::{ALL, Env, Mach, ool};
+use libhurd::{ALL, Env, Mach};
 
 use line::Line;
 
@@ -140,13 +141,12 @@ impl io::IoServer for Call {
     fn io_write(
         &mut self,
         request: &Request<'_>,
-        data: Data<'_, u8>,
+        data: Loan<'_, u8>,
         _offset: i64,
     ) -> Result<io::IoWriteReply, i32> {
         let console = at(request, TERMINAL)?;
-        ool::with_bytes(&data, |bytes| console.write(bytes))?;
-        let amount = data.len() as u64;
-        ool::finished(&data);
+        let amount = pieces(&data, |piece| console.write(piece))? as u64;
+        give_back(&data);
         Ok(io::IoWriteReply { amount })
     }
 
@@ -220,7 +220,13 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     let (terminal, control) = (server.object(TERMINAL)?, server.object(CONTROL)?);
     let port = control.send();
     CONSOLE.set(Console { device, terminal, _control: control }).map_err(|_| EIO)?;
-    let reply = fsys::fsys_startup(&Mach, env.bootstrap(), O_READ | O_WRITE, port, ALL)?;
+    let reply = fsys::fsys_startup(
+        &Mach,
+        env.bootstrap(),
+        O_READ | O_WRITE,
+        port,
+        offer!(fsys::offer::FSYS_STARTUP),
+    )?;
     drop(SendRight::received(reply.realnode));
     Ok(server)
 }

@@ -18,22 +18,23 @@ use alloc::vec::Vec;
 
 use libhurd::abi::message::msgt;
 use libhurd::abi::returns::KERN_RESOURCE_SHORTAGE;
-use libhurd::clock::Deadline;
+use libhurd::clock::{Deadline, now};
 use libhurd::errno::{EAGAIN, ECHILD, EINVAL, EIO, ENOENT, EOPNOTSUPP, EPERM, ESRCH, describe};
 use libhurd::lock::Mutex;
-use libhurd::mig::{OutData, Outcome, Port, PortName, Request, Retain, Text, Value};
+use libhurd::mig::{OutData, Outcome, Port, PortName, Request, Retain, Text, Value, offer};
 use libhurd::once::Once;
 use libhurd::port::{SendRight, release};
 use libhurd::print::kernel_print;
 use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::session::{Limits, Sessions};
+use libhurd::stubs::auth;
 use libhurd::stubs::payer::{self, PayerServer};
 use libhurd::stubs::process::{self, ProcessServer};
-use libhurd::stubs::startup::startup_procinit;
+use libhurd::stubs::startup::{offer, startup_procinit};
 use libhurd::stubs::types::{ProcinfoHead, Rusage};
 use libhurd::table::Table;
 use libhurd::wait::Event;
-use libhurd::{ALL, Env, Local, Mach, ool, own, task};
+use libhurd::{Env, Local, Mach, ool, own, task};
 
 use payers::Payers;
 use tree::{Full, INIT, MAX_PROCESSES, Process, Reaped, Tree};
@@ -213,12 +214,12 @@ impl ProcessServer for Proc {
         let body = BODIES.hold(request.target()).ok_or(EOPNOTSUPP)?;
         let rendezvous = SendRight::received(rendezvous)?;
         let auth = &PRIVILEGED.get().ok_or(EIO)?.auth;
-        let reply = libhurd::stubs::auth::auth_server_authenticate(
+        let reply = auth::auth_server_authenticate(
             &Mach,
             auth.name(),
             rendezvous.copy(),
             body.object.send(),
-            ALL,
+            &auth::offer::AUTH_SERVER_AUTHENTICATE.default_at(now()),
         )?;
         let owner = ool::take_values(reply.euids).first().copied();
         change(body.pid, |process| process.owner = owner.unwrap_or(u32::MAX))
@@ -408,7 +409,7 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     let init = make(SendRight::NULL, 0, None)?;
     let (_, body) = BODIES.find(|body| body.pid == init).ok_or(EIO)?;
     let port = body.object.send_right()?;
-    let reply = startup_procinit(&Mach, env.bootstrap(), port.name(), ALL)?;
+    let reply = startup_procinit(&Mach, env.bootstrap(), port.name(), offer!(offer::STARTUP_PROCINIT))?;
     let auth = SendRight::from_name(reply.auth);
     let privileged = Privileged {
         host: SendRight::received(reply.host_priv)?,

@@ -9,7 +9,7 @@ use core::time::Duration;
 use libhurd::abi::account::AccountInfo;
 use libhurd::abi::startup::INIT_PORT_PROC;
 use libhurd::errno::{EAGAIN, EINVAL, ESRCH};
-use libhurd::mig::{Donation, OutData, PortName};
+use libhurd::mig::{Donation, OutData, PortName, offer};
 use libhurd::port::SendRight;
 use libhurd::stubs::drover_host::{host_account_snapshot, host_check_conservation, host_frames};
 use libhurd::stubs::{account, io, process};
@@ -125,9 +125,9 @@ pub(crate) fn acct(args: &[Vec<u8>]) -> Result<(), i32> {
 /// A whole line waits at descriptor 0; it is taken.
 fn was_typed(env: &Env) -> Result<bool, i32> {
     let input = env.fd(0);
-    match io::io_readable(&Mach, input, ALL).map_err(i32::from) {
+    match io::io_readable(&Mach, input, offer!(io::offer::IO_READABLE)).map_err(i32::from) {
         Ok(reply) if reply.amount > 0 => {
-            io::io_read(&Mach, input, -1, reply.amount, ALL)?;
+            io::io_read(&Mach, input, -1, reply.amount, offer!(io::offer::IO_READ))?;
             Ok(true)
         }
         Ok(_) | Err(EAGAIN) => Ok(false),

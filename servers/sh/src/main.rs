@@ -98,6 +98,7 @@ impl Shell {
     fn read_line(&self) -> Option<Vec<u8>> {
         let mut line = Vec::new();
         loop {
+            // As long as people take to type, and whatever that costs the terminal.
             let reply = io::io_read(&Mach, self.env.fd(0), -1, 1024, ALL).ok()?;
             let part = ool::take_bytes(reply.data);
             if part.is_empty() {

@@ -19,15 +19,16 @@ use libhurd::abi::startup::{
     INIT_PORT_AUTH, INIT_PORT_BOOTSTRAP, INIT_PORT_CRDIR, INIT_PORT_CWDIR, INIT_PORT_MAX, INIT_PORT_PROC,
 };
 use libhurd::bootstrap::{await_report, await_translator};
+use libhurd::clock::now;
 use libhurd::errno::ENOENT;
 use libhurd::file::{NO_RESULT, O_EXEC, O_READ};
 use libhurd::launch::Inheritance;
-use libhurd::mig::{Outcome, Port, PortName, Request};
+use libhurd::mig::{Outcome, Port, PortName, Request, offer};
 use libhurd::port::{ReceiveRight, SendRight};
-use libhurd::stubs::fsys::{fsys_getroot, fsys_init};
+use libhurd::stubs::fsys::{fsys_getroot, fsys_init, offer};
 use libhurd::stubs::startup::{self, StartupAuthinitReply, StartupProcinitReply, StartupServer};
 use libhurd::stubs::{exec, payer, process};
-use libhurd::{ALL, Mach, argz, task};
+use libhurd::{Mach, argz, task};
 
 use crate::accounts::Account;
 use crate::budget::User;
@@ -167,7 +168,18 @@ impl StartupServer for Reports<'_> {
 
 /// The root of a server, opened as the user `uids`.
 fn root_of(control: &SendRight, uids: &[u32], flags: i32) -> Result<SendRight, i32> {
-    SendRight::received(fsys_getroot(&Mach, control.name(), NO_RESULT, uids, uids, flags, ALL)?.file)
+    SendRight::received(
+        fsys_getroot(
+            &Mach,
+            control.name(),
+            NO_RESULT,
+            uids,
+            uids,
+            flags,
+            &offer::FSYS_GETROOT.default_at(now()),
+        )?
+        .file,
+    )
 }
 
 /// The name of a server as the error's place.
@@ -235,14 +247,26 @@ impl System {
             self.process(task.name(), name)?;
         }
         let own = self.process(ext2.name(), "ext2")?;
-        fsys_init(&Mach, fs.name(), own.copy(), self.auth.name(), ALL)?;
+        fsys_init(&Mach, fs.name(), own.copy(), self.auth.name(), &offer::FSYS_INIT.default_at(now()))?;
         let exec = root_of(exec_control, &[0], O_EXEC)?;
-        exec::exec_init(&Mach, exec.name(), self.auth.name(), self.proc.copy(), ALL)?;
+        exec::exec_init(
+            &Mach,
+            exec.name(),
+            self.auth.name(),
+            self.proc.copy(),
+            offer!(exec::offer::EXEC_INIT),
+        )?;
         let mut defaults = [PortName::NULL; INIT_PORT_MAX];
         defaults[INIT_PORT_CRDIR] = self.root.name();
         defaults[INIT_PORT_CWDIR] = self.root.name();
         let defaults = libhurd::mig::Ports::copy_send(&defaults);
-        exec::exec_setexecdata(&Mach, exec.name(), defaults, &[0o22, 0, 0, 0, 0], ALL)?;
+        exec::exec_setexecdata(
+            &Mach,
+            exec.name(),
+            defaults,
+            &[0o22, 0, 0, 0, 0],
+            offer!(exec::offer::EXEC_SETEXECDATA),
+        )?;
         Ok(())
     }
 
@@ -251,9 +275,17 @@ impl System {
         if !self.proc.is_valid() {
             return Ok(SendRight::NULL);
         }
-        process::proc_child(&Mach, self.proc.name(), task, ALL)?;
-        let own = SendRight::received(process::proc_task2proc(&Mach, self.proc.name(), task, ALL)?.proc)?;
-        process::proc_set_exe(&Mach, own.name(), format!("/hurd/{name}").as_bytes(), ALL)?;
+        process::proc_child(&Mach, self.proc.name(), task, offer!(process::offer::PROC_CHILD))?;
+        let own = SendRight::received(
+            process::proc_task2proc(&Mach, self.proc.name(), task, offer!(process::offer::PROC_TASK2PROC))?
+                .proc,
+        )?;
+        process::proc_set_exe(
+            &Mach,
+            own.name(),
+            format!("/hurd/{name}").as_bytes(),
+            offer!(process::offer::PROC_SET_EXE),
+        )?;
         Ok(own)
     }
 
@@ -263,7 +295,13 @@ impl System {
     /// Proc's.
     pub(crate) fn register(&self, user: &User, account: &SendRight) -> Result<(), i32> {
         if self.proc.is_valid() {
-            payer::payer_register(&Mach, self.proc.name(), user.uid, account.copy(), ALL)?;
+            payer::payer_register(
+                &Mach,
+                self.proc.name(),
+                user.uid,
+                account.copy(),
+                &payer::offer::PAYER_REGISTER.default_at(now()),
+            )?;
         }
         Ok(())
     }

@@ -10,15 +10,16 @@
 
 use libhurd::abi::returns::KERN_INVALID_ARGUMENT;
 use libhurd::errno::{EINVAL, EIO, ENODEV, ENXIO, EOPNOTSUPP, describe};
-use libhurd::mig::{Array, Bounded, Data, Ool, Outcome, Port, Request, Text};
+use libhurd::loan::{give_back, pieces};
+use libhurd::mig::{Array, Bounded, Loan, Outcome, Port, Request, Text, offer};
 use libhurd::once::Once;
-use libhurd::ool::{self, Pages, SharedMapping};
+use libhurd::ool::{Pages, SharedMapping};
 use libhurd::port::SendRight;
 use libhurd::print::kernel_print;
 use libhurd::server::{Object, Server, UnwindReserve};
 use libhurd::stubs::device::{self, DeviceServer};
-use libhurd::stubs::fsys::fsys_startup;
-use libhurd::{ALL, Env, Mach, syscall};
+use libhurd::stubs::fsys::{fsys_startup, offer};
+use libhurd::{Env, Mach, syscall};
 
 /// Payload of the device master port.
 const MASTER: u64 = 1;
@@ -134,13 +135,18 @@ impl DeviceServer for Disk {
         _: Port,
         _mode: u32,
         recnum: u64,
-        data: Ool,
+        data: Loan<'_, u8>,
     ) -> Result<device::DeviceWriteReply, i32> {
         let storage = Self::at(request, DISK)?;
-        let data = Data::Ool(data);
-        let bytes_written = ool::with_bytes(&data, |bytes| storage.write(recnum, bytes))?;
-        ool::finished(&data);
-        Ok(device::DeviceWriteReply { bytes_written })
+        let (offset, len) = storage.transfer(recnum, data.len() as u64)?;
+        let mut written = 0;
+        pieces(&data, |piece| {
+            let part = piece.get(..piece.len().min(len - written)).unwrap_or_default();
+            written += storage.memory.write(offset + written as u64, part);
+            Ok(())
+        })?;
+        give_back(&data);
+        Ok(device::DeviceWriteReply { bytes_written: written as i32 })
     }
 
     fn device_write_inband(
@@ -187,7 +193,7 @@ fn start(env: &Env) -> Result<&'static Server, i32> {
     let (disk, master) = (server.object(DISK)?, server.object(MASTER)?);
     let control = master.send();
     STORAGE.set(Storage { memory, disk, _master: master }).map_err(|_| EIO)?;
-    let reply = fsys_startup(&Mach, env.bootstrap(), 0, control, ALL)?;
+    let reply = fsys_startup(&Mach, env.bootstrap(), 0, control, offer!(offer::FSYS_STARTUP))?;
     drop(SendRight::received(reply.realnode));
     Ok(server)
 }

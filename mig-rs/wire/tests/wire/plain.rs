@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use drover_abi::message::msgt;
 use mig_runtime::{
-    Array, Bounded, CallOptions, Data, Donation, Ool, OutData, Port, PortName, Ports, Transport, Value,
+    Array, Bounded, CallOptions, Data, Donation, Loan, Ool, OutData, Port, PortName, Ports, Transport, Value,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -150,6 +150,13 @@ impl Seen {
 
     pub(crate) fn array<T: Value>(argument: usize, array: Array<'_, T>) -> Self {
         Self::list(argument, &array.iter().collect::<Vec<T>>(), array.disposition())
+    }
+
+    pub(crate) fn loan<T: Value>(argument: usize, loan: Loan<'_, T>, size: usize) -> Self {
+        match (loan.memory(), loan.inline()) {
+            (Some(ool), _) => Self::ool(argument, ool, size),
+            (None, array) => Self::array(argument, array.unwrap_or(Array::EMPTY)),
+        }
     }
 
     pub(crate) fn data<T: Value>(argument: usize, data: Data<'_, T>, size: usize) -> Self {

@@ -27,7 +27,7 @@ use libhurd::incoming::Incoming;
 use libhurd::launch::{Inheritance, MAX_ARGUMENTS, MAX_PORTS};
 use libhurd::lock::Mutex;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Donation, Outcome, Port, PortName, Request, Retain, Text};
+use libhurd::mig::{Data, Donation, Outcome, Port, PortName, Request, Retain, Text, offer};
 use libhurd::once::Once;
 use libhurd::port::SendRight;
 use libhurd::program::{EXEC_DEFAULTS, EXEC_NEWTASK};
@@ -35,7 +35,7 @@ use libhurd::server::{Notification, Object, Server, UnwindReserve};
 use libhurd::stubs::exec::ExecServer;
 use libhurd::stubs::fsys::{self, FsysGetrootOut, FsysServer};
 use libhurd::stubs::io::{self, IoServer, IoStatReply};
-use libhurd::{ALL, Env, Mach, ool, own, syscall, world};
+use libhurd::{Env, Mach, ool, own, syscall, world};
 
 use load::FilePort;
 use policy::Policy;
@@ -101,7 +101,8 @@ fn start(env: &'static Env) -> Result<&'static Server, i32> {
     let exec = SERVER.set(exec).map_err(|_| KERN_FAILURE)?;
     let bootstrap = env.bootstrap();
     if bootstrap.is_valid() {
-        let node = fsys::fsys_startup(&Mach, bootstrap, O_READ, send, ALL)?.realnode;
+        let node =
+            fsys::fsys_startup(&Mach, bootstrap, O_READ, send, offer!(fsys::offer::FSYS_STARTUP))?.realnode;
         exec.node.set(SendRight::received(node)?).map_err(|_| KERN_FAILURE)?;
     }
     Ok(server)
@@ -262,6 +263,7 @@ impl ExecServer for Call {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        retain: Retain,
     ) -> Result<(), i32> {
         self.exec_exec_paths(
             request,
@@ -277,6 +279,7 @@ impl ExecServer for Call {
             intarray,
             deallocnames,
             destroynames,
+            retain,
         )
     }
 
@@ -295,6 +298,7 @@ impl ExecServer for Call {
         intarray: Data<'_, i32>,
         deallocnames: Data<'_, PortName>,
         destroynames: Data<'_, PortName>,
+        _: Retain,
     ) -> Result<(), i32> {
         Self::exec(request)?;
         if argv.len().saturating_add(envp.len()) > MAX_ARGUMENTS {

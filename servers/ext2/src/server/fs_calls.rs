@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use ext2::{Error, Inode};
 use libhurd::abi::returns::{MACH_SEND_INVALID_DEST, MIG_SERVER_DIED};
 use libhurd::errno::{EACCES, EBADF, EINVAL, ENOTDIR, EOPNOTSUPP, EPERM, EROFS};
-use libhurd::errno::{EBUSY, EIO};
+use libhurd::errno::{EBUSY, EIO, ENOMEM};
 use libhurd::file::{Entry, O_EXEC, O_READ, push_entry};
+use libhurd::loan::pieces;
 use libhurd::lookup::FS_RETRY_NORMAL;
-use libhurd::mig::{Data, Port, PortName, Ports, Request, Retain, Text, Value};
+use libhurd::mig::{Data, Loan, Port, PortName, Ports, Request, Retain, Text, Value};
 use libhurd::port::SendRight;
 use libhurd::stubs::exec;
 use libhurd::stubs::fs::{
@@ -397,7 +398,7 @@ impl FsServer for Call {
         passive_flags: i32,
         active_flags: i32,
         oldtrans_flags: i32,
-        passive: Data<'_, u8>,
+        passive: Loan<'_, u8>,
         active: Port,
     ) -> Result<(), i32> {
         let open = self.open(request)?;
@@ -409,7 +410,12 @@ impl FsServer for Call {
         if set_passive && !ext2.is_writable() {
             return Err(EROFS);
         }
-        let argz = ool::with_bytes(&passive, <[u8]>::to_vec);
+        let mut argz = Vec::new();
+        pieces(&passive, |piece| {
+            argz.try_reserve(piece.len()).map_err(|_| ENOMEM)?;
+            argz.extend_from_slice(piece);
+            Ok(())
+        })?;
         if set_passive && argz.last().is_some_and(|&byte| byte != 0) {
             return Err(EINVAL);
         }

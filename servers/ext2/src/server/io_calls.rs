@@ -6,7 +6,7 @@ use ext2::{BlockCursor, Inode};
 use libhurd::Mach;
 use libhurd::errno::{EINVAL, EOPNOTSUPP, EROFS};
 use libhurd::file::{O_EXEC, O_READ, O_WRITE, S_IATRANS};
-use libhurd::mig::{Data, Port, Request, Retain, Text, Value};
+use libhurd::mig::{Data, Loan, Port, Request, Retain, Text, Value};
 use libhurd::ool;
 use libhurd::stubs::auth;
 use libhurd::stubs::io::{
@@ -106,7 +106,7 @@ impl IoServer for Call {
     fn io_write(
         &mut self,
         request: &Request<'_>,
-        _data: Data<'_, u8>,
+        _data: Loan<'_, u8>,
         _offset: i64,
     ) -> Result<IoWriteReply, i32> {
         self.open(request)?;

@@ -5,13 +5,15 @@
 //! | `--readonly` | refuse to write translator records |
 //! | `--node-lock` | hold a node's lock while its translator starts: the fault that the report of 2013 supposed (stall b) |
 //! | `--cache=N` | keep N pieces of 4 KiB in memory (default 2048) |
-//! | `--start-cpu-ms=N`, `--start-frames=N`, `--start-io=N`, `--start-ms=N` | what one start of a translator may spend: CPU time, frames, I/O in units of 512 bytes, elapsed time |
+//! | `--start-cpu-ms=N`, `--start-frames=N`, `--start-io=N`, `--start-ms=N` | what one start of a translator may spend: CPU time, frames, I/O in units of 512 bytes, elapsed time (default: what `exec.defs` says of a start) |
 //! | `--device-master-port=N`, `--proc-port=N`, `--auth-port=N`, `--exec-port=N` | names of send rights in this task: as the Hurd's boot script passes them |
 //!
 //! Of the environment, `stall=b` says `--node-lock`, and `world=` is libhurd's. The initial ports AUTH and PROC count where no option names one, and `fsys_init` brings later ones. The bootstrap port gets
 //! `fsys_startup` with the control port, as from every translator.
 
 use libhurd::argz;
+use libhurd::mig::Donation;
+use libhurd::stubs::exec::offer;
 
 /// What one start of a translator may spend, at the expense of the node's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,14 @@ pub(super) struct StartOffer {
     pub(super) io: u64,
     /// Elapsed time in milliseconds.
     pub(super) elapsed_ms: u64,
+}
+
+impl StartOffer {
+    /// What the interface says of starting a program: that is what a start is, but for a lookup and a report.
+    pub(super) const DEFAULT: Self = {
+        let Donation { cpu_ns, frames, io, deadline_ns, .. } = offer::EXEC_EXEC_PATHS.default;
+        Self { cpu_ms: cpu_ns / 1_000_000, frames, io, elapsed_ms: deadline_ns / 1_000_000 }
+    };
 }
 
 /// All options.
@@ -71,7 +81,7 @@ impl<'a> Options<'a> {
             read_only: false,
             node_lock: argz::variable(envp, b"stall") == Some(b"b"),
             cache: 2048,
-            start: StartOffer { cpu_ms: 1000, frames: 4096, io: 64 * 1024, elapsed_ms: 3000 },
+            start: StartOffer::DEFAULT,
             device_master: 0,
             proc: 0,
             auth: 0,

@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use ext2::Device;
 use libhurd::errno::EIO;
 use libhurd::lock::Mutex;
-use libhurd::mig::{OutData, PortName};
+use libhurd::mig::{OutData, PortName, offer};
 use libhurd::port::SendRight;
-use libhurd::stubs::device;
-use libhurd::{ALL, Mach, ool, syscall};
+use libhurd::stubs::device::{self, offer};
+use libhurd::{Mach, ool, syscall};
 
 use super::cache::{Cache, UNIT};
 
@@ -43,8 +43,16 @@ impl Store {
     /// The device server's.
     pub(super) fn open(master: PortName, name: &[u8], write: bool, pieces: usize) -> Result<Self, i32> {
         let mode = if write { D_READ_WRITE } else { D_READ };
-        let device = SendRight::received(device::device_open(&Mach, master, mode, name, ALL)?.device)?;
-        let status = device::device_get_status(&Mach, device.name(), DEV_GET_SIZE, DEV_GET_SIZE_COUNT, ALL);
+        let device = SendRight::received(
+            device::device_open(&Mach, master, mode, name, offer!(offer::DEVICE_OPEN))?.device,
+        )?;
+        let status = device::device_get_status(
+            &Mach,
+            device.name(),
+            DEV_GET_SIZE,
+            DEV_GET_SIZE_COUNT,
+            offer!(offer::DEVICE_GET_STATUS),
+        );
         let record = match status {
             Ok(reply) => reply.status.as_slice().get(1).copied().unwrap_or(0),
             Err(_) => 0,
@@ -82,7 +90,14 @@ impl Store {
         let bytes = count.min(CLUSTER) * UNIT;
         syscall::charge_io(bytes as u64 / SECTOR)?;
         let record = first * (UNIT as u64 / self.record);
-        let reply = device::device_read(&Mach, self.device.name(), 0, record, bytes as i32, ALL)?;
+        let reply = device::device_read(
+            &Mach,
+            self.device.name(),
+            0,
+            record,
+            bytes as i32,
+            offer!(offer::DEVICE_READ),
+        )?;
         let data = ool::take_bytes(OutData::<u8, 1>::Ool(reply.data));
         for (index, piece) in (first..).zip(data.chunks(UNIT)) {
             self.cache.lock()?.insert(index, piece, generation);
@@ -139,7 +154,14 @@ impl Device for Store {
         whole.get_mut(within..within + buf.len()).ok_or(EIO)?.copy_from_slice(buf);
         syscall::charge_io(whole.len() as u64 / SECTOR)?;
         self.forget(start, whole.len())?;
-        let written = device::device_write(&Mach, self.device.name(), 0, start / self.record, &whole, ALL);
+        let written = device::device_write(
+            &Mach,
+            self.device.name(),
+            0,
+            start / self.record,
+            &whole,
+            offer!(offer::DEVICE_WRITE),
+        );
         self.forget(start, whole.len())?;
         if usize::try_from(written?.bytes_written) == Ok(whole.len()) { Ok(()) } else { Err(EIO) }
     }
