@@ -203,8 +203,21 @@ pub fn id_rows(subsystem: &Subsystem) -> Vec<String> {
             Some(_) => ("routine", routine.id.wrapping_add(100).to_string()),
             None => ("simpleroutine", "-".to_string()),
         };
-        let arguments: Vec<&str> = routine.arguments.iter().map(|a| a.text.as_str()).collect();
+        let arguments: Vec<String> = routine.arguments.iter().map(written_for_gnu).collect();
         format!("{}\t{reply}\t{kind}\t{}\t{}", routine.id, routine.name, arguments.join("; "))
     };
     subsystem.routines.iter().map(line).collect()
+}
+
+/// An argument as GNU MIG reads it, for which `COPY`, `LOAN` and `GIFT` are nothing and `dealloc`.
+fn written_for_gnu(argument: &Argument) -> String {
+    let (word, theirs) = match argument.transfer {
+        Transfer::Loan => (", loan", ""),
+        Transfer::Gift => (", gift", ", dealloc"),
+        Transfer::Copy => (", copy", ""),
+    };
+    match argument.text.strip_suffix(word) {
+        Some(plain) => format!("{plain}{theirs}"),
+        None => argument.text.clone(),
+    }
 }
