@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Argument, Complex, Dealloc, Elem, Item, Message, Placement, Prim, Routine, Shape, Subsystem, Wire, msgt,
+    Argument, Complex, Dealloc, Elem, Item, Message, Placement, Prim, Routine, Shape, Subsystem, Transfer,
+    Wire, msgt,
 };
 
 /// Which side looks.
@@ -209,15 +210,13 @@ pub fn id_rows(subsystem: &Subsystem) -> Vec<String> {
     subsystem.routines.iter().map(line).collect()
 }
 
-/// An argument as GNU MIG reads it, for which `COPY`, `LOAN` and `GIFT` are nothing and `dealloc`.
+/// An argument as GNU MIG reads it, for which `COPY` and `LOAN` are nothing and `GIFT` is `dealloc`.
 fn written_for_gnu(argument: &Argument) -> String {
     let (word, theirs) = match argument.transfer {
+        Transfer::Unsaid => return argument.text.clone(),
+        Transfer::Copy => (", copy", ""),
         Transfer::Loan => (", loan", ""),
         Transfer::Gift => (", gift", ", dealloc"),
-        Transfer::Copy => (", copy", ""),
     };
-    match argument.text.strip_suffix(word) {
-        Some(plain) => format!("{plain}{theirs}"),
-        None => argument.text.clone(),
-    }
+    argument.text.replacen(word, theirs, 1)
 }
