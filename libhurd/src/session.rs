@@ -2,6 +2,49 @@
 //!
 //! A session is a child account of the client's. The server holds the right to charge it; the client can see it and destroy it, and
 //! then everything in it is gone: its memory faults, its ports are dead. [`Sessions`] keeps one per client account; the index itself is the server's own.
+//!
+//! What a server may retain shows in its methods' signatures: a [`Retain`] comes with the methods whose interface says so, and a session takes one.
+//!
+//! ```
+//! use hurd_stubs::io::{IoDuplicateReply, IoServer};
+//! use libhurd::session::{Limits, Session};
+//! use mig_runtime::{Request, Retain};
+//! struct Server;
+//! impl IoServer for Server {
+//!     // io.defs: DONATION (retain at most 1 MiB)
+//!     fn io_duplicate(&mut self, _: &Request<'_>, retain: Retain) -> Result<IoDuplicateReply, i32> {
+//!         let _session = Session::of_caller(Limits { frames: 8, objects: 16 }, &retain)?;
+//!         Err(0)
+//!     }
+//! }
+//! ```
+//!
+//! A method whose interface does not say so is given none, and cannot ask for one:
+//!
+//! ```compile_fail,E0050
+//! # use hurd_stubs::io::{IoReadableReply, IoServer};
+//! # use mig_runtime::{Request, Retain};
+//! # struct Server;
+//! impl IoServer for Server {
+//!     fn io_readable(&mut self, _: &Request<'_>, retain: Retain) -> Result<IoReadableReply, i32> {
+//!         Err(0)
+//!     }
+//! }
+//! ```
+//!
+//! nor make one, nor make a session without one:
+//!
+//! ```compile_fail,E0451
+//! let retain = mig_runtime::Retain { frames: 1000 };
+//! ```
+//!
+//! ```compile_fail,E0061
+//! use libhurd::session::{Limits, Session};
+//! let session = Session::of_caller(Limits { frames: 8, objects: 16 });
+//! ```
+//!
+//! A program that goes around this library gets no further: the client's stub offers nothing to be retained where the interface does not say so, and the kernel makes
+//! no session beyond the offer, and none at all for a server that is in no call of that client's.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,6 +1,7 @@
-//! A server that `cargo xtask new-server` has written, and the one of the README's worked example, built and booted in one machine.
+//! Servers that `cargo xtask new-server` has written, and the one of the README's worked example, built and booted in one machine; and what it refuses to
+//! write, without leaving anything behind.
 //!
-//! Both are written to folders of their own in `target/drover`, so that the tree stays as it is.
+//! All are written to folders of their own in `target/drover`, so that the tree stays as it is. Their interfaces are in `tests/tests/new_server`.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -47,6 +48,14 @@ impl Example {
     }
 }
 
+/// Servers to be written as they are: name, and interface relative to the root.
+const WRITTEN: &[(&str, &str)] = &[
+    ("probe", "libhurd/defs/io.defs"),
+    ("two-words", "tests/tests/new_server/Ledger-2.defs"),
+    ("converts", "tests/tests/new_server/converts.defs"),
+    ("union", "tests/tests/new_server/type.defs"),
+];
+
 #[test]
 fn what_new_server_writes_and_what_the_readme_shows_boot_and_answer() -> Result<()> {
     let ws = Workspace::locate()?;
@@ -58,13 +67,11 @@ fn what_new_server_writes_and_what_the_readme_shows_boot_and_answer() -> Result<
     }
     std::fs::create_dir_all(&scratch)?;
 
-    // As it is written, of an interface with many kinds of arguments.
-    let probe = new_server::write(
-        &ws,
-        "probe",
-        &ws.root.join("libhurd/defs/io.defs"),
-        &Place::Alone(scratch.join("probe")),
-    )?;
+    let mut written = Vec::new();
+    for (name, defs) in WRITTEN {
+        let place = Place::Alone(scratch.join(name));
+        written.push(new_server::write(&ws, name, &ws.root.join(defs), &place)?);
+    }
     // Filled in as the README says.
     let defs = scratch.join("counter.defs");
     std::fs::write(&defs, &example.defs)?;
@@ -73,12 +80,14 @@ fn what_new_server_writes_and_what_the_readme_shows_boot_and_answer() -> Result<
     std::fs::write(counter.join("src/bin/counter-call.rs"), &example.client)?;
 
     let mut built = compile::build(&ws)?;
-    compile::build_alone(&ws, &probe, &mut built)?;
-    compile::build_alone(&ws, &counter, &mut built)?;
+    for folder in written.iter().chain([&counter]) {
+        compile::build_alone(&ws, folder, &mut built)?;
+    }
     let image = image::make(&ws, &built, &image::Spec::full(guest_tests::TEST_ZEROS))?;
 
-    let commands = [String::from("probe-call")]
-        .into_iter()
+    let commands = WRITTEN
+        .iter()
+        .map(|(name, _)| format!("{name}-call"))
         .chain(example.session.iter().map(|(command, _)| command.clone()));
     let group = Group {
         name: "programs".into(),
@@ -100,10 +109,13 @@ fn what_new_server_writes_and_what_the_readme_shows_boot_and_answer() -> Result<
 
     let log = std::fs::read_to_string(ws.logs().join("test-programs.log"))?;
     let mut lines = log.lines().map(str::trim_end);
-    // In this order: every routine of io.defs, then the README's session.
-    let routines = mig_routines(&ws)?;
-    let answers = routines.iter().map(|routine| format!("{routine}: operation not supported"));
-    for expected in answers.chain(example.session.iter().map(|(_, output)| output.clone())) {
+    // In this order: every routine of the interfaces, then the README's session.
+    let mut answers = Vec::new();
+    for (_, defs) in WRITTEN {
+        answers.extend(routines(&ws.root.join(defs))?);
+    }
+    ensure!(answers.len() > 20, "the interfaces are not what they used to be");
+    for expected in answers.into_iter().chain(example.session.iter().map(|(_, output)| output.clone())) {
         ensure!(
             lines.any(|line| line.ends_with(&expected)),
             "the machine has not said `{expected}` in its turn"
@@ -112,13 +124,97 @@ fn what_new_server_writes_and_what_the_readme_shows_boot_and_answer() -> Result<
     Ok(())
 }
 
-/// The routines of `io.defs` that are answered; one-way ones are only sent.
-fn mig_routines(ws: &Workspace) -> Result<Vec<String>> {
-    let defs = std::fs::read_to_string(ws.root.join("libhurd/defs/io.defs"))?;
-    let names = defs
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("routine ")?.split_whitespace().next()?.to_owned()));
-    let names: Vec<String> = names.collect();
-    ensure!(names.len() > 10, "io.defs is not what it used to be");
-    Ok(names)
+/// What is printed of each routine of an interface: nobody answers a one-way message, to everything else the answer is that it is not written yet.
+fn routines(defs: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(defs)?;
+    let line = |line: &str| {
+        let (kind, rest) = line.split_once(' ')?;
+        let name = rest.split([' ', '(']).next()?;
+        match kind {
+            "routine" => Some(format!("{name}: operation not supported")),
+            "simpleroutine" => Some(format!("{name}: ()")),
+            _ => None,
+        }
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// Every refusal says what is wrong with what, and leaves no folder.
+#[test]
+fn what_cannot_be_written_is_refused_and_leaves_nothing() -> Result<()> {
+    let ws = Workspace::locate()?;
+    let scratch = ws.out().join("new-server-refused");
+    if scratch.exists() {
+        std::fs::remove_dir_all(&scratch)?;
+    }
+    let interfaces = scratch.join("defs");
+    std::fs::create_dir_all(&interfaces)?;
+    let file = |name: &str, text: &str| {
+        let path = interfaces.join(name);
+        std::fs::write(&path, text).map(|()| path)
+    };
+    let port = "type p = MACH_MSG_TYPE_COPY_SEND;\n";
+    let fine = file("fine.defs", &format!("subsystem fine 100;\n{port}routine a (p : p);\n"))?;
+    let outside = scratch.join("outside.defs");
+    std::fs::write(&outside, port)?;
+    let alone = Place::Alone(scratch.join("new"));
+    let occupied = Place::Alone(interfaces.clone());
+    let nowhere = Place::Alone("/proc/nowhere/new".into());
+    let cases = [
+        ("Upper", fine.clone(), &alone, "`Upper` is no name for a server"),
+        ("a_b", fine.clone(), &alone, "`a_b` is no name for a server"),
+        ("type", fine.clone(), &alone, "`type` is a word of Rust"),
+        ("core", fine.clone(), &alone, "`core` is the name of a library"),
+        ("hello", fine.clone(), &Place::Workspace, "`hello` is taken by"),
+        ("xtask", fine.clone(), &Place::Workspace, "`xtask` is taken by"),
+        ("new", fine.clone(), &occupied, "is there already"),
+        ("new", fine.clone(), &nowhere, "/proc/nowhere"),
+        ("new", interfaces.join("missing.defs"), &alone, "missing.defs"),
+        ("new", interfaces.clone(), &alone, "defs"),
+        ("new", ws.root.join("libhurd/defs/hurd_types.defs"), &alone, "only defines types"),
+        ("new", file("empty.defs", "")?, &alone, "subsystem"),
+        ("new", file("wrong.defs", "subsystem s 100;\nroutine a (p : nothing);\n")?, &alone, "wrong.defs:2"),
+        ("new", file("none.defs", "subsystem s 100;\nskip 3;\n")?, &alone, "has no routine"),
+        (
+            "new",
+            file("far.defs", "subsystem s 100;\n#include \"../outside.defs\"\nroutine a (p : p);\n")?,
+            &alone,
+            "neither in its own folder nor in libhurd/defs",
+        ),
+        (
+            "new",
+            file("kernel.defs", &format!("subsystem KernelServer s 100;\n{port}routine a (p : p);\n"))?,
+            &alone,
+            "interface of a kernel",
+        ),
+        (
+            "new",
+            file("late.defs", &format!("subsystem s 100;\n{port}waittime PATIENCE;\nroutine a (p : p);\n"))?,
+            &alone,
+            "`PATIENCE`",
+        ),
+    ];
+    let servers = std::fs::read_dir(ws.root.join("servers"))?.count();
+    for (name, defs, place, why) in &cases {
+        let refused = new_server::write(&ws, name, defs, place);
+        let Err(error) = refused else { anyhow::bail!("{name} of {} was written", defs.display()) };
+        let text = format!("{error:#}");
+        ensure!(text.contains(why), "{name} of {}: `{text}` does not say `{why}`", defs.display());
+        if let Place::Alone(folder) = place {
+            ensure!(*folder == interfaces || !folder.exists(), "{name} of {} left a folder", defs.display());
+        }
+    }
+    ensure!(interfaces.join("fine.defs").is_file(), "a folder that was there has been removed");
+    ensure!(
+        std::fs::read_dir(ws.root.join("servers"))?.count() == servers,
+        "a refused server has left something in servers/"
+    );
+    // And the one that all of this was compared with is written, once.
+    new_server::write(&ws, "new", &fine, &alone)?;
+    ensure!(new_server::write(&ws, "new", &fine, &alone).is_err(), "it was written over");
+    ensure!(
+        scratch.join("new/src/main.rs").is_file(),
+        "the second attempt has removed the first one's folder"
+    );
+    Ok(())
 }
