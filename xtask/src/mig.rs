@@ -1,6 +1,6 @@
 //! mig-rs beside GNU MIG: what `cargo xtask bench` says of it, and the packages that this and the tests of `mig-wire` need.
 //!
-//! The figures: how long mig-rs takes over all definitions of GNU Mach, as a part of what GNU MIG and its preprocessor
+//! The figures: how long mig-rs takes over all definitions of GNU Mach and of this workspace, as a part of what GNU MIG and its preprocessor
 //! take in the same run; and the instructions that the stubs of two routines execute, beside those of GNU MIG's C:
 //! for each side, and for both together. None of them may be above GNU MIG's.
 
