@@ -352,6 +352,45 @@ fn sizes(message: &Message) -> String {
     }
 }
 
+/// Which way the arguments go: the names and types of the interface.
+fn ways(routine: &Routine) -> String {
+    let way = |title: &str, matches: fn(Role) -> bool| {
+        let list: Vec<String> = routine
+            .arguments
+            .iter()
+            .filter(|a| matches(a.role))
+            .map(|a| format!("`{}` ({})", a.name, a.type_name))
+            .collect();
+        if list.is_empty() { String::new() } else { format!("{title}: {}. ", list.join(", ")) }
+    };
+    let text = [
+        way("In", |role| role == Role::In),
+        way("In and out", |role| role == Role::InOut),
+        way("Out", |role| role == Role::Out),
+    ]
+    .concat();
+    wrapped(text.trim_end())
+}
+
+/// Lines of at most so many columns.
+const COLUMNS: usize = 110;
+
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        if column > 0 && column + word.len() >= COLUMNS {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+        }
+        out.push_str(word);
+        column += word.len() + 1;
+    }
+    out
+}
+
 fn routine_doc(out: &mut String, routine: &Routine) {
     let reply = match &routine.reply {
         Some(reply) => format!("reply {} ({})", routine.id.wrapping_add(100), sizes(reply)),
@@ -365,8 +404,9 @@ fn routine_doc(out: &mut String, routine: &Routine) {
         None => (text, ""),
     };
     let errors = if errors.is_empty() { String::new() } else { format!("# Errors\n{errors}") };
-    let payer = donation::payer(routine);
-    let parts: Vec<&str> = [about, &message, &payer, &errors].into_iter().filter(|p| !p.is_empty()).collect();
+    let (payer, ways) = (donation::payer(routine), ways(routine));
+    let parts: Vec<&str> =
+        [about, &message, &ways, &payer, &errors].into_iter().filter(|p| !p.is_empty()).collect();
     doc(out, &parts.join("\n\n"));
 }
 

@@ -8,6 +8,8 @@ mod command {
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use command::arguments::{Arguments, parse};
 use command::help::{USAGE, about};
@@ -48,10 +50,11 @@ fn run() -> Result<(), String> {
         return Err(format!("{} needs a file; `mig-rs help {0}` says more", arguments.command));
     }
     let (mut failures, mut objects) = (Vec::new(), Vec::new());
-    for file in files {
-        if let Err(failure) = one(&arguments, file, routine, &mut objects) {
-            failures.push(failure);
-        }
+    for said in all(&arguments, files.as_slice(), routine) {
+        say(&said.out);
+        eprint!("{}", said.warnings);
+        objects.extend(said.objects);
+        failures.extend(said.failure);
     }
     if arguments.json {
         say(&format!("[{}]\n", objects.join(",\n")));
@@ -59,12 +62,48 @@ fn run() -> Result<(), String> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n\n")) }
 }
 
-fn one(
-    arguments: &Arguments,
-    file: &str,
-    routine: Option<&String>,
-    objects: &mut Vec<String>,
-) -> Result<(), String> {
+/// What there is to say of one file.
+#[derive(Default)]
+struct Said {
+    out: String,
+    warnings: String,
+    objects: Vec<String>,
+    failure: Option<String>,
+}
+
+/// Room for the parser's recursion, as in the main thread.
+const STACK: usize = 8 << 20;
+
+/// All files, in their order; several at once, as many as there are processors.
+fn all(arguments: &Arguments, files: &[String], routine: Option<&String>) -> Vec<Said> {
+    let whole = |file: &String| {
+        let mut said = Said::default();
+        said.failure = one(arguments, file, routine, &mut said).err();
+        said
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((i, file)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, files.get(i)?)))
+        {
+            let said = whole(file);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((i, said));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            // Without another thread this one does it all.
+            let _ = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, said)| said).collect()
+}
+
+fn one(arguments: &Arguments, file: &str, routine: Option<&String>, said: &mut Said) -> Result<(), String> {
     let compiled = if file == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
@@ -76,7 +115,7 @@ fn one(
     };
     let compiled = compiled.map_err(|failure| failure.to_string())?;
     for warning in &compiled.warnings {
-        eprintln!("{}\n", warning.render(&compiled.sources));
+        said.warnings += &format!("{}\n\n", warning.render(&compiled.sources));
     }
     let subsystem = &compiled.subsystem;
     match arguments.command.as_str() {
@@ -92,15 +131,15 @@ fn one(
                     std::fs::write(&path, text)
                         .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
                 }
-                None => say(&text),
+                None => said.out += &text,
             }
         }
-        "layout" if arguments.json => objects.extend(json_layout(subsystem, arguments.side)),
-        "layout" => say(&lines(&layout_rows(subsystem, arguments.side))),
-        "ids" if arguments.json => objects.extend(json_ids(subsystem)),
-        "ids" => say(&lines(&id_rows(subsystem))),
+        "layout" if arguments.json => said.objects.extend(json_layout(subsystem, arguments.side)),
+        "layout" => said.out += &lines(&layout_rows(subsystem, arguments.side)),
+        "ids" if arguments.json => said.objects.extend(json_ids(subsystem)),
+        "ids" => said.out += &lines(&id_rows(subsystem)),
         "explain" => match subsystem.routines.iter().find(|r| Some(&r.name) == routine) {
-            Some(found) => say(&explain(found)),
+            Some(found) => said.out += &explain(found),
             None => {
                 let name = routine.map_or("", |n| n.as_str());
                 return Err(format!("no routine {name} in {file}; `mig-rs ids` lists them"));

@@ -78,6 +78,9 @@ pub struct AccountSessionCreateReply {
 ///
 /// Message 700000 (128 bytes), reply 700100 (64 bytes).
 ///
+/// In: `frames` (uint64_t), `objects` (uint64_t), `calls` (uint64_t), `cpu_budget_ns` (uint64_t), `io`
+/// (uint64_t), `share` (int). Out: `child` (account_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -151,6 +154,8 @@ pub fn account_destroy<T: Transport + ?Sized>(
 ///
 /// Message 700002 (64 bytes), reply 700102 (48 bytes).
 ///
+/// In: `resource` (int), `amount` (int64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -178,6 +183,8 @@ pub fn account_transfer<T: Transport + ?Sized>(
 /// Everything that is known about the account.
 ///
 /// Message 700003 (32 bytes), reply 700103 (304 bytes).
+///
+/// Out: `info` (account_info_words_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -213,6 +220,8 @@ pub fn account_info<T: Transport + ?Sized>(
 /// Rights to all children, sessions among them. The memory is charged to the caller.
 ///
 /// Message 700004 (32 bytes), reply 700104 (64 bytes).
+///
+/// Out: `children` (account_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -250,6 +259,8 @@ pub fn account_children<T: Transport + ?Sized>(
 ///
 /// Message 700005 (80 bytes), reply 700105 (48 bytes).
 ///
+/// In: `share` (int), `cap_ns` (uint64_t), `period_ns` (uint64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -280,6 +291,8 @@ pub fn account_set_cpu<T: Transport + ?Sized>(
 ///
 /// Message 700006 (72 bytes), reply 700106 (48 bytes).
 ///
+/// In: `name` (account_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -304,6 +317,8 @@ pub fn account_set_name<T: Transport + ?Sized>(
 /// As task_create, paid by this account: the task, its page tables and its home threads are charged to it.
 ///
 /// Message 700007 (64 bytes), reply 700107 (64 bytes).
+///
+/// In: `parent_task` (task_t), `inherit_memory` (boolean_t). Out: `child_task` (task_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -347,6 +362,8 @@ pub fn account_task_create<T: Transport + ?Sized>(
 ///
 /// Message 700008 (48 bytes), reply 700108 (64 bytes).
 ///
+/// In: `task` (task_t). Out: `child_thread` (thread_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -388,6 +405,8 @@ pub fn account_thread_create<T: Transport + ?Sized>(
 /// what a server got of its caller's account by drover_account_self is good for this in that caller's calls only.
 ///
 /// Message 700009 (64 bytes), reply 700109 (64 bytes).
+///
+/// In: `frames` (uint64_t), `objects` (uint64_t). Out: `session` (account_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -439,6 +458,9 @@ pub trait AccountServer {
     ///
     /// Message 700000 (128 bytes), reply 700100 (64 bytes).
     ///
+    /// In: `frames` (uint64_t), `objects` (uint64_t), `calls` (uint64_t), `cpu_budget_ns` (uint64_t), `io`
+    /// (uint64_t), `share` (int). Out: `child` (account_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -473,6 +495,8 @@ pub trait AccountServer {
     ///
     /// Message 700002 (64 bytes), reply 700102 (48 bytes).
     ///
+    /// In: `resource` (int), `amount` (int64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -490,6 +514,8 @@ pub trait AccountServer {
     ///
     /// Message 700003 (32 bytes), reply 700103 (304 bytes).
     ///
+    /// Out: `info` (account_info_words_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -500,6 +526,8 @@ pub trait AccountServer {
     /// Rights to all children, sessions among them. The memory is charged to the caller.
     ///
     /// Message 700004 (32 bytes), reply 700104 (64 bytes).
+    ///
+    /// Out: `children` (account_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -515,6 +543,8 @@ pub trait AccountServer {
     /// in every `period_ns`; 0 is no cap.
     ///
     /// Message 700005 (80 bytes), reply 700105 (48 bytes).
+    ///
+    /// In: `share` (int), `cap_ns` (uint64_t), `period_ns` (uint64_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -534,6 +564,8 @@ pub trait AccountServer {
     ///
     /// Message 700006 (72 bytes), reply 700106 (48 bytes).
     ///
+    /// In: `name` (account_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -548,6 +580,8 @@ pub trait AccountServer {
     /// As task_create, paid by this account: the task, its page tables and its home threads are charged to it.
     ///
     /// Message 700007 (64 bytes), reply 700107 (64 bytes).
+    ///
+    /// In: `parent_task` (task_t), `inherit_memory` (boolean_t). Out: `child_task` (task_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -566,6 +600,8 @@ pub trait AccountServer {
     ///
     /// Message 700008 (48 bytes), reply 700108 (64 bytes).
     ///
+    /// In: `task` (task_t). Out: `child_thread` (thread_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -583,6 +619,8 @@ pub trait AccountServer {
     /// what a server got of its caller's account by drover_account_self is good for this in that caller's calls only.
     ///
     /// Message 700009 (64 bytes), reply 700109 (64 bytes).
+    ///
+    /// In: `frames` (uint64_t), `objects` (uint64_t). Out: `session` (account_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -27,6 +27,8 @@ pub struct AcpiGetPciIrqReply {
 ///
 /// Message 41000 (48 bytes), reply 41100 (48 bytes).
 ///
+/// In: `sleep_state` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -50,6 +52,8 @@ pub fn acpi_sleep<T: Transport + ?Sized>(
 /// The number of the interrupt of a function of a device on a PCI bus.
 ///
 /// Message 41001 (80 bytes), reply 41101 (64 bytes).
+///
+/// In: `bus` (int), `dev` (int), `func` (int). Out: `irq` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -98,6 +102,8 @@ pub trait AcpiServer {
     ///
     /// Message 41000 (48 bytes), reply 41100 (48 bytes).
     ///
+    /// In: `sleep_state` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -112,6 +118,8 @@ pub trait AcpiServer {
     /// The number of the interrupt of a function of a device on a PCI bus.
     ///
     /// Message 41001 (80 bytes), reply 41101 (64 bytes).
+    ///
+    /// In: `bus` (int), `dev` (int), `func` (int). Out: `irq` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

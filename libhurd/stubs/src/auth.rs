@@ -133,6 +133,8 @@ pub struct AuthServerAuthenticateReply {
 ///
 /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
 ///
+/// Out: `euids` (idarray_t), `auids` (idarray_t), `egids` (idarray_t), `agids` (idarray_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_GETIDS`.
 ///
 /// # Errors
@@ -181,6 +183,9 @@ pub fn auth_getids<T: Transport + ?Sized>(
 /// A handle with ids that are a subset of those of this and the other handles; root may choose.
 ///
 /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
+///
+/// In: `other_handles` (portarray_t), `euids` (idarray_t), `auids` (idarray_t), `egids` (idarray_t), `agids`
+/// (idarray_t). Out: `newhandle` (mach_port_make_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; deadline 10 s; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
 ///
@@ -234,6 +239,8 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
 ///
 /// Message 25002 (48 bytes), reply 25102 (64 bytes).
 ///
+/// In: `rendezvous` (mach_port_send_t). Out: `newport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_AUTHENTICATE`.
 ///
 /// # Errors
@@ -278,6 +285,9 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
 /// The server's half: `newport` goes to the client, the client's ids come back.
 ///
 /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
+///
+/// In: `rendezvous` (mach_port_send_t), `newport` (mach_port_poly_t). Out: `euids` (idarray_t), `auids`
+/// (idarray_t), `egids` (idarray_t), `agids` (idarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_SERVER_AUTHENTICATE`.
 ///
@@ -338,6 +348,8 @@ pub trait AuthServer {
     ///
     /// Message 25000 (32 bytes), reply 25100 (80 to 8272 bytes).
     ///
+    /// Out: `euids` (idarray_t), `auids` (idarray_t), `egids` (idarray_t), `agids` (idarray_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_GETIDS`.
     ///
     /// # Errors
@@ -348,6 +360,9 @@ pub trait AuthServer {
     /// A handle with ids that are a subset of those of this and the other handles; root may choose.
     ///
     /// Message 25001 (72 to 10312 bytes), reply 25101 (64 bytes).
+    ///
+    /// In: `other_handles` (portarray_t), `euids` (idarray_t), `auids` (idarray_t), `egids` (idarray_t), `agids`
+    /// (idarray_t). Out: `newhandle` (mach_port_make_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 5 ms; frames 32, at least 12; deadline 10 s; depth 2; the server may retain 64 frames. See `offer::AUTH_MAKEAUTH`.
     ///
@@ -370,6 +385,8 @@ pub trait AuthServer {
     ///
     /// Message 25002 (48 bytes), reply 25102 (64 bytes).
     ///
+    /// In: `rendezvous` (mach_port_send_t). Out: `newport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_AUTHENTICATE`.
     ///
     /// # Errors
@@ -386,6 +403,9 @@ pub trait AuthServer {
     /// The server's half: `newport` goes to the client, the client's ids come back.
     ///
     /// Message 25003 (64 bytes), reply 25103 (80 to 8272 bytes).
+    ///
+    /// In: `rendezvous` (mach_port_send_t), `newport` (mach_port_poly_t). Out: `euids` (idarray_t), `auids`
+    /// (idarray_t), `egids` (idarray_t), `agids` (idarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_SERVER_AUTHENTICATE`.
     ///

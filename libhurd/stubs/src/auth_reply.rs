@@ -22,6 +22,8 @@ pub mod id {
 ///
 /// Message 25102 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `newhandle` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -49,6 +51,9 @@ pub fn auth_user_authenticate_reply<T: Transport + ?Sized>(
 /// Answers auth_server_authenticate: the client's effective and available users and groups.
 ///
 /// Message 25103 (80 to 8272 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `gen_uids` (idarray_t), `aux_uids` (idarray_t), `gen_gids` (idarray_t),
+/// `aux_gids` (idarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -91,6 +96,8 @@ pub trait AuthReplyServer {
     ///
     /// Message 25102 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `newhandle` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -106,6 +113,9 @@ pub trait AuthReplyServer {
     /// Answers auth_server_authenticate: the client's effective and available users and groups.
     ///
     /// Message 25103 (80 to 8272 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `gen_uids` (idarray_t), `aux_uids` (idarray_t), `gen_gids` (idarray_t),
+    /// `aux_gids` (idarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

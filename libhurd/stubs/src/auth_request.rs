@@ -22,6 +22,8 @@ pub mod id {
 ///
 /// Message 25002 (48 bytes), no reply.
 ///
+/// In: `rendezvous` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -45,6 +47,8 @@ pub fn auth_user_authenticate_request<T: Transport + ?Sized>(
 /// ids come back.
 ///
 /// Message 25003 (64 bytes), no reply.
+///
+/// In: `rendezvous` (mach_port_send_t), `newport` (mach_port_poly_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -78,6 +82,8 @@ pub trait AuthRequestServer {
     ///
     /// Message 25002 (48 bytes), no reply.
     ///
+    /// In: `rendezvous` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -93,6 +99,8 @@ pub trait AuthRequestServer {
     /// ids come back.
     ///
     /// Message 25003 (64 bytes), no reply.
+    ///
+    /// In: `rendezvous` (mach_port_send_t), `newport` (mach_port_poly_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

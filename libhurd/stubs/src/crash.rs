@@ -21,6 +21,9 @@ pub mod id {
 ///
 /// Message 32000 (176 bytes), reply 32100 (48 bytes).
 ///
+/// In: `task` (task_t), `file` (file_t), `signo` (int), `sigcode` (integer_t), `sigerror` (int), `exc`
+/// (natural_t), `code` (natural_t), `subcode` (long_natural_t), `cttyid_port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -69,6 +72,9 @@ pub trait CrashServer {
     /// terminal. The signal is final when the answer has come.
     ///
     /// Message 32000 (176 bytes), reply 32100 (48 bytes).
+    ///
+    /// In: `task` (task_t), `file` (file_t), `signo` (int), `sigcode` (integer_t), `sigerror` (int), `exc`
+    /// (natural_t), `code` (natural_t), `subcode` (long_natural_t), `cttyid_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -18,6 +18,8 @@ pub mod id {
 ///
 /// Message 32100 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -45,6 +47,8 @@ pub trait CrashReplyServer {
     /// Answers crash_dump_task: 0, the picture is there.
     ///
     /// Message 32100 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -68,6 +68,8 @@ pub struct DefaultPagerStorageInfoReply {
 ///
 /// Message 2275 (48 bytes), reply 2375 (64 bytes).
 ///
+/// In: `object_size` (vm_size_t). Out: `memory_object` (memory_object_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -111,6 +113,8 @@ pub fn default_pager_object_create<T: Transport + ?Sized>(
 ///
 /// Message 2276 (32 bytes), reply 2376 (80 bytes).
 ///
+/// Out: `info` (default_pager_info_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -146,6 +150,8 @@ pub fn default_pager_info<T: Transport + ?Sized>(
 /// where the kernel holds none.
 ///
 /// Message 2277 (64 bytes), reply 2377 (64 to 4160 bytes).
+///
+/// Out: `objects` (default_pager_object_array_t), `ports` (mach_port_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -196,6 +202,8 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
 ///
 /// Message 2278 (64 bytes), reply 2378 (56 to 2104 bytes).
 ///
+/// In: `memory_object` (memory_object_name_t). Out: `pages` (default_pager_page_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -244,6 +252,8 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
 ///
 /// Message 2282 (48 bytes), reply 2382 (48 bytes).
 ///
+/// In: `object_size_limit` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -272,6 +282,8 @@ pub fn default_pager_object_set_size<T: Transport + ?Sized>(
 /// The paging areas: sizes and free space in bytes, and names, each with its NUL.
 ///
 /// Message 2283 (32 bytes), reply 2383 (72 to 6216 bytes).
+///
+/// Out: `size` (vm_size_array_t), `free` (vm_size_array_t), `name` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -320,6 +332,9 @@ pub fn default_pager_storage_info<T: Transport + ?Sized>(
 ///
 /// Message 2284 (336 to 2384 bytes), reply 2384 (48 bytes).
 ///
+/// In: `device_port` (mach_port_t), `runs` (recnum_array_t), `name` (new_default_pager_filename_t), `add`
+/// (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -363,6 +378,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2275 (48 bytes), reply 2375 (64 bytes).
     ///
+    /// In: `object_size` (vm_size_t). Out: `memory_object` (memory_object_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -377,6 +394,8 @@ pub trait DefaultPagerServer {
     /// How many bytes of paging space there are and how many are free, and the bytes of a page.
     ///
     /// Message 2276 (32 bytes), reply 2376 (80 bytes).
+    ///
+    /// Out: `info` (default_pager_info_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -393,6 +412,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2277 (64 bytes), reply 2377 (64 to 4160 bytes).
     ///
+    /// Out: `objects` (default_pager_object_array_t), `ports` (mach_port_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -408,6 +429,8 @@ pub trait DefaultPagerServer {
     /// The offsets, in bytes, of the pages of an object that are in paging space.
     ///
     /// Message 2278 (64 bytes), reply 2378 (56 to 2104 bytes).
+    ///
+    /// In: `memory_object` (memory_object_name_t). Out: `pages` (default_pager_page_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -426,6 +449,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2282 (48 bytes), reply 2382 (48 bytes).
     ///
+    /// In: `object_size_limit` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -441,6 +466,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2283 (32 bytes), reply 2383 (72 to 6216 bytes).
     ///
+    /// Out: `size` (vm_size_array_t), `free` (vm_size_array_t), `name` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -455,6 +482,9 @@ pub trait DefaultPagerServer {
     /// `device_port`, and `name` is what to call it; to take space away both must be as they were.
     ///
     /// Message 2284 (336 to 2384 bytes), reply 2384 (48 bytes).
+    ///
+    /// In: `device_port` (mach_port_t), `runs` (recnum_array_t), `name` (new_default_pager_filename_t), `add`
+    /// (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

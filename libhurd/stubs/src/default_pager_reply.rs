@@ -18,6 +18,8 @@ pub mod id {
 ///
 /// Message 2382 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -45,6 +47,8 @@ pub trait DefaultPagerReplyServer {
     /// Answers default_pager_object_set_size.
     ///
     /// Message 2382 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

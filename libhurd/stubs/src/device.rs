@@ -281,6 +281,8 @@ pub struct DeviceGetStatusReply {
 ///
 /// Message 2800 (184 bytes), reply 2900 (64 bytes).
 ///
+/// In: `mode` (dev_mode_t), `name` (dev_name_t). Out: `device` (device_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_OPEN`.
 ///
 /// # Errors
@@ -354,6 +356,8 @@ pub fn device_close<T: Transport + ?Sized>(
 ///
 /// Message 2802 (80 bytes), reply 2902 (64 bytes).
 ///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_t). Out: `bytes_written` (int).
+///
 /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE`.
 ///
 /// # Errors
@@ -399,6 +403,8 @@ pub fn device_write<T: Transport + ?Sized>(
 /// Writes at most 128 bytes at the record `recnum`.
 ///
 /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
+///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_inband_t). Out: `bytes_written` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE_INBAND`.
 ///
@@ -448,6 +454,8 @@ pub fn device_write_inband<T: Transport + ?Sized>(
 ///
 /// Message 2804 (80 bytes), reply 2904 (64 bytes).
 ///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int). Out: `data` (io_buf_ptr_t).
+///
 /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained. See `offer::DEVICE_READ`.
 ///
 /// # Errors
@@ -493,6 +501,8 @@ pub fn device_read<T: Transport + ?Sized>(
 /// Reads `bytes_wanted` bytes, at most 128, from the record `recnum` on.
 ///
 /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
+///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int). Out: `data` (io_buf_ptr_inband_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_READ_INBAND`.
 ///
@@ -542,6 +552,9 @@ pub fn device_read_inband<T: Transport + ?Sized>(
 ///
 /// Message 2809 (96 bytes), reply 2909 (64 bytes).
 ///
+/// In: `prot` (vm_prot_t), `offset` (vm_offset_t), `size` (vm_size_t), `unmap` (int). Out: `pager`
+/// (memory_object_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_MAP`.
 ///
 /// # Errors
@@ -589,6 +602,8 @@ pub fn device_map<T: Transport + ?Sized>(
 ///
 /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
 ///
+/// In: `flavor` (dev_flavor_t), `status` (dev_status_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_STATUS`.
 ///
 /// # Errors
@@ -622,6 +637,8 @@ pub fn device_set_status<T: Transport + ?Sized>(
 /// bytes of a record).
 ///
 /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
+///
+/// In: `flavor` (dev_flavor_t). Out: `status` (dev_status_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_GET_STATUS`.
 ///
@@ -670,6 +687,8 @@ pub fn device_get_status<T: Transport + ?Sized>(
 ///
 /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
 ///
+/// In: `receive_port` (mach_port_send_t), `priority` (int), `filter` (filter_array_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_FILTER`.
 ///
 /// # Errors
@@ -704,6 +723,8 @@ pub fn device_set_filter<T: Transport + ?Sized>(
 ///
 /// Message 2813 (80 bytes), reply 2913 (48 bytes).
 ///
+/// In: `id` (int), `flags` (int), `receive_port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_REGISTER`.
 ///
 /// # Errors
@@ -737,6 +758,8 @@ pub fn device_intr_register<T: Transport + ?Sized>(
 /// Lets the next interrupt come.
 ///
 /// Message 2814 (48 bytes), reply 2914 (48 bytes).
+///
+/// In: `receive_port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_ACK`.
 ///
@@ -774,6 +797,8 @@ pub trait DeviceServer {
     ///
     /// Message 2800 (184 bytes), reply 2900 (64 bytes).
     ///
+    /// In: `mode` (dev_mode_t), `name` (dev_name_t). Out: `device` (device_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_OPEN`.
     ///
     /// # Errors
@@ -803,6 +828,8 @@ pub trait DeviceServer {
     ///
     /// Message 2802 (80 bytes), reply 2902 (64 bytes).
     ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_t). Out: `bytes_written` (int).
+    ///
     /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE`.
     ///
     /// # Errors
@@ -820,6 +847,8 @@ pub trait DeviceServer {
     /// Writes at most 128 bytes at the record `recnum`.
     ///
     /// Message 2803 (72 to 200 bytes), reply 2903 (64 bytes).
+    ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_inband_t). Out: `bytes_written` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_WRITE_INBAND`.
     ///
@@ -839,6 +868,8 @@ pub trait DeviceServer {
     ///
     /// Message 2804 (80 bytes), reply 2904 (64 bytes).
     ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int). Out: `data` (io_buf_ptr_t).
+    ///
     /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained. See `offer::DEVICE_READ`.
     ///
     /// # Errors
@@ -856,6 +887,8 @@ pub trait DeviceServer {
     /// Reads `bytes_wanted` bytes, at most 128, from the record `recnum` on.
     ///
     /// Message 2805 (80 bytes), reply 2905 (56 to 184 bytes).
+    ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int). Out: `data` (io_buf_ptr_inband_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_READ_INBAND`.
     ///
@@ -875,6 +908,9 @@ pub trait DeviceServer {
     ///
     /// Message 2809 (96 bytes), reply 2909 (64 bytes).
     ///
+    /// In: `prot` (vm_prot_t), `offset` (vm_offset_t), `size` (vm_size_t), `unmap` (int). Out: `pager`
+    /// (memory_object_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_MAP`.
     ///
     /// # Errors
@@ -893,6 +929,8 @@ pub trait DeviceServer {
     ///
     /// Message 2810 (56 to 4152 bytes), reply 2910 (48 bytes).
     ///
+    /// In: `flavor` (dev_flavor_t), `status` (dev_status_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_STATUS`.
     ///
     /// # Errors
@@ -910,6 +948,8 @@ pub trait DeviceServer {
     ///
     /// Message 2811 (64 bytes), reply 2911 (56 to 4152 bytes).
     ///
+    /// In: `flavor` (dev_flavor_t). Out: `status` (dev_status_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_GET_STATUS`.
     ///
     /// # Errors
@@ -925,6 +965,8 @@ pub trait DeviceServer {
     /// Delivers packets that pass the filter to a port.
     ///
     /// Message 2812 (72 to 328 bytes), reply 2912 (48 bytes).
+    ///
+    /// In: `receive_port` (mach_port_send_t), `priority` (int), `filter` (filter_array_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_SET_FILTER`.
     ///
@@ -943,6 +985,8 @@ pub trait DeviceServer {
     ///
     /// Message 2813 (80 bytes), reply 2913 (48 bytes).
     ///
+    /// In: `id` (int), `flags` (int), `receive_port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_REGISTER`.
     ///
     /// # Errors
@@ -959,6 +1003,8 @@ pub trait DeviceServer {
     /// Lets the next interrupt come.
     ///
     /// Message 2814 (48 bytes), reply 2914 (48 bytes).
+    ///
+    /// In: `receive_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained. See `offer::DEVICE_INTR_ACK`.
     ///

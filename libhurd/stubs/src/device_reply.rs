@@ -28,6 +28,8 @@ pub mod id {
 ///
 /// Message 2900 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `device_port` (mach_port_make_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -52,6 +54,8 @@ pub fn device_open_reply<T: Transport + ?Sized>(
 ///
 /// Message 2902 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `bytes_written` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -75,6 +79,8 @@ pub fn device_write_reply<T: Transport + ?Sized>(
 /// Answers device_write_inband: the bytes that were written.
 ///
 /// Message 2903 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `bytes_written` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -104,6 +110,8 @@ pub fn device_write_reply_inband<T: Transport + ?Sized>(
 ///
 /// Message 2904 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `data` (io_buf_ptr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -127,6 +135,8 @@ pub fn device_read_reply<T: Transport + ?Sized>(
 /// Answers device_read_inband: at most 128 bytes.
 ///
 /// Message 2905 (56 to 184 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `data` (io_buf_ptr_inband_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -162,6 +172,8 @@ pub trait DeviceReplyServer {
     ///
     /// Message 2900 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `device_port` (mach_port_make_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -177,6 +189,8 @@ pub trait DeviceReplyServer {
     /// Answers device_write: the bytes that were written.
     ///
     /// Message 2902 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `bytes_written` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -194,6 +208,8 @@ pub trait DeviceReplyServer {
     ///
     /// Message 2903 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `bytes_written` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -210,6 +226,8 @@ pub trait DeviceReplyServer {
     ///
     /// Message 2904 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `data` (io_buf_ptr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -225,6 +243,8 @@ pub trait DeviceReplyServer {
     /// Answers device_read_inband: at most 128 bytes.
     ///
     /// Message 2905 (56 to 184 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `data` (io_buf_ptr_inband_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -30,6 +30,8 @@ pub mod id {
 ///
 /// Message 2800 (184 bytes), no reply.
 ///
+/// In: `mode` (dev_mode_t), `name` (dev_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -58,6 +60,8 @@ pub fn device_open_request<T: Transport + ?Sized>(
 /// Writes at a record, `data` out of line. Answer: device_write_reply.
 ///
 /// Message 2802 (80 bytes), no reply.
+///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -90,6 +94,8 @@ pub fn device_write_request<T: Transport + ?Sized>(
 ///
 /// Message 2803 (72 to 200 bytes), no reply.
 ///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_inband_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -120,6 +126,8 @@ pub fn device_write_request_inband<T: Transport + ?Sized>(
 /// Reads `bytes_wanted` bytes from a record. Answer: device_read_reply.
 ///
 /// Message 2804 (80 bytes), no reply.
+///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -152,6 +160,8 @@ pub fn device_read_request<T: Transport + ?Sized>(
 ///
 /// Message 2805 (80 bytes), no reply.
 ///
+/// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -182,6 +192,8 @@ pub fn device_read_request_inband<T: Transport + ?Sized>(
 /// Opens a device by a name whose bytes are told one by one. No kernel answers it.
 ///
 /// Message 2806 (184 bytes), no reply.
+///
+/// In: `mode` (dev_mode_t), `name` (new_dev_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -218,6 +230,8 @@ pub trait DeviceRequestServer {
     ///
     /// Message 2800 (184 bytes), no reply.
     ///
+    /// In: `mode` (dev_mode_t), `name` (dev_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -233,6 +247,8 @@ pub trait DeviceRequestServer {
     /// Writes at a record, `data` out of line. Answer: device_write_reply.
     ///
     /// Message 2802 (80 bytes), no reply.
+    ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -251,6 +267,8 @@ pub trait DeviceRequestServer {
     ///
     /// Message 2803 (72 to 200 bytes), no reply.
     ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `data` (io_buf_ptr_inband_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -267,6 +285,8 @@ pub trait DeviceRequestServer {
     /// Reads `bytes_wanted` bytes from a record. Answer: device_read_reply.
     ///
     /// Message 2804 (80 bytes), no reply.
+    ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -285,6 +305,8 @@ pub trait DeviceRequestServer {
     ///
     /// Message 2805 (80 bytes), no reply.
     ///
+    /// In: `mode` (dev_mode_t), `recnum` (recnum_t), `bytes_wanted` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -301,6 +323,8 @@ pub trait DeviceRequestServer {
     /// Opens a device by a name whose bytes are told one by one. No kernel answers it.
     ///
     /// Message 2806 (184 bytes), no reply.
+    ///
+    /// In: `mode` (dev_mode_t), `name` (new_dev_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

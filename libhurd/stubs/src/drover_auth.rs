@@ -38,6 +38,8 @@ pub mod offer {
 ///
 /// Message 701000 (48 bytes), reply 701100 (48 bytes).
 ///
+/// In: `rendezvous` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_OFFER`.
 ///
 /// # Errors
@@ -74,6 +76,8 @@ pub trait DroverAuthServer {
     /// a later auth_user_authenticate collects the port. Forgotten after a few seconds.
     ///
     /// Message 701000 (48 bytes), reply 701100 (48 bytes).
+    ///
+    /// In: `rendezvous` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::AUTH_USER_OFFER`.
     ///

@@ -82,6 +82,8 @@ pub struct HostFramesReply {
 ///
 /// Message 700200 (32 bytes), reply 700300 (64 bytes).
 ///
+/// Out: `accounts` (account_info_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -118,6 +120,8 @@ pub fn host_account_snapshot<T: Transport + ?Sized>(
 /// Runs the conservation checker once: how many checks, how many violations, and what the first was.
 ///
 /// Message 700201 (32 bytes), reply 700301 (216 bytes).
+///
+/// Out: `checks` (uint64_t), `violations` (uint64_t), `first_violation` (host_text_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -160,6 +164,8 @@ pub fn host_check_conservation<T: Transport + ?Sized>(
 ///
 /// Message 700202 (32 bytes), reply 700302 (64 bytes).
 ///
+/// Out: `account` (account_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -194,6 +200,8 @@ pub fn host_root_account<T: Transport + ?Sized>(
 /// The boot module with that index: its command line, a memory object with its contents, its size in bytes.
 ///
 /// Message 700203 (48 bytes), reply 700303 (216 bytes).
+///
+/// In: `index` (int). Out: `name` (host_text_t), `object` (memory_object_t), `size` (uint64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -238,6 +246,8 @@ pub fn host_module<T: Transport + ?Sized>(
 ///
 /// Message 700204 (32 bytes), reply 700304 (1080 bytes).
 ///
+/// Out: `command_line` (command_line_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -275,6 +285,8 @@ pub fn host_boot_command_line<T: Transport + ?Sized>(
 /// Frames of 4096 bytes: all of the machine, free ones, and the constant boot reserve.
 ///
 /// Message 700205 (32 bytes), reply 700305 (96 bytes).
+///
+/// Out: `total` (uint64_t), `free` (uint64_t), `reserve` (uint64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -317,6 +329,8 @@ pub fn host_frames<T: Transport + ?Sized>(
 ///
 /// Message 700206 (48 bytes), reply 700306 (48 bytes).
 ///
+/// In: `every` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -341,6 +355,8 @@ pub fn host_set_checking<T: Transport + ?Sized>(
 /// Ends the machine with an exit code for whoever runs it. Does not return.
 ///
 /// Message 700207 (48 bytes), reply 700307 (48 bytes).
+///
+/// In: `code` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -389,6 +405,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700200 (32 bytes), reply 700300 (64 bytes).
     ///
+    /// Out: `accounts` (account_info_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -402,6 +420,8 @@ pub trait DroverHostServer {
     /// Runs the conservation checker once: how many checks, how many violations, and what the first was.
     ///
     /// Message 700201 (32 bytes), reply 700301 (216 bytes).
+    ///
+    /// Out: `checks` (uint64_t), `violations` (uint64_t), `first_violation` (host_text_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -418,6 +438,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700202 (32 bytes), reply 700302 (64 bytes).
     ///
+    /// Out: `account` (account_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -431,6 +453,8 @@ pub trait DroverHostServer {
     /// The boot module with that index: its command line, a memory object with its contents, its size in bytes.
     ///
     /// Message 700203 (48 bytes), reply 700303 (216 bytes).
+    ///
+    /// In: `index` (int). Out: `name` (host_text_t), `object` (memory_object_t), `size` (uint64_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -448,6 +472,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700204 (32 bytes), reply 700304 (1080 bytes).
     ///
+    /// Out: `command_line` (command_line_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -463,6 +489,8 @@ pub trait DroverHostServer {
     ///
     /// Message 700205 (32 bytes), reply 700305 (96 bytes).
     ///
+    /// Out: `total` (uint64_t), `free` (uint64_t), `reserve` (uint64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -473,6 +501,8 @@ pub trait DroverHostServer {
     /// Runs the conservation checker every so many kernel operations; 0: never.
     ///
     /// Message 700206 (48 bytes), reply 700306 (48 bytes).
+    ///
+    /// In: `every` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -488,6 +518,8 @@ pub trait DroverHostServer {
     /// Ends the machine with an exit code for whoever runs it. Does not return.
     ///
     /// Message 700207 (48 bytes), reply 700307 (48 bytes).
+    ///
+    /// In: `code` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -51,6 +51,9 @@ pub struct PortExitStatsReply {
 ///
 /// Message 700400 (128 bytes), reply 700500 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `entry` (vm_address_t), `unwind_entry` (vm_address_t), `unwind_cpu_ns`
+/// (uint64_t), `unwind_frames` (uint64_t), `payload` (uint64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -86,6 +89,9 @@ pub fn port_set_rpc<T: Transport + ?Sized>(
 /// What goes on at an RPC port: calls in it now, calls since it was made, calls that overran their unwind reserve.
 ///
 /// Message 700401 (48 bytes), reply 700501 (96 bytes).
+///
+/// In: `name` (mach_port_name_t). Out: `calls_in_flight` (uint64_t), `calls_total` (uint64_t), `overruns`
+/// (uint64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -130,6 +136,9 @@ pub fn port_get_rpc_status<T: Transport + ?Sized>(
 /// Forced exits of calls in this task, by kind.
 ///
 /// Message 700402 (32 bytes), reply 700502 (128 bytes).
+///
+/// Out: `ceiling` (uint64_t), `deadline` (uint64_t), `client_died` (uint64_t), `server_died` (uint64_t),
+/// `aborted` (uint64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -178,6 +187,9 @@ pub fn port_exit_stats<T: Transport + ?Sized>(
 ///
 /// Message 700403 (96 bytes), reply 700503 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `notify` (mach_port_name_t), `payload` (uint64_t), `sync`
+/// (mach_port_mscount_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -218,6 +230,9 @@ pub trait DroverPortServer {
     ///
     /// Message 700400 (128 bytes), reply 700500 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `entry` (vm_address_t), `unwind_entry` (vm_address_t), `unwind_cpu_ns`
+    /// (uint64_t), `unwind_frames` (uint64_t), `payload` (uint64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -240,6 +255,9 @@ pub trait DroverPortServer {
     ///
     /// Message 700401 (48 bytes), reply 700501 (96 bytes).
     ///
+    /// In: `name` (mach_port_name_t). Out: `calls_in_flight` (uint64_t), `calls_total` (uint64_t), `overruns`
+    /// (uint64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -256,6 +274,9 @@ pub trait DroverPortServer {
     ///
     /// Message 700402 (32 bytes), reply 700502 (128 bytes).
     ///
+    /// Out: `ceiling` (uint64_t), `deadline` (uint64_t), `client_died` (uint64_t), `server_died` (uint64_t),
+    /// `aborted` (uint64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -271,6 +292,9 @@ pub trait DroverPortServer {
     /// one mach_port_request_notification with `sync` do, in one; the notification is charged to the current payer.
     ///
     /// Message 700403 (96 bytes), reply 700503 (48 bytes).
+    ///
+    /// In: `name` (mach_port_name_t), `notify` (mach_port_name_t), `payload` (uint64_t), `sync`
+    /// (mach_port_mscount_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -26,6 +26,8 @@ pub struct VmObjectCreateReply {
 ///
 /// Message 700800 (48 bytes), reply 700900 (64 bytes).
 ///
+/// In: `size` (vm_size_t). Out: `memory_object` (memory_object_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -71,6 +73,8 @@ pub trait DroverVmServer {
     /// send right and its last mapping are gone, or its payer's account is destroyed.
     ///
     /// Message 700800 (48 bytes), reply 700900 (64 bytes).
+    ///
+    /// In: `size` (vm_size_t). Out: `memory_object` (memory_object_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

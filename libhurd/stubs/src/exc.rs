@@ -21,6 +21,9 @@ pub mod id {
 ///
 /// Message 2400 (112 bytes), reply 2500 (48 bytes).
 ///
+/// In: `thread` (mach_port_t), `task` (mach_port_t), `exception` (integer_t), `code` (integer_t), `subcode`
+/// (rpc_long_integer_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -60,6 +63,9 @@ pub trait ExcServer {
     /// BREAKPOINT 6.
     ///
     /// Message 2400 (112 bytes), reply 2500 (48 bytes).
+    ///
+    /// In: `thread` (mach_port_t), `task` (mach_port_t), `exception` (integer_t), `code` (integer_t), `subcode`
+    /// (rpc_long_integer_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

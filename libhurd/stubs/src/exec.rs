@@ -94,6 +94,10 @@ pub mod offer {
 ///
 /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
 ///
+/// In: `file` (mach_port_send_t), `oldtask` (task_t), `flags` (int), `argv` (data_t), `envp` (data_t), `dtable`
+/// (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames` (mach_port_name_array_t),
+/// `destroynames` (mach_port_name_array_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC`.
 ///
 /// # Errors
@@ -144,6 +148,8 @@ pub fn exec_exec<T: Transport + ?Sized>(
 ///
 /// Message 30002 (64 bytes), reply 30102 (48 bytes).
 ///
+/// In: `auth_handle` (auth_t), `proc_server` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_INIT`.
 ///
 /// # Errors
@@ -175,6 +181,8 @@ pub fn exec_init<T: Transport + ?Sized>(
 /// Sets the ports and integers that programs get by default.
 ///
 /// Message 30003 (48 to 4144 bytes), no reply.
+///
+/// In: `ports` (portarray_t), `ints` (intarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_SETEXECDATA`.
 ///
@@ -208,6 +216,10 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
 /// those in `destroynames` destroyed.
 ///
 /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
+///
+/// In: `file` (mach_port_send_t), `oldtask` (task_t), `flags` (int), `path` (string_t), `abspath` (string_t),
+/// `argv` (data_t), `envp` (data_t), `dtable` (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t),
+/// `deallocnames` (mach_port_name_array_t), `destroynames` (mach_port_name_array_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC_PATHS`.
 ///
@@ -269,6 +281,10 @@ pub trait ExecServer {
     ///
     /// Message 30000 (136 to 14472 bytes), reply 30100 (48 bytes).
     ///
+    /// In: `file` (mach_port_send_t), `oldtask` (task_t), `flags` (int), `argv` (data_t), `envp` (data_t), `dtable`
+    /// (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames` (mach_port_name_array_t),
+    /// `destroynames` (mach_port_name_array_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC`.
     ///
     /// # Errors
@@ -295,6 +311,8 @@ pub trait ExecServer {
     ///
     /// Message 30002 (64 bytes), reply 30102 (48 bytes).
     ///
+    /// In: `auth_handle` (auth_t), `proc_server` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_INIT`.
     ///
     /// # Errors
@@ -310,6 +328,8 @@ pub trait ExecServer {
     /// Sets the ports and integers that programs get by default.
     ///
     /// Message 30003 (48 to 4144 bytes), no reply.
+    ///
+    /// In: `ports` (portarray_t), `ints` (intarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::EXEC_SETEXECDATA`.
     ///
@@ -329,6 +349,10 @@ pub trait ExecServer {
     /// those in `destroynames` destroyed.
     ///
     /// Message 30004 (2200 to 16536 bytes), reply 30104 (48 bytes).
+    ///
+    /// In: `file` (mach_port_send_t), `oldtask` (task_t), `flags` (int), `path` (string_t), `abspath` (string_t),
+    /// `argv` (data_t), `envp` (data_t), `dtable` (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t),
+    /// `deallocnames` (mach_port_name_array_t), `destroynames` (mach_port_name_array_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::EXEC_EXEC_PATHS`.
     ///

@@ -46,6 +46,10 @@ pub struct ExecStartupGetInfoReply {
 ///
 /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
 ///
+/// Out: `user_entry` (vm_address_t), `phdr_data` (vm_address_t), `phdr_size` (vm_size_t), `stack_base`
+/// (vm_address_t), `stack_size` (vm_size_t), `flags` (int), `argv` (data_t), `envp` (data_t), `dtable`
+/// (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -110,6 +114,10 @@ pub trait ExecStartupServer {
     /// and bytes of the stack, flags, arguments, environment, descriptors, ports, integers.
     ///
     /// Message 30500 (32 bytes), reply 30600 (184 to 10424 bytes).
+    ///
+    /// Out: `user_entry` (vm_address_t), `phdr_data` (vm_address_t), `phdr_size` (vm_size_t), `stack_base`
+    /// (vm_address_t), `stack_size` (vm_size_t), `flags` (int), `argv` (data_t), `envp` (data_t), `dtable`
+    /// (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -761,6 +761,10 @@ pub struct FileRecordLockReply {
 ///
 /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
 ///
+/// In: `exec_task` (task_t), `flags` (int), `argv` (data_t), `envp` (data_t), `fdarray` (portarray_t),
+/// `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames` (mach_port_name_array_t), `destroynames`
+/// (mach_port_name_array_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC`.
 ///
 /// # Errors
@@ -809,6 +813,8 @@ pub fn file_exec<T: Transport + ?Sized>(
 ///
 /// Message 20001 (64 bytes), reply 20101 (48 bytes).
 ///
+/// In: `new_owner` (uid_t), `new_group` (gid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHOWN`.
 ///
 /// # Errors
@@ -841,6 +847,8 @@ pub fn file_chown<T: Transport + ?Sized>(
 ///
 /// Message 20002 (48 bytes), reply 20102 (48 bytes).
 ///
+/// In: `new_author` (uid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHAUTHOR`.
 ///
 /// # Errors
@@ -870,6 +878,8 @@ pub fn file_chauthor<T: Transport + ?Sized>(
 /// Sets the mode.
 ///
 /// Message 20003 (48 bytes), reply 20103 (48 bytes).
+///
+/// In: `new_mode` (mode_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHMOD`.
 ///
@@ -901,6 +911,8 @@ pub fn file_chmod<T: Transport + ?Sized>(
 ///
 /// Message 20004 (48 bytes), reply 20104 (48 bytes).
 ///
+/// In: `new_flags` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHFLAGS`.
 ///
 /// # Errors
@@ -930,6 +942,8 @@ pub fn file_chflags<T: Transport + ?Sized>(
 /// Sets times of access and change; -1 microseconds means now.
 ///
 /// Message 20005 (80 bytes), reply 20105 (48 bytes).
+///
+/// In: `new_atime` (time_value_t), `new_mtime` (time_value_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMES`.
 ///
@@ -963,6 +977,8 @@ pub fn file_utimes<T: Transport + ?Sized>(
 ///
 /// Message 20006 (48 bytes), reply 20106 (48 bytes).
 ///
+/// In: `new_size` (loff_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_SIZE`.
 ///
 /// # Errors
@@ -993,6 +1009,8 @@ pub fn file_set_size<T: Transport + ?Sized>(
 ///
 /// Message 20007 (48 bytes), reply 20107 (48 bytes).
 ///
+/// In: `flags` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK`.
 ///
 /// # Errors
@@ -1022,6 +1040,8 @@ pub fn file_lock<T: Transport + ?Sized>(
 /// What lock the caller has, and what others have.
 ///
 /// Message 20008 (32 bytes), reply 20108 (80 bytes).
+///
+/// Out: `mystatus` (int), `otherstatus` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK_STAT`.
 ///
@@ -1067,6 +1087,8 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
 ///
 /// Message 20009 (32 bytes), reply 20109 (64 bytes).
 ///
+/// Out: `allowed` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHECK_ACCESS`.
 ///
 /// # Errors
@@ -1107,6 +1129,8 @@ pub fn file_check_access<T: Transport + ?Sized>(
 ///
 /// Message 20010 (48 bytes), reply 20110 (48 bytes).
 ///
+/// In: `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_NOTICE_CHANGES`.
 ///
 /// # Errors
@@ -1136,6 +1160,8 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
 /// The control port of the file system, for its owner.
 ///
 /// Message 20011 (32 bytes), reply 20111 (64 bytes).
+///
+/// Out: `control` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETCONTROL`.
 ///
@@ -1177,6 +1203,8 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
 ///
 /// Message 20012 (32 bytes), reply 20112 (168 bytes).
 ///
+/// Out: `info` (fsys_statfsbuf_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_STATFS`.
 ///
 /// # Errors
@@ -1216,6 +1244,8 @@ pub fn file_statfs<T: Transport + ?Sized>(
 ///
 /// Message 20013 (64 bytes), reply 20113 (48 bytes).
 ///
+/// In: `wait` (int), `omit_metadata` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNC`.
 ///
 /// # Errors
@@ -1247,6 +1277,8 @@ pub fn file_sync<T: Transport + ?Sized>(
 ///
 /// Message 20014 (64 bytes), reply 20114 (48 bytes).
 ///
+/// In: `wait` (int), `do_children` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNCFS`.
 ///
 /// # Errors
@@ -1277,6 +1309,8 @@ pub fn file_syncfs<T: Transport + ?Sized>(
 /// Where the file's blocks lie, so that they can be read without its file system.
 ///
 /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
+///
+/// Out: `ports` (portarray_t), `ints` (intarray_t), `offsets` (off_array_t), `data` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_STORAGE_INFO`.
 ///
@@ -1327,6 +1361,8 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
 ///
 /// Message 20016 (32 bytes), reply 20116 (64 bytes).
 ///
+/// Out: `linknode` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETLINKNODE`.
 ///
 /// # Errors
@@ -1366,6 +1402,8 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
 /// A handle that finds the file again, for fsys_getfile.
 ///
 /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
+///
+/// Out: `filehandle` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETFH`.
 ///
@@ -1411,6 +1449,9 @@ pub fn file_getfh<T: Transport + ?Sized>(
 /// is empty when there is nothing left to do.
 ///
 /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
+///
+/// In: `file_name` (string_t), `flags` (int), `mode` (mode_t). Out: `do_retry` (retry_type), `retry_name`
+/// (string_t), `result` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::DIR_LOOKUP`.
 ///
@@ -1467,6 +1508,8 @@ pub fn dir_lookup<T: Transport + ?Sized>(
 ///
 /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
 ///
+/// In: `entry` (int), `nentries` (int), `bufsiz` (vm_size_t). Out: `data` (data_t), `amount` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::DIR_READDIR`.
 ///
 /// # Errors
@@ -1517,6 +1560,8 @@ pub fn dir_readdir<T: Transport + ?Sized>(
 ///
 /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
 ///
+/// In: `name` (string_t), `mode` (mode_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKDIR`.
 ///
 /// # Errors
@@ -1550,6 +1595,8 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
 ///
 /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
 ///
+/// In: `name` (string_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RMDIR`.
 ///
 /// # Errors
@@ -1581,6 +1628,8 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
 ///
 /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
 ///
+/// In: `name` (string_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_UNLINK`.
 ///
 /// # Errors
@@ -1611,6 +1660,8 @@ pub fn dir_unlink<T: Transport + ?Sized>(
 /// Gives a file a name; unless `excl`, in place of what has it.
 ///
 /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
+///
+/// In: `file` (file_t), `name` (string_t), `excl` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_LINK`.
 ///
@@ -1645,6 +1696,8 @@ pub fn dir_link<T: Transport + ?Sized>(
 /// Moves a name; unless `excl`, in place of what has the new one.
 ///
 /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
+///
+/// In: `oldname` (string_t), `newdirectory` (file_t), `newname` (string_t), `excl` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RENAME`.
 ///
@@ -1682,6 +1735,8 @@ pub fn dir_rename<T: Transport + ?Sized>(
 /// A file without a name, which vanishes if it never gets one.
 ///
 /// Message 20025 (64 bytes), reply 20125 (64 bytes).
+///
+/// In: `flags` (int), `mode` (mode_t). Out: `newnode` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKFILE`.
 ///
@@ -1727,6 +1782,8 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
 ///
 /// Message 20026 (48 bytes), reply 20126 (48 bytes).
 ///
+/// In: `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_NOTICE_CHANGES`.
 ///
 /// # Errors
@@ -1757,6 +1814,9 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
 /// FS_TRANS_SET 1, EXCL 2, ORPHAN 4, FORCE 8; `oldtrans_flags` are those of fsys_goaway for the old one.
 ///
 /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
+///
+/// In: `passive_flags` (int), `active_flags` (int), `oldtrans_flags` (int), `passive` (data_t), `active`
+/// (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Lent until the reply: passive. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_TRANSLATOR`.
 ///
@@ -1796,6 +1856,8 @@ pub fn file_set_translator<T: Transport + ?Sized>(
 /// The passive translator: its arguments, each with its NUL.
 ///
 /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
+///
+/// Out: `translator` (data_t).
 ///
 /// The caller's account pays, up to the offer. Given, with the charge for the memory: translator. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::FILE_GET_TRANSLATOR`.
 ///
@@ -1840,6 +1902,8 @@ pub fn file_get_translator<T: Transport + ?Sized>(
 ///
 /// Message 20029 (32 bytes), reply 20129 (64 bytes).
 ///
+/// Out: `translator_cntl` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_TRANSLATOR_CNTL`.
 ///
 /// # Errors
@@ -1881,6 +1945,8 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
 /// Options of the file system, as arguments.
 ///
 /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
+///
+/// Out: `options` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_FS_OPTIONS`.
 ///
@@ -1925,6 +1991,8 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
 ///
 /// Message 20031 (48 bytes), reply 20131 (64 bytes).
 ///
+/// In: `parent` (mach_port_t). Out: `new_file` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_REPARENT`.
 ///
 /// # Errors
@@ -1966,6 +2034,10 @@ pub fn file_reparent<T: Transport + ?Sized>(
 /// Runs the file in `exec_task`; see exec_exec_paths.
 ///
 /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
+///
+/// In: `exec_task` (task_t), `flags` (int), `path` (string_t), `abspath` (string_t), `argv` (data_t), `envp`
+/// (data_t), `fdarray` (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames`
+/// (mach_port_name_array_t), `destroynames` (mach_port_name_array_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
 ///
@@ -2019,6 +2091,8 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
 ///
 /// Message 20035 (80 bytes), reply 20135 (48 bytes).
 ///
+/// In: `new_atime` (timespec_t), `new_mtime` (timespec_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMENS`.
 ///
 /// # Errors
@@ -2050,6 +2124,8 @@ pub fn file_utimens<T: Transport + ?Sized>(
 /// Locks a range, unlocks it, or asks who has it.
 ///
 /// Message 20036 (104 bytes), reply 20136 (88 bytes).
+///
+/// In: `cmd` (int), `rendezvous` (mach_port_send_t). In and out: `flock64` (flock_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_RECORD_LOCK`.
 ///
@@ -2111,6 +2187,10 @@ pub trait FsServer {
     ///
     /// Message 20000 (120 to 14456 bytes), reply 20100 (48 bytes).
     ///
+    /// In: `exec_task` (task_t), `flags` (int), `argv` (data_t), `envp` (data_t), `fdarray` (portarray_t),
+    /// `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames` (mach_port_name_array_t), `destroynames`
+    /// (mach_port_name_array_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC`.
     ///
     /// # Errors
@@ -2136,6 +2216,8 @@ pub trait FsServer {
     ///
     /// Message 20001 (64 bytes), reply 20101 (48 bytes).
     ///
+    /// In: `new_owner` (uid_t), `new_group` (gid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHOWN`.
     ///
     /// # Errors
@@ -2152,6 +2234,8 @@ pub trait FsServer {
     ///
     /// Message 20002 (48 bytes), reply 20102 (48 bytes).
     ///
+    /// In: `new_author` (uid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHAUTHOR`.
     ///
     /// # Errors
@@ -2167,6 +2251,8 @@ pub trait FsServer {
     ///
     /// Message 20003 (48 bytes), reply 20103 (48 bytes).
     ///
+    /// In: `new_mode` (mode_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHMOD`.
     ///
     /// # Errors
@@ -2177,6 +2263,8 @@ pub trait FsServer {
     /// Sets the flags.
     ///
     /// Message 20004 (48 bytes), reply 20104 (48 bytes).
+    ///
+    /// In: `new_flags` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHFLAGS`.
     ///
@@ -2192,6 +2280,8 @@ pub trait FsServer {
     /// Sets times of access and change; -1 microseconds means now.
     ///
     /// Message 20005 (80 bytes), reply 20105 (48 bytes).
+    ///
+    /// In: `new_atime` (time_value_t), `new_mtime` (time_value_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMES`.
     ///
@@ -2209,6 +2299,8 @@ pub trait FsServer {
     ///
     /// Message 20006 (48 bytes), reply 20106 (48 bytes).
     ///
+    /// In: `new_size` (loff_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_SIZE`.
     ///
     /// # Errors
@@ -2224,6 +2316,8 @@ pub trait FsServer {
     ///
     /// Message 20007 (48 bytes), reply 20107 (48 bytes).
     ///
+    /// In: `flags` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK`.
     ///
     /// # Errors
@@ -2234,6 +2328,8 @@ pub trait FsServer {
     /// What lock the caller has, and what others have.
     ///
     /// Message 20008 (32 bytes), reply 20108 (80 bytes).
+    ///
+    /// Out: `mystatus` (int), `otherstatus` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_LOCK_STAT`.
     ///
@@ -2249,6 +2345,8 @@ pub trait FsServer {
     ///
     /// Message 20009 (32 bytes), reply 20109 (64 bytes).
     ///
+    /// Out: `allowed` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_CHECK_ACCESS`.
     ///
     /// # Errors
@@ -2262,6 +2360,8 @@ pub trait FsServer {
     /// Asks for file_changed.
     ///
     /// Message 20010 (48 bytes), reply 20110 (48 bytes).
+    ///
+    /// In: `port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_NOTICE_CHANGES`.
     ///
@@ -2278,6 +2378,8 @@ pub trait FsServer {
     ///
     /// Message 20011 (32 bytes), reply 20111 (64 bytes).
     ///
+    /// Out: `control` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETCONTROL`.
     ///
     /// # Errors
@@ -2292,6 +2394,8 @@ pub trait FsServer {
     ///
     /// Message 20012 (32 bytes), reply 20112 (168 bytes).
     ///
+    /// Out: `info` (fsys_statfsbuf_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_STATFS`.
     ///
     /// # Errors
@@ -2302,6 +2406,8 @@ pub trait FsServer {
     /// Writes the file to disk.
     ///
     /// Message 20013 (64 bytes), reply 20113 (48 bytes).
+    ///
+    /// In: `wait` (int), `omit_metadata` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNC`.
     ///
@@ -2319,6 +2425,8 @@ pub trait FsServer {
     ///
     /// Message 20014 (64 bytes), reply 20114 (48 bytes).
     ///
+    /// In: `wait` (int), `do_children` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SYNCFS`.
     ///
     /// # Errors
@@ -2335,6 +2443,8 @@ pub trait FsServer {
     ///
     /// Message 20015 (32 bytes), reply 20115 (80 to 8272 bytes).
     ///
+    /// Out: `ports` (portarray_t), `ints` (intarray_t), `offsets` (off_array_t), `data` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_STORAGE_INFO`.
     ///
     /// # Errors
@@ -2348,6 +2458,8 @@ pub trait FsServer {
     /// The node whose translator's root this file is.
     ///
     /// Message 20016 (32 bytes), reply 20116 (64 bytes).
+    ///
+    /// Out: `linknode` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETLINKNODE`.
     ///
@@ -2363,6 +2475,8 @@ pub trait FsServer {
     ///
     /// Message 20017 (32 bytes), reply 20117 (56 to 2104 bytes).
     ///
+    /// Out: `filehandle` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GETFH`.
     ///
     /// # Errors
@@ -2376,6 +2490,9 @@ pub trait FsServer {
     /// is empty when there is nothing left to do.
     ///
     /// Message 20018 (1096 bytes), reply 20118 (1112 bytes).
+    ///
+    /// In: `file_name` (string_t), `flags` (int), `mode` (mode_t). Out: `do_retry` (retry_type), `retry_name`
+    /// (string_t), `result` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::DIR_LOOKUP`.
     ///
@@ -2398,6 +2515,8 @@ pub trait FsServer {
     ///
     /// Message 20019 (80 bytes), reply 20119 (72 to 2120 bytes).
     ///
+    /// In: `entry` (int), `nentries` (int), `bufsiz` (vm_size_t). Out: `data` (data_t), `amount` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::DIR_READDIR`.
     ///
     /// # Errors
@@ -2415,6 +2534,8 @@ pub trait FsServer {
     ///
     /// Message 20020 (1080 bytes), reply 20120 (48 bytes).
     ///
+    /// In: `name` (string_t), `mode` (mode_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKDIR`.
     ///
     /// # Errors
@@ -2431,6 +2552,8 @@ pub trait FsServer {
     ///
     /// Message 20021 (1064 bytes), reply 20121 (48 bytes).
     ///
+    /// In: `name` (string_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RMDIR`.
     ///
     /// # Errors
@@ -2446,6 +2569,8 @@ pub trait FsServer {
     ///
     /// Message 20022 (1064 bytes), reply 20122 (48 bytes).
     ///
+    /// In: `name` (string_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_UNLINK`.
     ///
     /// # Errors
@@ -2460,6 +2585,8 @@ pub trait FsServer {
     /// Gives a file a name; unless `excl`, in place of what has it.
     ///
     /// Message 20023 (1096 bytes), reply 20123 (48 bytes).
+    ///
+    /// In: `file` (file_t), `name` (string_t), `excl` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_LINK`.
     ///
@@ -2477,6 +2604,8 @@ pub trait FsServer {
     /// Moves a name; unless `excl`, in place of what has the new one.
     ///
     /// Message 20024 (2128 bytes), reply 20124 (48 bytes).
+    ///
+    /// In: `oldname` (string_t), `newdirectory` (file_t), `newname` (string_t), `excl` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_RENAME`.
     ///
@@ -2496,6 +2625,8 @@ pub trait FsServer {
     ///
     /// Message 20025 (64 bytes), reply 20125 (64 bytes).
     ///
+    /// In: `flags` (int), `mode` (mode_t). Out: `newnode` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_MKFILE`.
     ///
     /// # Errors
@@ -2512,6 +2643,8 @@ pub trait FsServer {
     ///
     /// Message 20026 (48 bytes), reply 20126 (48 bytes).
     ///
+    /// In: `port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::DIR_NOTICE_CHANGES`.
     ///
     /// # Errors
@@ -2527,6 +2660,9 @@ pub trait FsServer {
     /// FS_TRANS_SET 1, EXCL 2, ORPHAN 4, FORCE 8; `oldtrans_flags` are those of fsys_goaway for the old one.
     ///
     /// Message 20027 (104 to 2152 bytes), reply 20127 (48 bytes).
+    ///
+    /// In: `passive_flags` (int), `active_flags` (int), `oldtrans_flags` (int), `passive` (data_t), `active`
+    /// (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Lent until the reply: passive. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_SET_TRANSLATOR`.
     ///
@@ -2547,6 +2683,8 @@ pub trait FsServer {
     ///
     /// Message 20028 (32 bytes), reply 20128 (56 to 2104 bytes).
     ///
+    /// Out: `translator` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Given, with the charge for the memory: translator. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::FILE_GET_TRANSLATOR`.
     ///
     /// # Errors
@@ -2560,6 +2698,8 @@ pub trait FsServer {
     /// The control port of the active translator, for its owner.
     ///
     /// Message 20029 (32 bytes), reply 20129 (64 bytes).
+    ///
+    /// Out: `translator_cntl` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_TRANSLATOR_CNTL`.
     ///
@@ -2575,6 +2715,8 @@ pub trait FsServer {
     ///
     /// Message 20030 (32 bytes), reply 20130 (56 to 2104 bytes).
     ///
+    /// Out: `options` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_GET_FS_OPTIONS`.
     ///
     /// # Errors
@@ -2588,6 +2730,8 @@ pub trait FsServer {
     /// The same file, whose `..` leads to `parent`.
     ///
     /// Message 20031 (48 bytes), reply 20131 (64 bytes).
+    ///
+    /// In: `parent` (mach_port_t). Out: `new_file` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_REPARENT`.
     ///
@@ -2603,6 +2747,10 @@ pub trait FsServer {
     /// Runs the file in `exec_task`; see exec_exec_paths.
     ///
     /// Message 20034 (2184 to 16520 bytes), reply 20134 (48 bytes).
+    ///
+    /// In: `exec_task` (task_t), `flags` (int), `path` (string_t), `abspath` (string_t), `argv` (data_t), `envp`
+    /// (data_t), `fdarray` (portarray_t), `portarray` (portarray_t), `intarray` (intarray_t), `deallocnames`
+    /// (mach_port_name_array_t), `destroynames` (mach_port_name_array_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames. See `offer::FILE_EXEC_PATHS`.
     ///
@@ -2631,6 +2779,8 @@ pub trait FsServer {
     ///
     /// Message 20035 (80 bytes), reply 20135 (48 bytes).
     ///
+    /// In: `new_atime` (timespec_t), `new_mtime` (timespec_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_UTIMENS`.
     ///
     /// # Errors
@@ -2646,6 +2796,8 @@ pub trait FsServer {
     /// Locks a range, unlocks it, or asks who has it.
     ///
     /// Message 20036 (104 bytes), reply 20136 (88 bytes).
+    ///
+    /// In: `cmd` (int), `rendezvous` (mach_port_send_t). In and out: `flock64` (flock_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::FILE_RECORD_LOCK`.
     ///

@@ -21,6 +21,8 @@ pub mod id {
 ///
 /// Message 20500 (1096 bytes), no reply.
 ///
+/// In: `tickno` (natural_t), `change` (dir_changed_type_t), `name` (string_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -47,6 +49,8 @@ pub fn dir_changed<T: Transport + ?Sized>(
 /// Contents or attributes of the file have changed, from byte `start` up to `end`.
 ///
 /// Message 20501 (96 bytes), no reply.
+///
+/// In: `tickno` (natural_t), `change` (file_changed_type_t), `start` (loff_t), `end` (loff_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -82,6 +86,8 @@ pub trait FsNotifyServer {
     ///
     /// Message 20500 (1096 bytes), no reply.
     ///
+    /// In: `tickno` (natural_t), `change` (dir_changed_type_t), `name` (string_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -98,6 +104,8 @@ pub trait FsNotifyServer {
     /// Contents or attributes of the file have changed, from byte `start` up to `end`.
     ///
     /// Message 20501 (96 bytes), no reply.
+    ///
+    /// In: `tickno` (natural_t), `change` (file_changed_type_t), `start` (loff_t), `end` (loff_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

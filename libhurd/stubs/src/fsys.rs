@@ -303,6 +303,8 @@ pub struct FsysGetSourceReply {
 ///
 /// Message 22000 (64 bytes), reply 22100 (64 bytes).
 ///
+/// In: `openflags` (int), `control_port` (mach_port_send_t). Out: `realnode` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_STARTUP`.
 ///
 /// # Errors
@@ -347,6 +349,8 @@ pub fn fsys_startup<T: Transport + ?Sized>(
 ///
 /// Message 22001 (48 bytes), reply 22101 (48 bytes).
 ///
+/// In: `flags` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GOAWAY`.
 ///
 /// # Errors
@@ -375,6 +379,9 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
 /// The root, opened for a user with these ids; results as for dir_lookup. `dotdot_node` is where its `..` leads.
 ///
 /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
+///
+/// In: `dotdot_node` (mach_port_send_t), `gen_uids` (idarray_t), `gen_gids` (idarray_t), `flags` (int). Out:
+/// `do_retry` (retry_type), `retry_name` (string_t), `file` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::FSYS_GETROOT`.
 ///
@@ -430,6 +437,8 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
 ///
 /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
 ///
+/// In: `gen_uids` (idarray_t), `gen_gids` (idarray_t), `filehandle` (data_t). Out: `file` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETFILE`.
 ///
 /// # Errors
@@ -476,6 +485,8 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
 ///
 /// Message 22004 (64 bytes), reply 22104 (48 bytes).
 ///
+/// In: `wait` (int), `do_children` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SYNCFS`.
 ///
 /// # Errors
@@ -506,6 +517,8 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
 /// Changes options, as arguments.
 ///
 /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
+///
+/// In: `options` (data_t), `do_children` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SET_OPTIONS`.
 ///
@@ -539,6 +552,8 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
 /// The privileged ports that a boot file system was given.
 ///
 /// Message 22006 (32 bytes), reply 22106 (96 bytes).
+///
+/// Out: `host_priv` (mach_port_send_t), `device_master` (mach_port_send_t), `fstask` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETPRIV`.
 ///
@@ -585,6 +600,8 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
 ///
 /// Message 22007 (64 bytes), reply 22107 (48 bytes).
 ///
+/// In: `proc_server` (mach_port_send_t), `auth_handle` (auth_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_INIT`.
 ///
 /// # Errors
@@ -615,6 +632,8 @@ pub fn fsys_init<T: Transport + ?Sized>(
 /// Has another server run the translator with these arguments.
 ///
 /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
+///
+/// In: `requestor` (mach_port_send_t), `argv` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_FORWARD`.
 ///
@@ -648,6 +667,8 @@ pub fn fsys_forward<T: Transport + ?Sized>(
 /// The options, as arguments.
 ///
 /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
+///
+/// Out: `options` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_OPTIONS`.
 ///
@@ -691,6 +712,8 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
 /// Names and control ports of active translators below.
 ///
 /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
+///
+/// Out: `names` (data_t), `controls` (portarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_CHILDREN`.
 ///
@@ -736,6 +759,8 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
 /// What the file system is made from, such as a device.
 ///
 /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
+///
+/// Out: `source` (string_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_SOURCE`.
 ///
@@ -795,6 +820,8 @@ pub trait FsysServer {
     ///
     /// Message 22000 (64 bytes), reply 22100 (64 bytes).
     ///
+    /// In: `openflags` (int), `control_port` (mach_port_send_t). Out: `realnode` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_STARTUP`.
     ///
     /// # Errors
@@ -811,6 +838,8 @@ pub trait FsysServer {
     ///
     /// Message 22001 (48 bytes), reply 22101 (48 bytes).
     ///
+    /// In: `flags` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GOAWAY`.
     ///
     /// # Errors
@@ -821,6 +850,9 @@ pub trait FsysServer {
     /// The root, opened for a user with these ids; results as for dir_lookup. `dotdot_node` is where its `..` leads.
     ///
     /// Message 22002 (80 to 4176 bytes), reply 22102 (1112 bytes).
+    ///
+    /// In: `dotdot_node` (mach_port_send_t), `gen_uids` (idarray_t), `gen_gids` (idarray_t), `flags` (int). Out:
+    /// `do_retry` (retry_type), `retry_name` (string_t), `file` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames. See `offer::FSYS_GETROOT`.
     ///
@@ -842,6 +874,8 @@ pub trait FsysServer {
     ///
     /// Message 22003 (56 to 6200 bytes), reply 22103 (64 bytes).
     ///
+    /// In: `gen_uids` (idarray_t), `gen_gids` (idarray_t), `filehandle` (data_t). Out: `file` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETFILE`.
     ///
     /// # Errors
@@ -859,6 +893,8 @@ pub trait FsysServer {
     ///
     /// Message 22004 (64 bytes), reply 22104 (48 bytes).
     ///
+    /// In: `wait` (int), `do_children` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SYNCFS`.
     ///
     /// # Errors
@@ -874,6 +910,8 @@ pub trait FsysServer {
     /// Changes options, as arguments.
     ///
     /// Message 22005 (56 to 2104 bytes), reply 22105 (48 bytes).
+    ///
+    /// In: `options` (data_t), `do_children` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_SET_OPTIONS`.
     ///
@@ -891,6 +929,8 @@ pub trait FsysServer {
     ///
     /// Message 22006 (32 bytes), reply 22106 (96 bytes).
     ///
+    /// Out: `host_priv` (mach_port_send_t), `device_master` (mach_port_send_t), `fstask` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GETPRIV`.
     ///
     /// # Errors
@@ -901,6 +941,8 @@ pub trait FsysServer {
     /// Tells a boot file system of proc and auth, once.
     ///
     /// Message 22007 (64 bytes), reply 22107 (48 bytes).
+    ///
+    /// In: `proc_server` (mach_port_send_t), `auth_handle` (auth_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_INIT`.
     ///
@@ -919,6 +961,8 @@ pub trait FsysServer {
     ///
     /// Message 22008 (56 to 2104 bytes), reply 22108 (48 bytes).
     ///
+    /// In: `requestor` (mach_port_send_t), `argv` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_FORWARD`.
     ///
     /// # Errors
@@ -935,6 +979,8 @@ pub trait FsysServer {
     ///
     /// Message 22009 (32 bytes), reply 22109 (56 to 2104 bytes).
     ///
+    /// Out: `options` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_OPTIONS`.
     ///
     /// # Errors
@@ -949,6 +995,8 @@ pub trait FsysServer {
     ///
     /// Message 22010 (32 bytes), reply 22110 (64 to 4160 bytes).
     ///
+    /// Out: `names` (data_t), `controls` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_CHILDREN`.
     ///
     /// # Errors
@@ -962,6 +1010,8 @@ pub trait FsysServer {
     /// What the file system is made from, such as a device.
     ///
     /// Message 22011 (32 bytes), reply 22111 (1080 bytes).
+    ///
+    /// Out: `source` (string_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained. See `offer::FSYS_GET_SOURCE`.
     ///

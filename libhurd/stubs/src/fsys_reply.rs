@@ -42,6 +42,8 @@ pub mod id {
 ///
 /// Message 22100 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `realnode` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -66,6 +68,8 @@ pub fn fsys_startup_reply<T: Transport + ?Sized>(
 ///
 /// Message 22101 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -87,6 +91,9 @@ pub fn fsys_goaway_reply<T: Transport + ?Sized>(
 /// Answers fsys_getroot: the root, as dir_lookup would give it.
 ///
 /// Message 22102 (1112 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `do_retry` (retry_type), `retry_name` (string_t), `file`
+/// (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -117,6 +124,8 @@ pub fn fsys_getroot_reply<T: Transport + ?Sized>(
 ///
 /// Message 22103 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `file` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -141,6 +150,8 @@ pub fn fsys_getfile_reply<T: Transport + ?Sized>(
 ///
 /// Message 22104 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -163,6 +174,8 @@ pub fn fsys_syncfs_reply<T: Transport + ?Sized>(
 ///
 /// Message 22105 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -184,6 +197,9 @@ pub fn fsys_set_options_reply<T: Transport + ?Sized>(
 /// Answers fsys_getpriv: the privileged host port, the device master port and the file system's task.
 ///
 /// Message 22106 (96 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `host_priv` (mach_port_send_t), `device_master` (mach_port_send_t),
+/// `fstask` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -213,6 +229,8 @@ pub fn fsys_getpriv_reply<T: Transport + ?Sized>(
 ///
 /// Message 22107 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -235,6 +253,8 @@ pub fn fsys_init_reply<T: Transport + ?Sized>(
 ///
 /// Message 22108 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -256,6 +276,8 @@ pub fn fsys_forward_reply<T: Transport + ?Sized>(
 /// Answers fsys_get_options: the options, each with its NUL.
 ///
 /// Message 22109 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `options` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -283,6 +305,8 @@ pub fn fsys_get_options_reply<T: Transport + ?Sized>(
 ///
 /// Message 22110 (56 to 2104 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `children` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -307,6 +331,8 @@ pub fn fsys_get_children_reply<T: Transport + ?Sized>(
 /// Answers fsys_get_source: what the file system is made from.
 ///
 /// Message 22111 (1080 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `source` (string_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -339,6 +365,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22100 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `realnode` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -355,6 +383,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22101 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -369,6 +399,9 @@ pub trait FsysReplyServer {
     /// Answers fsys_getroot: the root, as dir_lookup would give it.
     ///
     /// Message 22102 (1112 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `do_retry` (retry_type), `retry_name` (string_t), `file`
+    /// (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -388,6 +421,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22103 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `file` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -404,6 +439,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22104 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -419,6 +456,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22105 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -433,6 +472,9 @@ pub trait FsysReplyServer {
     /// Answers fsys_getpriv: the privileged host port, the device master port and the file system's task.
     ///
     /// Message 22106 (96 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `host_priv` (mach_port_send_t), `device_master` (mach_port_send_t),
+    /// `fstask` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -452,6 +494,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22107 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -467,6 +511,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22108 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -481,6 +527,8 @@ pub trait FsysReplyServer {
     /// Answers fsys_get_options: the options, each with its NUL.
     ///
     /// Message 22109 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `options` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -499,6 +547,8 @@ pub trait FsysReplyServer {
     ///
     /// Message 22110 (56 to 2104 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `children` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -514,6 +564,8 @@ pub trait FsysReplyServer {
     /// Answers fsys_get_source: what the file system is made from.
     ///
     /// Message 22111 (1080 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `source` (string_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

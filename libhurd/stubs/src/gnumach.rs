@@ -85,6 +85,8 @@ pub struct VmGetSizeLimitReply {
 ///
 /// Message 4200 (32 bytes), reply 4300 (104 bytes).
 ///
+/// Out: `vm_cache_stats` (vm_cache_statistics_data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -123,6 +125,9 @@ pub fn vm_cache_statistics<T: Transport + ?Sized>(
 ///
 /// Message 4201 (112 bytes), no reply.
 ///
+/// In: `task` (task_t), `thread_name` (mach_port_name_t), `reply_port` (mach_port_name_t), `address`
+/// (vm_address_t), `size` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -153,6 +158,8 @@ pub fn thread_terminate_release<T: Transport + ?Sized>(
 ///
 /// Message 4202 (40 to 104 bytes), no reply.
 ///
+/// In: `name` (kernel_debug_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -174,6 +181,8 @@ pub fn task_set_name<T: Transport + ?Sized>(
 /// Asks for mach_notify_new_task for every task made from now on.
 ///
 /// Message 4203 (48 bytes), reply 4303 (48 bytes).
+///
+/// In: `notification` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -203,6 +212,8 @@ pub fn register_new_task_notification<T: Transport + ?Sized>(
 /// Waits while the words at `addr` equal `val1` (and `val2`, with QUAD 2), for at most `msec` with TIMED 4.
 ///
 /// Message 4204 (112 bytes), reply 4304 (48 bytes).
+///
+/// In: `addr` (vm_address_t), `val1` (unsigned), `val2` (unsigned), `msec` (natural_t), `flags` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -237,6 +248,8 @@ pub fn gsync_wait<T: Transport + ?Sized>(
 ///
 /// Message 4205 (80 bytes), no reply.
 ///
+/// In: `addr` (vm_address_t), `val` (unsigned), `flags` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -261,6 +274,8 @@ pub fn gsync_wake<T: Transport + ?Sized>(
 /// Moves waiters from the word at one address to the word at another.
 ///
 /// Message 4206 (96 bytes), no reply.
+///
+/// In: `src_addr` (vm_address_t), `dst_addr` (vm_address_t), `wake_one` (boolean_t), `flags` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -290,6 +305,8 @@ pub fn gsync_requeue<T: Transport + ?Sized>(
 ///
 /// Message 4207 (64 bytes), reply 4307 (48 bytes).
 ///
+/// In: `task` (vm_task_t), `flags` (vm_wire_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -315,6 +332,9 @@ pub fn vm_wire_all<T: Transport + ?Sized>(
 /// Writes back or drops pages of a memory object.
 ///
 /// Message 4208 (112 bytes), reply 4308 (48 bytes).
+///
+/// In: `offset` (vm_offset_t), `size` (vm_size_t), `should_flush` (boolean_t), `should_return` (boolean_t),
+/// `should_iosync` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -349,6 +369,8 @@ pub fn vm_object_sync<T: Transport + ?Sized>(
 ///
 /// Message 4209 (80 bytes), reply 4309 (48 bytes).
 ///
+/// In: `address` (vm_address_t), `size` (vm_size_t), `sync_flags` (vm_sync_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -378,6 +400,9 @@ pub fn vm_msync<T: Transport + ?Sized>(
 /// `pmax`, at a multiple of `palign` bytes.
 ///
 /// Message 4210 (112 bytes), reply 4310 (80 bytes).
+///
+/// In: `target_task` (vm_task_t), `size` (vm_size_t), `pmin` (rpc_phys_addr_t), `pmax` (rpc_phys_addr_t),
+/// `palign` (rpc_phys_addr_t). Out: `vaddr` (vm_address_t), `paddr` (rpc_phys_addr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -429,6 +454,8 @@ pub fn vm_allocate_contiguous<T: Transport + ?Sized>(
 ///
 /// Message 4211 (48 bytes), no reply.
 ///
+/// In: `essential` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -450,6 +477,9 @@ pub fn task_set_essential<T: Transport + ?Sized>(
 /// Physical addresses of the pages of a wired range of `size` bytes.
 ///
 /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
+///
+/// In: `target_task` (vm_task_t), `vaddr` (vm_address_t), `size` (vm_size_t). Out: `pages`
+/// (rpc_phys_addr_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -495,6 +525,8 @@ pub fn vm_pages_phys<T: Transport + ?Sized>(
 ///
 /// Message 4213 (40 to 104 bytes), no reply.
 ///
+/// In: `name` (kernel_debug_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -516,6 +548,8 @@ pub fn thread_set_name<T: Transport + ?Sized>(
 /// The name of a thread.
 ///
 /// Message 4214 (32 bytes), reply 4314 (56 to 120 bytes).
+///
+/// Out: `name` (kernel_debug_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -554,6 +588,8 @@ pub fn thread_get_name<T: Transport + ?Sized>(
 ///
 /// Message 4215 (80 bytes), reply 4315 (48 bytes).
 ///
+/// In: `map` (vm_task_t), `current_limit` (vm_size_t), `max_limit` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -583,6 +619,8 @@ pub fn vm_set_size_limit<T: Transport + ?Sized>(
 /// Limits of a task's address space.
 ///
 /// Message 4216 (32 bytes), reply 4316 (80 bytes).
+///
+/// Out: `current_limit` (vm_size_t), `max_limit` (vm_size_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -629,6 +667,8 @@ pub trait GnumachServer {
     ///
     /// Message 4200 (32 bytes), reply 4300 (104 bytes).
     ///
+    /// Out: `vm_cache_stats` (vm_cache_statistics_data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -643,6 +683,9 @@ pub trait GnumachServer {
     /// that ends itself.
     ///
     /// Message 4201 (112 bytes), no reply.
+    ///
+    /// In: `task` (task_t), `thread_name` (mach_port_name_t), `reply_port` (mach_port_name_t), `address`
+    /// (vm_address_t), `size` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -663,6 +706,8 @@ pub trait GnumachServer {
     ///
     /// Message 4202 (40 to 104 bytes), no reply.
     ///
+    /// In: `name` (kernel_debug_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -673,6 +718,8 @@ pub trait GnumachServer {
     /// Asks for mach_notify_new_task for every task made from now on.
     ///
     /// Message 4203 (48 bytes), reply 4303 (48 bytes).
+    ///
+    /// In: `notification` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -688,6 +735,8 @@ pub trait GnumachServer {
     /// Waits while the words at `addr` equal `val1` (and `val2`, with QUAD 2), for at most `msec` with TIMED 4.
     ///
     /// Message 4204 (112 bytes), reply 4304 (48 bytes).
+    ///
+    /// In: `addr` (vm_address_t), `val1` (unsigned), `val2` (unsigned), `msec` (natural_t), `flags` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -709,6 +758,8 @@ pub trait GnumachServer {
     ///
     /// Message 4205 (80 bytes), no reply.
     ///
+    /// In: `addr` (vm_address_t), `val` (unsigned), `flags` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -725,6 +776,8 @@ pub trait GnumachServer {
     /// Moves waiters from the word at one address to the word at another.
     ///
     /// Message 4206 (96 bytes), no reply.
+    ///
+    /// In: `src_addr` (vm_address_t), `dst_addr` (vm_address_t), `wake_one` (boolean_t), `flags` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -744,6 +797,8 @@ pub trait GnumachServer {
     ///
     /// Message 4207 (64 bytes), reply 4307 (48 bytes).
     ///
+    /// In: `task` (vm_task_t), `flags` (vm_wire_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -759,6 +814,9 @@ pub trait GnumachServer {
     /// Writes back or drops pages of a memory object.
     ///
     /// Message 4208 (112 bytes), reply 4308 (48 bytes).
+    ///
+    /// In: `offset` (vm_offset_t), `size` (vm_size_t), `should_flush` (boolean_t), `should_return` (boolean_t),
+    /// `should_iosync` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -779,6 +837,8 @@ pub trait GnumachServer {
     ///
     /// Message 4209 (80 bytes), reply 4309 (48 bytes).
     ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t), `sync_flags` (vm_sync_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -796,6 +856,9 @@ pub trait GnumachServer {
     /// `pmax`, at a multiple of `palign` bytes.
     ///
     /// Message 4210 (112 bytes), reply 4310 (80 bytes).
+    ///
+    /// In: `target_task` (vm_task_t), `size` (vm_size_t), `pmin` (rpc_phys_addr_t), `pmax` (rpc_phys_addr_t),
+    /// `palign` (rpc_phys_addr_t). Out: `vaddr` (vm_address_t), `paddr` (rpc_phys_addr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -817,6 +880,8 @@ pub trait GnumachServer {
     ///
     /// Message 4211 (48 bytes), no reply.
     ///
+    /// In: `essential` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -831,6 +896,9 @@ pub trait GnumachServer {
     /// Physical addresses of the pages of a wired range of `size` bytes.
     ///
     /// Message 4212 (80 bytes), reply 4312 (56 to 2104 bytes).
+    ///
+    /// In: `target_task` (vm_task_t), `vaddr` (vm_address_t), `size` (vm_size_t). Out: `pages`
+    /// (rpc_phys_addr_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -849,6 +917,8 @@ pub trait GnumachServer {
     ///
     /// Message 4213 (40 to 104 bytes), no reply.
     ///
+    /// In: `name` (kernel_debug_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -864,6 +934,8 @@ pub trait GnumachServer {
     ///
     /// Message 4214 (32 bytes), reply 4314 (56 to 120 bytes).
     ///
+    /// Out: `name` (kernel_debug_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -877,6 +949,8 @@ pub trait GnumachServer {
     /// Sets limits for a task's address space.
     ///
     /// Message 4215 (80 bytes), reply 4315 (48 bytes).
+    ///
+    /// In: `map` (vm_task_t), `current_limit` (vm_size_t), `max_limit` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -895,6 +969,8 @@ pub trait GnumachServer {
     /// Limits of a task's address space.
     ///
     /// Message 4216 (32 bytes), reply 4316 (80 bytes).
+    ///
+    /// Out: `current_limit` (vm_size_t), `max_limit` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

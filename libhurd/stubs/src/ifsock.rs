@@ -25,6 +25,8 @@ pub struct IfsockGetsockaddrReply {
 ///
 /// Message 34000 (32 bytes), reply 34100 (64 bytes).
 ///
+/// Out: `sockaddr` (mach_port_copy_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -65,6 +67,8 @@ pub trait IfsockServer {
     /// A port that stands for the address of a socket's node.
     ///
     /// Message 34000 (32 bytes), reply 34100 (64 bytes).
+    ///
+    /// Out: `sockaddr` (mach_port_copy_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -135,6 +135,8 @@ pub struct IioctlSiocgifnameReply {
 ///
 /// Message 112012 (80 bytes), reply 112112 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `addr` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -161,6 +163,8 @@ pub fn iioctl_siocsifaddr<T: Transport + ?Sized>(
 /// Sets the address of the other end.
 ///
 /// Message 112014 (80 bytes), reply 112114 (48 bytes).
+///
+/// In: `ifnam` (ifname_t), `dstaddr` (sockaddr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -189,6 +193,8 @@ pub fn iioctl_siocsifdstaddr<T: Transport + ?Sized>(
 ///
 /// Message 112016 (72 bytes), reply 112116 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `flags` (short).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -215,6 +221,8 @@ pub fn iioctl_siocsifflags<T: Transport + ?Sized>(
 /// The flags, as for iioctl_siocsifflags; running 0x40.
 ///
 /// Message 112017 (72 bytes), reply 112117 (88 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `flags` (short).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -259,6 +267,8 @@ pub fn iioctl_siocgifflags<T: Transport + ?Sized>(
 ///
 /// Message 112019 (80 bytes), reply 112119 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `brdaddr` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -286,6 +296,8 @@ pub fn iioctl_siocsifbrdaddr<T: Transport + ?Sized>(
 ///
 /// Message 112022 (80 bytes), reply 112122 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `netmask` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -312,6 +324,8 @@ pub fn iioctl_siocsifnetmask<T: Transport + ?Sized>(
 /// The interface's cost in routing.
 ///
 /// Message 112023 (72 bytes), reply 112123 (88 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `metric` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -356,6 +370,8 @@ pub fn iioctl_siocgifmetric<T: Transport + ?Sized>(
 ///
 /// Message 112024 (72 bytes), reply 112124 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `metric` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -383,6 +399,8 @@ pub fn iioctl_siocsifmetric<T: Transport + ?Sized>(
 ///
 /// Message 112025 (80 bytes), reply 112125 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `addr` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -409,6 +427,8 @@ pub fn iioctl_siocdifaddr<T: Transport + ?Sized>(
 /// The interface's address.
 ///
 /// Message 112033 (80 bytes), reply 112133 (96 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `addr` (sockaddr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -453,6 +473,8 @@ pub fn iioctl_siocgifaddr<T: Transport + ?Sized>(
 ///
 /// Message 112034 (80 bytes), reply 112134 (96 bytes).
 ///
+/// In and out: `ifnam` (ifname_t), `dstaddr` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -495,6 +517,8 @@ pub fn iioctl_siocgifdstaddr<T: Transport + ?Sized>(
 /// The broadcast address.
 ///
 /// Message 112035 (80 bytes), reply 112135 (96 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `brdaddr` (sockaddr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -539,6 +563,8 @@ pub fn iioctl_siocgifbrdaddr<T: Transport + ?Sized>(
 ///
 /// Message 112037 (80 bytes), reply 112137 (96 bytes).
 ///
+/// In and out: `ifnam` (ifname_t), `netmask` (sockaddr_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -581,6 +607,8 @@ pub fn iioctl_siocgifnetmask<T: Transport + ?Sized>(
 /// The hardware's address, with its kind as the family. (The argument's name is the one it has always had.)
 ///
 /// Message 112039 (80 bytes), reply 112139 (96 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `netmask` (sockaddr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -625,6 +653,8 @@ pub fn iioctl_siocgifhwaddr<T: Transport + ?Sized>(
 ///
 /// Message 112051 (72 bytes), reply 112151 (88 bytes).
 ///
+/// In and out: `ifnam` (ifname_t), `mtu` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -668,6 +698,8 @@ pub fn iioctl_siocgifmtu<T: Transport + ?Sized>(
 ///
 /// Message 112052 (72 bytes), reply 112152 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `mtu` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -695,6 +727,8 @@ pub fn iioctl_siocsifmtu<T: Transport + ?Sized>(
 /// The interface's number.
 ///
 /// Message 112090 (72 bytes), reply 112190 (88 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `index` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -738,6 +772,8 @@ pub fn iioctl_siocgifindex<T: Transport + ?Sized>(
 /// The name of the interface with the number `index`.
 ///
 /// Message 112091 (72 bytes), reply 112191 (88 bytes).
+///
+/// In and out: `ifnam` (ifname_t), `index` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -788,6 +824,8 @@ pub trait IioctlServer {
     ///
     /// Message 112012 (80 bytes), reply 112112 (48 bytes).
     ///
+    /// In: `ifnam` (ifname_t), `addr` (sockaddr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -803,6 +841,8 @@ pub trait IioctlServer {
     /// Sets the address of the other end.
     ///
     /// Message 112014 (80 bytes), reply 112114 (48 bytes).
+    ///
+    /// In: `ifnam` (ifname_t), `dstaddr` (sockaddr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -820,6 +860,8 @@ pub trait IioctlServer {
     ///
     /// Message 112016 (72 bytes), reply 112116 (48 bytes).
     ///
+    /// In: `ifnam` (ifname_t), `flags` (short).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -835,6 +877,8 @@ pub trait IioctlServer {
     /// The flags, as for iioctl_siocsifflags; running 0x40.
     ///
     /// Message 112017 (72 bytes), reply 112117 (88 bytes).
+    ///
+    /// In and out: `ifnam` (ifname_t), `flags` (short).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -852,6 +896,8 @@ pub trait IioctlServer {
     ///
     /// Message 112019 (80 bytes), reply 112119 (48 bytes).
     ///
+    /// In: `ifnam` (ifname_t), `brdaddr` (sockaddr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -867,6 +913,8 @@ pub trait IioctlServer {
     /// Sets the mask of the network's part of the address.
     ///
     /// Message 112022 (80 bytes), reply 112122 (48 bytes).
+    ///
+    /// In: `ifnam` (ifname_t), `netmask` (sockaddr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -884,6 +932,8 @@ pub trait IioctlServer {
     ///
     /// Message 112023 (72 bytes), reply 112123 (88 bytes).
     ///
+    /// In and out: `ifnam` (ifname_t), `metric` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -899,6 +949,8 @@ pub trait IioctlServer {
     /// Sets the interface's cost in routing.
     ///
     /// Message 112024 (72 bytes), reply 112124 (48 bytes).
+    ///
+    /// In: `ifnam` (ifname_t), `metric` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -916,6 +968,8 @@ pub trait IioctlServer {
     ///
     /// Message 112025 (80 bytes), reply 112125 (48 bytes).
     ///
+    /// In: `ifnam` (ifname_t), `addr` (sockaddr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -931,6 +985,8 @@ pub trait IioctlServer {
     /// The interface's address.
     ///
     /// Message 112033 (80 bytes), reply 112133 (96 bytes).
+    ///
+    /// In and out: `ifnam` (ifname_t), `addr` (sockaddr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -948,6 +1004,8 @@ pub trait IioctlServer {
     ///
     /// Message 112034 (80 bytes), reply 112134 (96 bytes).
     ///
+    /// In and out: `ifnam` (ifname_t), `dstaddr` (sockaddr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -963,6 +1021,8 @@ pub trait IioctlServer {
     /// The broadcast address.
     ///
     /// Message 112035 (80 bytes), reply 112135 (96 bytes).
+    ///
+    /// In and out: `ifnam` (ifname_t), `brdaddr` (sockaddr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -980,6 +1040,8 @@ pub trait IioctlServer {
     ///
     /// Message 112037 (80 bytes), reply 112137 (96 bytes).
     ///
+    /// In and out: `ifnam` (ifname_t), `netmask` (sockaddr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -995,6 +1057,8 @@ pub trait IioctlServer {
     /// The hardware's address, with its kind as the family. (The argument's name is the one it has always had.)
     ///
     /// Message 112039 (80 bytes), reply 112139 (96 bytes).
+    ///
+    /// In and out: `ifnam` (ifname_t), `netmask` (sockaddr_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1012,6 +1076,8 @@ pub trait IioctlServer {
     ///
     /// Message 112051 (72 bytes), reply 112151 (88 bytes).
     ///
+    /// In and out: `ifnam` (ifname_t), `mtu` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1027,6 +1093,8 @@ pub trait IioctlServer {
     /// Sets the most bytes in a packet.
     ///
     /// Message 112052 (72 bytes), reply 112152 (48 bytes).
+    ///
+    /// In: `ifnam` (ifname_t), `mtu` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1045,6 +1113,8 @@ pub trait IioctlServer {
     ///
     /// Message 112090 (72 bytes), reply 112190 (88 bytes).
     ///
+    /// In and out: `ifnam` (ifname_t), `index` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1060,6 +1130,8 @@ pub trait IioctlServer {
     /// The name of the interface with the number `index`.
     ///
     /// Message 112091 (72 bytes), reply 112191 (88 bytes).
+    ///
+    /// In and out: `ifnam` (ifname_t), `index` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -719,6 +719,8 @@ pub struct IoSelectTimeoutReply {
 ///
 /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
 ///
+/// In: `data` (data_t), `offset` (loff_t). Out: `amount` (vm_size_t).
+///
 /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_WRITE`.
 ///
 /// # Errors
@@ -764,6 +766,8 @@ pub fn io_write<T: Transport + ?Sized>(
 /// to 2048 bytes come in the reply, more in pages that the caller has agreed to accept and pays for.
 ///
 /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
+///
+/// In: `offset` (loff_t), `amount` (vm_size_t). Out: `data` (data_t).
 ///
 /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::IO_READ`.
 ///
@@ -811,6 +815,8 @@ pub fn io_read<T: Transport + ?Sized>(
 ///
 /// Message 21002 (64 bytes), reply 21102 (64 bytes).
 ///
+/// In: `offset` (loff_t), `whence` (int). Out: `newp` (loff_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SEEK`.
 ///
 /// # Errors
@@ -854,6 +860,8 @@ pub fn io_seek<T: Transport + ?Sized>(
 ///
 /// Message 21003 (32 bytes), reply 21103 (64 bytes).
 ///
+/// Out: `amount` (vm_size_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READABLE`.
 ///
 /// # Errors
@@ -894,6 +902,8 @@ pub fn io_readable<T: Transport + ?Sized>(
 ///
 /// Message 21004 (48 bytes), reply 21104 (48 bytes).
 ///
+/// In: `newbits` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_ALL_OPENMODES`.
 ///
 /// # Errors
@@ -923,6 +933,8 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
 /// The open flags.
 ///
 /// Message 21005 (32 bytes), reply 21105 (64 bytes).
+///
+/// Out: `bits` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OPENMODES`.
 ///
@@ -964,6 +976,8 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21006 (48 bytes), reply 21106 (48 bytes).
 ///
+/// In: `bits_to_set` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_SOME_OPENMODES`.
 ///
 /// # Errors
@@ -994,6 +1008,8 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
 ///
 /// Message 21007 (48 bytes), reply 21107 (48 bytes).
 ///
+/// In: `bits_to_clear` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_CLEAR_SOME_OPENMODES`.
 ///
 /// # Errors
@@ -1023,6 +1039,8 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
 /// Asks for SIGIO at `notify_port`.
 ///
 /// Message 21008 (48 bytes), reply 21108 (64 bytes).
+///
+/// In: `notify_port` (mach_port_send_t). Out: `async_id_port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_ASYNC`.
 ///
@@ -1066,6 +1084,8 @@ pub fn io_async<T: Transport + ?Sized>(
 ///
 /// Message 21009 (48 bytes), reply 21109 (48 bytes).
 ///
+/// In: `owner` (pid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MOD_OWNER`.
 ///
 /// # Errors
@@ -1095,6 +1115,8 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
 /// The process or group that gets SIGIO.
 ///
 /// Message 21010 (32 bytes), reply 21110 (64 bytes).
+///
+/// Out: `owner` (pid_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OWNER`.
 ///
@@ -1135,6 +1157,8 @@ pub fn io_get_owner<T: Transport + ?Sized>(
 /// The port that SIGIO refers to.
 ///
 /// Message 21011 (32 bytes), reply 21111 (64 bytes).
+///
+/// Out: `icky_async_id_port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_ICKY_ASYNC_ID`.
 ///
@@ -1177,6 +1201,8 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
 /// Waits until reading 1, writing 2 or urgent data 4 are possible; returns which are.
 ///
 /// Message 21012 (48 bytes), reply 21112 (64 bytes).
+///
+/// In and out: `select_type` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT`.
 ///
@@ -1230,6 +1256,8 @@ pub fn io_select<T: Transport + ?Sized>(
 ///
 /// Message 21013 (32 bytes), reply 21113 (232 bytes).
 ///
+/// Out: `stat_info` (io_statbuf_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_STAT`.
 ///
 /// # Errors
@@ -1271,6 +1299,8 @@ pub fn io_stat<T: Transport + ?Sized>(
 ///
 /// Message 21014 (48 bytes), no reply.
 ///
+/// In: `rendezvous2` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
 ///
 /// # Errors
@@ -1297,6 +1327,8 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
 /// The same object with at most these ids.
 ///
 /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
+///
+/// In: `uids` (idarray_t), `gids` (idarray_t). Out: `new_object` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
 ///
@@ -1343,6 +1375,8 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
 ///
 /// Message 21016 (32 bytes), reply 21116 (64 bytes).
 ///
+/// Out: `newport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_DUPLICATE`.
 ///
 /// # Errors
@@ -1382,6 +1416,9 @@ pub fn io_duplicate<T: Transport + ?Sized>(
 /// Name and version of the server.
 ///
 /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
+///
+/// Out: `server_name` (string_t), `server_major_version` (int), `server_minor_version` (int),
+/// `server_edit_level` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SERVER_VERSION`.
 ///
@@ -1432,6 +1469,8 @@ pub fn io_server_version<T: Transport + ?Sized>(
 ///
 /// Message 21018 (32 bytes), reply 21118 (80 bytes).
 ///
+/// Out: `memobjrd` (mach_port_send_t), `memobjwt` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP`.
 ///
 /// # Errors
@@ -1471,6 +1510,8 @@ pub fn io_map<T: Transport + ?Sized>(
 /// A memory object of the shared control page.
 ///
 /// Message 21019 (32 bytes), reply 21119 (64 bytes).
+///
+/// Out: `memobj` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP_CNTL`.
 ///
@@ -1596,6 +1637,8 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
 ///
 /// Message 21023 (64 bytes), reply 21123 (48 bytes).
 ///
+/// In: `write_start` (vm_offset_t), `write_end` (vm_offset_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PRENOTIFY`.
 ///
 /// # Errors
@@ -1627,6 +1670,8 @@ pub fn io_prenotify<T: Transport + ?Sized>(
 /// Tells that these bytes were written.
 ///
 /// Message 21024 (64 bytes), reply 21124 (48 bytes).
+///
+/// In: `write_start` (vm_offset_t), `write_end` (vm_offset_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_POSTNOTIFY`.
 ///
@@ -1744,6 +1789,8 @@ pub fn io_sigio<T: Transport + ?Sized>(
 ///
 /// Message 21028 (48 bytes), reply 21128 (64 bytes).
 ///
+/// In: `name` (int). Out: `value` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PATHCONF`.
 ///
 /// # Errors
@@ -1785,6 +1832,8 @@ pub fn io_pathconf<T: Transport + ?Sized>(
 /// Ports that are the same for the same object and for the same file system, and the file's number.
 ///
 /// Message 21029 (32 bytes), reply 21129 (96 bytes).
+///
+/// Out: `idport` (mach_port_send_t), `fsidport` (mach_port_send_t), `fileno` (ino64_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_IDENTITY`.
 ///
@@ -1860,6 +1909,8 @@ pub fn io_revoke<T: Transport + ?Sized>(
 ///
 /// Message 21031 (72 bytes), reply 21131 (64 bytes).
 ///
+/// In: `timeout` (timespec_t). In and out: `select_type` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT_TIMEOUT`.
 ///
 /// # Errors
@@ -1923,6 +1974,8 @@ pub trait IoServer {
     ///
     /// Message 21000 (56 to 2104 bytes), reply 21100 (64 bytes).
     ///
+    /// In: `data` (data_t), `offset` (loff_t). Out: `amount` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer. Lent until the reply: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_WRITE`.
     ///
     /// # Errors
@@ -1940,6 +1993,8 @@ pub trait IoServer {
     ///
     /// Message 21001 (64 bytes), reply 21101 (56 to 2104 bytes).
     ///
+    /// In: `offset` (loff_t), `amount` (vm_size_t). Out: `data` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Given, with the charge for the memory: data. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained. See `offer::IO_READ`.
     ///
     /// # Errors
@@ -1955,6 +2010,8 @@ pub trait IoServer {
     /// Sets the file pointer, `offset` bytes from the front 0, from where it is 1, from the end 2.
     ///
     /// Message 21002 (64 bytes), reply 21102 (64 bytes).
+    ///
+    /// In: `offset` (loff_t), `whence` (int). Out: `newp` (loff_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SEEK`.
     ///
@@ -1972,6 +2029,8 @@ pub trait IoServer {
     ///
     /// Message 21003 (32 bytes), reply 21103 (64 bytes).
     ///
+    /// Out: `amount` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_READABLE`.
     ///
     /// # Errors
@@ -1982,6 +2041,8 @@ pub trait IoServer {
     /// Sets the open flags that can change: APPEND, ASYNC, FSYNC, NONBLOCK, NOATIME.
     ///
     /// Message 21004 (48 bytes), reply 21104 (48 bytes).
+    ///
+    /// In: `newbits` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_ALL_OPENMODES`.
     ///
@@ -1998,6 +2059,8 @@ pub trait IoServer {
     ///
     /// Message 21005 (32 bytes), reply 21105 (64 bytes).
     ///
+    /// Out: `bits` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OPENMODES`.
     ///
     /// # Errors
@@ -2011,6 +2074,8 @@ pub trait IoServer {
     /// Sets these open flags.
     ///
     /// Message 21006 (48 bytes), reply 21106 (48 bytes).
+    ///
+    /// In: `bits_to_set` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SET_SOME_OPENMODES`.
     ///
@@ -2027,6 +2092,8 @@ pub trait IoServer {
     ///
     /// Message 21007 (48 bytes), reply 21107 (48 bytes).
     ///
+    /// In: `bits_to_clear` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_CLEAR_SOME_OPENMODES`.
     ///
     /// # Errors
@@ -2041,6 +2108,8 @@ pub trait IoServer {
     /// Asks for SIGIO at `notify_port`.
     ///
     /// Message 21008 (48 bytes), reply 21108 (64 bytes).
+    ///
+    /// In: `notify_port` (mach_port_send_t). Out: `async_id_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_ASYNC`.
     ///
@@ -2057,6 +2126,8 @@ pub trait IoServer {
     ///
     /// Message 21009 (48 bytes), reply 21109 (48 bytes).
     ///
+    /// In: `owner` (pid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MOD_OWNER`.
     ///
     /// # Errors
@@ -2068,6 +2139,8 @@ pub trait IoServer {
     ///
     /// Message 21010 (32 bytes), reply 21110 (64 bytes).
     ///
+    /// Out: `owner` (pid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_OWNER`.
     ///
     /// # Errors
@@ -2078,6 +2151,8 @@ pub trait IoServer {
     /// The port that SIGIO refers to.
     ///
     /// Message 21011 (32 bytes), reply 21111 (64 bytes).
+    ///
+    /// Out: `icky_async_id_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_GET_ICKY_ASYNC_ID`.
     ///
@@ -2092,6 +2167,8 @@ pub trait IoServer {
     /// Waits until reading 1, writing 2 or urgent data 4 are possible; returns which are.
     ///
     /// Message 21012 (48 bytes), reply 21112 (64 bytes).
+    ///
+    /// In and out: `select_type` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT`.
     ///
@@ -2108,6 +2185,8 @@ pub trait IoServer {
     ///
     /// Message 21013 (32 bytes), reply 21113 (232 bytes).
     ///
+    /// Out: `stat_info` (io_statbuf_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_STAT`.
     ///
     /// # Errors
@@ -2119,6 +2198,8 @@ pub trait IoServer {
     /// there.
     ///
     /// Message 21014 (48 bytes), no reply.
+    ///
+    /// In: `rendezvous2` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_REAUTHENTICATE`.
     ///
@@ -2135,6 +2216,8 @@ pub trait IoServer {
     /// The same object with at most these ids.
     ///
     /// Message 21015 (48 to 4144 bytes), reply 21115 (64 bytes).
+    ///
+    /// In: `uids` (idarray_t), `gids` (idarray_t). Out: `new_object` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_RESTRICT_AUTH`.
     ///
@@ -2153,6 +2236,8 @@ pub trait IoServer {
     ///
     /// Message 21016 (32 bytes), reply 21116 (64 bytes).
     ///
+    /// Out: `newport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames. See `offer::IO_DUPLICATE`.
     ///
     /// # Errors
@@ -2167,6 +2252,9 @@ pub trait IoServer {
     /// Name and version of the server.
     ///
     /// Message 21017 (32 bytes), reply 21117 (1128 bytes).
+    ///
+    /// Out: `server_name` (string_t), `server_major_version` (int), `server_minor_version` (int),
+    /// `server_edit_level` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SERVER_VERSION`.
     ///
@@ -2183,6 +2271,8 @@ pub trait IoServer {
     ///
     /// Message 21018 (32 bytes), reply 21118 (80 bytes).
     ///
+    /// Out: `memobjrd` (mach_port_send_t), `memobjwt` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP`.
     ///
     /// # Errors
@@ -2193,6 +2283,8 @@ pub trait IoServer {
     /// A memory object of the shared control page.
     ///
     /// Message 21019 (32 bytes), reply 21119 (64 bytes).
+    ///
+    /// Out: `memobj` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_MAP_CNTL`.
     ///
@@ -2238,6 +2330,8 @@ pub trait IoServer {
     ///
     /// Message 21023 (64 bytes), reply 21123 (48 bytes).
     ///
+    /// In: `write_start` (vm_offset_t), `write_end` (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PRENOTIFY`.
     ///
     /// # Errors
@@ -2253,6 +2347,8 @@ pub trait IoServer {
     /// Tells that these bytes were written.
     ///
     /// Message 21024 (64 bytes), reply 21124 (48 bytes).
+    ///
+    /// In: `write_start` (vm_offset_t), `write_end` (vm_offset_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_POSTNOTIFY`.
     ///
@@ -2303,6 +2399,8 @@ pub trait IoServer {
     ///
     /// Message 21028 (48 bytes), reply 21128 (64 bytes).
     ///
+    /// In: `name` (int). Out: `value` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_PATHCONF`.
     ///
     /// # Errors
@@ -2317,6 +2415,8 @@ pub trait IoServer {
     /// Ports that are the same for the same object and for the same file system, and the file's number.
     ///
     /// Message 21029 (32 bytes), reply 21129 (96 bytes).
+    ///
+    /// Out: `idport` (mach_port_send_t), `fsidport` (mach_port_send_t), `fileno` (ino64_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_IDENTITY`.
     ///
@@ -2339,6 +2439,8 @@ pub trait IoServer {
     /// As io_select, until an absolute time in seconds and ns since 1970.
     ///
     /// Message 21031 (72 bytes), reply 21131 (64 bytes).
+    ///
+    /// In: `timeout` (timespec_t). In and out: `select_type` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained. See `offer::IO_SELECT_TIMEOUT`.
     ///

@@ -80,6 +80,8 @@ pub mod id {
 ///
 /// Message 21100 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `amount` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -103,6 +105,8 @@ pub fn io_write_reply<T: Transport + ?Sized>(
 /// Answers io_read: the data; none: the end.
 ///
 /// Message 21101 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `data` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -129,6 +133,8 @@ pub fn io_read_reply<T: Transport + ?Sized>(
 ///
 /// Message 21102 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `newp` (loff_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -152,6 +158,8 @@ pub fn io_seek_reply<T: Transport + ?Sized>(
 /// Answers io_readable: the bytes that can be read without waiting.
 ///
 /// Message 21103 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `amount` (vm_size_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -177,6 +185,8 @@ pub fn io_readable_reply<T: Transport + ?Sized>(
 ///
 /// Message 21104 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -198,6 +208,8 @@ pub fn io_set_all_openmodes_reply<T: Transport + ?Sized>(
 /// Answers io_get_openmodes: the open flags.
 ///
 /// Message 21105 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `bits` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -223,6 +235,8 @@ pub fn io_get_openmodes_reply<T: Transport + ?Sized>(
 ///
 /// Message 21106 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -244,6 +258,8 @@ pub fn io_set_some_openmodes_reply<T: Transport + ?Sized>(
 /// Answers io_clear_some_openmodes.
 ///
 /// Message 21107 (48 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -271,6 +287,8 @@ pub fn io_clear_some_openmodes_reply<T: Transport + ?Sized>(
 ///
 /// Message 21108 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `async_id_port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -295,6 +313,8 @@ pub fn io_async_reply<T: Transport + ?Sized>(
 ///
 /// Message 21109 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -316,6 +336,8 @@ pub fn io_mod_owner_reply<T: Transport + ?Sized>(
 /// Answers io_get_owner: the process or, negative, the group that gets SIGIO.
 ///
 /// Message 21110 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `owner` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -341,6 +363,8 @@ pub fn io_get_owner_reply<T: Transport + ?Sized>(
 ///
 /// Message 21111 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `id_port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -364,6 +388,8 @@ pub fn io_get_icky_async_id_reply<T: Transport + ?Sized>(
 /// Answers io_select: which of reading 1, writing 2 and urgent data 4 are possible.
 ///
 /// Message 21112 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `select_result` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -389,6 +415,8 @@ pub fn io_select_reply<T: Transport + ?Sized>(
 ///
 /// Message 21113 (232 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `stat_info` (io_statbuf_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -412,6 +440,8 @@ pub fn io_stat_reply<T: Transport + ?Sized>(
 /// Answers io_restrict_auth: the object with fewer ids.
 ///
 /// Message 21115 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `new_object` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -437,6 +467,8 @@ pub fn io_restrict_auth_reply<T: Transport + ?Sized>(
 ///
 /// Message 21116 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `newport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -460,6 +492,9 @@ pub fn io_duplicate_reply<T: Transport + ?Sized>(
 /// Answers io_server_version: name and version of the server.
 ///
 /// Message 21117 (1128 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `server_name` (string_t), `server_major_version` (int),
+/// `server_minor_version` (int), `server_edit_level` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -492,6 +527,8 @@ pub fn io_server_version_reply<T: Transport + ?Sized>(
 ///
 /// Message 21118 (80 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `rdobject` (mach_port_send_t), `wrobject` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -518,6 +555,8 @@ pub fn io_map_reply<T: Transport + ?Sized>(
 ///
 /// Message 21119 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `memobj` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -542,6 +581,8 @@ pub fn io_map_cntl_reply<T: Transport + ?Sized>(
 ///
 /// Message 21120 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -563,6 +604,8 @@ pub fn io_get_conch_reply<T: Transport + ?Sized>(
 /// Answers io_release_conch.
 ///
 /// Message 21121 (48 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -586,6 +629,8 @@ pub fn io_release_conch_reply<T: Transport + ?Sized>(
 ///
 /// Message 21122 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -607,6 +652,8 @@ pub fn io_eofnotify_reply<T: Transport + ?Sized>(
 /// Answers io_prenotify.
 ///
 /// Message 21123 (48 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -630,6 +677,8 @@ pub fn io_prenotify_reply<T: Transport + ?Sized>(
 ///
 /// Message 21124 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -651,6 +700,8 @@ pub fn io_postnotify_reply<T: Transport + ?Sized>(
 /// Answers io_readnotify.
 ///
 /// Message 21125 (48 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -674,6 +725,8 @@ pub fn io_readnotify_reply<T: Transport + ?Sized>(
 ///
 /// Message 21126 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -696,6 +749,8 @@ pub fn io_readsleep_reply<T: Transport + ?Sized>(
 ///
 /// Message 21127 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -717,6 +772,8 @@ pub fn io_sigio_reply<T: Transport + ?Sized>(
 /// Answers io_pathconf: the value.
 ///
 /// Message 21128 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `value` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -742,6 +799,9 @@ pub fn io_pathconf_reply<T: Transport + ?Sized>(
 /// number.
 ///
 /// Message 21129 (96 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `idport` (mach_port_send_t), `fsidport` (mach_port_send_t), `fileno`
+/// (ino64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -771,6 +831,8 @@ pub fn io_identity_reply<T: Transport + ?Sized>(
 ///
 /// Message 21130 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -792,6 +854,8 @@ pub fn io_revoke_reply<T: Transport + ?Sized>(
 /// Answers io_select_timeout: which of reading 1, writing 2 and urgent data 4 are possible.
 ///
 /// Message 21131 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `select_result` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -823,6 +887,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21100 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `amount` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -838,6 +904,8 @@ pub trait IoReplyServer {
     /// Answers io_read: the data; none: the end.
     ///
     /// Message 21101 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `data` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -855,6 +923,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21102 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `newp` (loff_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -870,6 +940,8 @@ pub trait IoReplyServer {
     /// Answers io_readable: the bytes that can be read without waiting.
     ///
     /// Message 21103 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `amount` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -887,6 +959,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21104 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -901,6 +975,8 @@ pub trait IoReplyServer {
     /// Answers io_get_openmodes: the open flags.
     ///
     /// Message 21105 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `bits` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -918,6 +994,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21106 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -933,6 +1011,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21107 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -947,6 +1027,8 @@ pub trait IoReplyServer {
     /// Answers io_async: the port that SIGIO refers to.
     ///
     /// Message 21108 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `async_id_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -964,6 +1046,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21109 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -978,6 +1062,8 @@ pub trait IoReplyServer {
     /// Answers io_get_owner: the process or, negative, the group that gets SIGIO.
     ///
     /// Message 21110 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `owner` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -995,6 +1081,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21111 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `id_port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1010,6 +1098,8 @@ pub trait IoReplyServer {
     /// Answers io_select: which of reading 1, writing 2 and urgent data 4 are possible.
     ///
     /// Message 21112 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `select_result` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1027,6 +1117,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21113 (232 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `stat_info` (io_statbuf_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1042,6 +1134,8 @@ pub trait IoReplyServer {
     /// Answers io_restrict_auth: the object with fewer ids.
     ///
     /// Message 21115 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `new_object` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1059,6 +1153,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21116 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `newport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1074,6 +1170,9 @@ pub trait IoReplyServer {
     /// Answers io_server_version: name and version of the server.
     ///
     /// Message 21117 (1128 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `server_name` (string_t), `server_major_version` (int),
+    /// `server_minor_version` (int), `server_edit_level` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1094,6 +1193,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21118 (80 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `rdobject` (mach_port_send_t), `wrobject` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1111,6 +1212,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21119 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `memobj` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1127,6 +1230,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21120 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1141,6 +1246,8 @@ pub trait IoReplyServer {
     /// Answers io_release_conch.
     ///
     /// Message 21121 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1157,6 +1264,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21122 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1171,6 +1280,8 @@ pub trait IoReplyServer {
     /// Answers io_prenotify.
     ///
     /// Message 21123 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1187,6 +1298,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21124 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1201,6 +1314,8 @@ pub trait IoReplyServer {
     /// Answers io_readnotify.
     ///
     /// Message 21125 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1217,6 +1332,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21126 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1232,6 +1349,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21127 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1246,6 +1365,8 @@ pub trait IoReplyServer {
     /// Answers io_pathconf: the value.
     ///
     /// Message 21128 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `value` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1263,6 +1384,9 @@ pub trait IoReplyServer {
     /// number.
     ///
     /// Message 21129 (96 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `idport` (mach_port_send_t), `fsidport` (mach_port_send_t), `fileno`
+    /// (ino64_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1282,6 +1406,8 @@ pub trait IoReplyServer {
     ///
     /// Message 21130 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1296,6 +1422,8 @@ pub trait IoReplyServer {
     /// Answers io_select_timeout: which of reading 1, writing 2 and urgent data 4 are possible.
     ///
     /// Message 21131 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `select_result` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -82,6 +82,8 @@ pub mod id {
 ///
 /// Message 21000 (72 to 2120 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `data` (data_t), `offset` (loff_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -111,6 +113,8 @@ pub fn io_write_request<T: Transport + ?Sized>(
 ///
 /// Message 21001 (80 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `offset` (loff_t), `amount` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -138,6 +142,8 @@ pub fn io_read_request<T: Transport + ?Sized>(
 ///
 /// Message 21002 (80 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `offset` (loff_t), `whence` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -164,6 +170,8 @@ pub fn io_seek_request<T: Transport + ?Sized>(
 ///
 /// Message 21003 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -186,6 +194,8 @@ pub fn io_readable_request<T: Transport + ?Sized>(
 /// NONBLOCK, NOATIME.
 ///
 /// Message 21004 (64 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `newbits` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -215,6 +225,8 @@ pub fn io_set_all_openmodes_request<T: Transport + ?Sized>(
 ///
 /// Message 21005 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -240,6 +252,8 @@ pub fn io_get_openmodes_request<T: Transport + ?Sized>(
 /// Asks io_set_some_openmodes, and does not wait: sets these open flags.
 ///
 /// Message 21006 (64 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `bits_to_set` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -269,6 +283,8 @@ pub fn io_set_some_openmodes_request<T: Transport + ?Sized>(
 ///
 /// Message 21007 (64 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `bits_to_clear` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -297,6 +313,8 @@ pub fn io_clear_some_openmodes_request<T: Transport + ?Sized>(
 ///
 /// Message 21008 (64 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `notify_port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -320,6 +338,8 @@ pub fn io_async_request<T: Transport + ?Sized>(
 /// Asks io_mod_owner, and does not wait: sets the process that gets SIGIO, or with a negative number the group.
 ///
 /// Message 21009 (64 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `owner` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -345,6 +365,8 @@ pub fn io_mod_owner_request<T: Transport + ?Sized>(
 ///
 /// Message 21010 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -366,6 +388,8 @@ pub fn io_get_owner_request<T: Transport + ?Sized>(
 /// Asks io_get_icky_async_id, and does not wait: the port that SIGIO refers to.
 ///
 /// Message 21011 (48 bytes), no reply.
+///
+/// In: `reply` (reply_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -394,6 +418,8 @@ pub fn io_get_icky_async_id_request<T: Transport + ?Sized>(
 ///
 /// Message 21012 (48 bytes), no reply.
 ///
+/// In: `select_type` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -417,6 +443,8 @@ pub fn io_select_request<T: Transport + ?Sized>(
 ///
 /// Message 21013 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -438,6 +466,8 @@ pub fn io_stat_request<T: Transport + ?Sized>(
 /// Asks io_restrict_auth, and does not wait: the same object with at most these ids.
 ///
 /// Message 21015 (64 to 4160 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `uids` (idarray_t), `gids` (idarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -470,6 +500,8 @@ pub fn io_restrict_auth_request<T: Transport + ?Sized>(
 ///
 /// Message 21016 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -491,6 +523,8 @@ pub fn io_duplicate_request<T: Transport + ?Sized>(
 /// Asks io_server_version, and does not wait: name and version of the server.
 ///
 /// Message 21017 (48 bytes), no reply.
+///
+/// In: `reply` (reply_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -519,6 +553,8 @@ pub fn io_server_version_request<T: Transport + ?Sized>(
 ///
 /// Message 21018 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -540,6 +576,8 @@ pub fn io_map_request<T: Transport + ?Sized>(
 /// Asks io_map_cntl, and does not wait: a memory object of the shared control page.
 ///
 /// Message 21019 (48 bytes), no reply.
+///
+/// In: `reply` (reply_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -563,6 +601,8 @@ pub fn io_map_cntl_request<T: Transport + ?Sized>(
 ///
 /// Message 21020 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -584,6 +624,8 @@ pub fn io_get_conch_request<T: Transport + ?Sized>(
 /// Asks io_release_conch, and does not wait: gives the right to use the shared control page back.
 ///
 /// Message 21021 (48 bytes), no reply.
+///
+/// In: `reply` (reply_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -611,6 +653,8 @@ pub fn io_release_conch_request<T: Transport + ?Sized>(
 ///
 /// Message 21022 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -632,6 +676,8 @@ pub fn io_eofnotify_request<T: Transport + ?Sized>(
 /// Asks io_prenotify, and does not wait: tells that a write to these bytes is about to happen.
 ///
 /// Message 21023 (80 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `write_start` (vm_offset_t), `write_end` (vm_offset_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -659,6 +705,8 @@ pub fn io_prenotify_request<T: Transport + ?Sized>(
 ///
 /// Message 21024 (80 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t), `write_start` (vm_offset_t), `write_end` (vm_offset_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -685,6 +733,8 @@ pub fn io_postnotify_request<T: Transport + ?Sized>(
 ///
 /// Message 21025 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -706,6 +756,8 @@ pub fn io_readnotify_request<T: Transport + ?Sized>(
 /// Asks io_readsleep, and does not wait: waits until data can be read.
 ///
 /// Message 21026 (48 bytes), no reply.
+///
+/// In: `reply` (reply_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -729,6 +781,8 @@ pub fn io_readsleep_request<T: Transport + ?Sized>(
 ///
 /// Message 21027 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -750,6 +804,8 @@ pub fn io_sigio_request<T: Transport + ?Sized>(
 /// Asks io_pathconf, and does not wait: the value of a `_PC_` parameter.
 ///
 /// Message 21028 (64 bytes), no reply.
+///
+/// In: `reply` (reply_port_t), `name` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -776,6 +832,8 @@ pub fn io_pathconf_request<T: Transport + ?Sized>(
 ///
 /// Message 21029 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -798,6 +856,8 @@ pub fn io_identity_request<T: Transport + ?Sized>(
 ///
 /// Message 21030 (48 bytes), no reply.
 ///
+/// In: `reply` (reply_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -819,6 +879,8 @@ pub fn io_revoke_request<T: Transport + ?Sized>(
 /// Asks io_select_timeout, and does not wait: as io_select, until an absolute time in seconds and ns since 1970.
 ///
 /// Message 21031 (72 bytes), no reply.
+///
+/// In: `timeout` (timespec_t), `select_type` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -855,6 +917,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21000 (72 to 2120 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `data` (data_t), `offset` (loff_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -874,6 +938,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21001 (80 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `offset` (loff_t), `amount` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -892,6 +958,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21002 (80 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `offset` (loff_t), `whence` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -909,6 +977,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21003 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -924,6 +994,8 @@ pub trait IoRequestServer {
     /// NONBLOCK, NOATIME.
     ///
     /// Message 21004 (64 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `newbits` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -941,6 +1013,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21005 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -955,6 +1029,8 @@ pub trait IoRequestServer {
     /// Asks io_set_some_openmodes, and does not wait: sets these open flags.
     ///
     /// Message 21006 (64 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `bits_to_set` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -972,6 +1048,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21007 (64 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `bits_to_clear` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -987,6 +1065,8 @@ pub trait IoRequestServer {
     /// Asks io_async, and does not wait: asks for SIGIO at `notify_port`.
     ///
     /// Message 21008 (64 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `notify_port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1004,6 +1084,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21009 (64 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `owner` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1020,6 +1102,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21010 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1034,6 +1118,8 @@ pub trait IoRequestServer {
     /// Asks io_get_icky_async_id, and does not wait: the port that SIGIO refers to.
     ///
     /// Message 21011 (48 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1051,6 +1137,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21012 (48 bytes), no reply.
     ///
+    /// In: `select_type` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1066,6 +1154,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21013 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1080,6 +1170,8 @@ pub trait IoRequestServer {
     /// Asks io_restrict_auth, and does not wait: the same object with at most these ids.
     ///
     /// Message 21015 (64 to 4160 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `uids` (idarray_t), `gids` (idarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1098,6 +1190,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21016 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1112,6 +1206,8 @@ pub trait IoRequestServer {
     /// Asks io_server_version, and does not wait: name and version of the server.
     ///
     /// Message 21017 (48 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1129,6 +1225,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21018 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1139,6 +1237,8 @@ pub trait IoRequestServer {
     /// Asks io_map_cntl, and does not wait: a memory object of the shared control page.
     ///
     /// Message 21019 (48 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1155,6 +1255,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21020 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1169,6 +1271,8 @@ pub trait IoRequestServer {
     /// Asks io_release_conch, and does not wait: gives the right to use the shared control page back.
     ///
     /// Message 21021 (48 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1185,6 +1289,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21022 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1199,6 +1305,8 @@ pub trait IoRequestServer {
     /// Asks io_prenotify, and does not wait: tells that a write to these bytes is about to happen.
     ///
     /// Message 21023 (80 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `write_start` (vm_offset_t), `write_end` (vm_offset_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1217,6 +1325,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21024 (80 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t), `write_start` (vm_offset_t), `write_end` (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1234,6 +1344,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21025 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1248,6 +1360,8 @@ pub trait IoRequestServer {
     /// Asks io_readsleep, and does not wait: waits until data can be read.
     ///
     /// Message 21026 (48 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1264,6 +1378,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21027 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1278,6 +1394,8 @@ pub trait IoRequestServer {
     /// Asks io_pathconf, and does not wait: the value of a `_PC_` parameter.
     ///
     /// Message 21028 (64 bytes), no reply.
+    ///
+    /// In: `reply` (reply_port_t), `name` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1296,6 +1414,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21029 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1311,6 +1431,8 @@ pub trait IoRequestServer {
     ///
     /// Message 21030 (48 bytes), no reply.
     ///
+    /// In: `reply` (reply_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1325,6 +1447,8 @@ pub trait IoRequestServer {
     /// Asks io_select_timeout, and does not wait: as io_select, until an absolute time in seconds and ns since 1970.
     ///
     /// Message 21031 (72 bytes), no reply.
+    ///
+    /// In: `timeout` (timespec_t), `select_type` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

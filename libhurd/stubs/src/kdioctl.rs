@@ -28,6 +28,8 @@ pub struct KdioctlKdgkbdmodeReply {
 ///
 /// Message 120001 (48 bytes), reply 120101 (48 bytes).
 ///
+/// In: `mode` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -52,6 +54,8 @@ pub fn kdioctl_kdskbdmode<T: Transport + ?Sized>(
 /// Which of the two it gives.
 ///
 /// Message 120002 (32 bytes), reply 120102 (64 bytes).
+///
+/// Out: `mode` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -94,6 +98,8 @@ pub trait KdioctlServer {
     ///
     /// Message 120001 (48 bytes), reply 120101 (48 bytes).
     ///
+    /// In: `mode` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -108,6 +114,8 @@ pub trait KdioctlServer {
     /// Which of the two it gives.
     ///
     /// Message 120002 (32 bytes), reply 120102 (64 bytes).
+    ///
+    /// Out: `mode` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -27,6 +27,8 @@ pub struct KernelBootGetPrivPortsReply {
 ///
 /// Message 999999 (32 bytes), reply 1000099 (80 bytes).
 ///
+/// Out: `host_priv` (mach_port_t), `device_master` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -75,6 +77,8 @@ pub trait KernelBootServer {
     /// The privileged host port and the device master port.
     ///
     /// Message 999999 (32 bytes), reply 1000099 (80 bytes).
+    ///
+    /// Out: `host_priv` (mach_port_t), `device_master` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -51,6 +51,8 @@ pub struct LoginGetLoginCollectionReply {
 ///
 /// Message 36000 (40 to 2088 bytes), reply 36100 (48 bytes).
 ///
+/// In: `message` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -76,6 +78,8 @@ pub fn login_message_user<T: Transport + ?Sized>(
 /// Where the user sits, in words.
 ///
 /// Message 36001 (32 bytes), reply 36101 (56 to 2104 bytes).
+///
+/// Out: `location` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -115,6 +119,8 @@ pub fn login_get_location<T: Transport + ?Sized>(
 ///
 /// Message 36002 (32 bytes), reply 36102 (72 bytes).
 ///
+/// Out: `idletime` (time_value_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -149,6 +155,8 @@ pub fn login_get_idle_time<T: Transport + ?Sized>(
 /// Names of the devices that the user types on, each with its NUL.
 ///
 /// Message 36003 (32 bytes), reply 36103 (56 to 2104 bytes).
+///
+/// Out: `devices` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -187,6 +195,8 @@ pub fn login_get_input_devices<T: Transport + ?Sized>(
 /// The login collection, as in proc_getloginpids.
 ///
 /// Message 36004 (32 bytes), reply 36104 (64 bytes).
+///
+/// Out: `id` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -231,6 +241,8 @@ pub trait LoginServer {
     ///
     /// Message 36000 (40 to 2088 bytes), reply 36100 (48 bytes).
     ///
+    /// In: `message` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -246,6 +258,8 @@ pub trait LoginServer {
     ///
     /// Message 36001 (32 bytes), reply 36101 (56 to 2104 bytes).
     ///
+    /// Out: `location` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -259,6 +273,8 @@ pub trait LoginServer {
     /// For how long the user has not typed anything.
     ///
     /// Message 36002 (32 bytes), reply 36102 (72 bytes).
+    ///
+    /// Out: `idletime` (time_value_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -274,6 +290,8 @@ pub trait LoginServer {
     ///
     /// Message 36003 (32 bytes), reply 36103 (56 to 2104 bytes).
     ///
+    /// Out: `devices` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -287,6 +305,8 @@ pub trait LoginServer {
     /// The login collection, as in proc_getloginpids.
     ///
     /// Message 36004 (32 bytes), reply 36104 (64 bytes).
+    ///
+    /// Out: `id` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -234,6 +234,8 @@ pub struct VmMachineAttributeReply {
 ///
 /// Message 2007 (48 bytes), reply 2107 (64 bytes).
 ///
+/// In: `inherit_memory` (boolean_t). Out: `child_task` (task_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -294,6 +296,8 @@ pub fn task_terminate<T: Transport + ?Sized>(
 ///
 /// Message 2009 (32 bytes), reply 2109 (80 bytes).
 ///
+/// Out: `vector_start` (int), `emulation_vector` (emulation_vector_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -333,6 +337,8 @@ pub fn task_get_emulation_vector<T: Transport + ?Sized>(
 ///
 /// Message 2010 (64 bytes), reply 2110 (48 bytes).
 ///
+/// In: `vector_start` (int), `emulation_vector` (emulation_vector_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -359,6 +365,8 @@ pub fn task_set_emulation_vector<T: Transport + ?Sized>(
 /// Send rights to all threads of a task.
 ///
 /// Message 2011 (32 bytes), reply 2111 (64 bytes).
+///
+/// Out: `thread_list` (thread_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -395,6 +403,8 @@ pub fn task_threads<T: Transport + ?Sized>(
 /// `task_thread_times_info_t`.
 ///
 /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
+///
+/// In: `flavor` (int). Out: `task_info_out` (task_info_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -461,6 +471,8 @@ pub fn thread_terminate<T: Transport + ?Sized>(
 ///
 /// Message 2017 (64 bytes), reply 2117 (56 to 4152 bytes).
 ///
+/// In: `flavor` (int). Out: `old_state` (thread_state_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -503,6 +515,8 @@ pub fn thread_get_state<T: Transport + ?Sized>(
 ///
 /// Message 2018 (56 to 4152 bytes), reply 2118 (48 bytes).
 ///
+/// In: `flavor` (int), `new_state` (thread_state_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -531,6 +545,8 @@ pub fn thread_set_state<T: Transport + ?Sized>(
 /// Facts about a thread: basic 1 `thread_basic_info_t`, scheduling 2 `thread_sched_info_t`.
 ///
 /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
+///
+/// In: `flavor` (int). Out: `thread_info_out` (thread_info_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -574,6 +590,8 @@ pub fn thread_info<T: Transport + ?Sized>(
 ///
 /// Message 2021 (80 bytes), reply 2121 (64 bytes).
 ///
+/// In: `size` (vm_size_t), `anywhere` (boolean_t). In and out: `address` (vm_address_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -616,6 +634,8 @@ pub fn vm_allocate<T: Transport + ?Sized>(
 ///
 /// Message 2023 (64 bytes), reply 2123 (48 bytes).
 ///
+/// In: `address` (vm_address_t), `size` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -642,6 +662,8 @@ pub fn vm_deallocate<T: Transport + ?Sized>(
 /// Sets current or maximum protection of a range of `size` bytes: READ 1, WRITE 2, EXECUTE 4.
 ///
 /// Message 2024 (96 bytes), reply 2124 (48 bytes).
+///
+/// In: `address` (vm_address_t), `size` (vm_size_t), `set_maximum` (boolean_t), `new_protection` (vm_prot_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -675,6 +697,8 @@ pub fn vm_protect<T: Transport + ?Sized>(
 ///
 /// Message 2025 (80 bytes), reply 2125 (48 bytes).
 ///
+/// In: `address` (vm_address_t), `size` (vm_size_t), `new_inheritance` (vm_inherit_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -704,6 +728,8 @@ pub fn vm_inherit<T: Transport + ?Sized>(
 /// A copy of a page-aligned range, in the caller's memory.
 ///
 /// Message 2026 (64 bytes), reply 2126 (64 bytes).
+///
+/// In: `address` (vm_address_t), `size` (vm_size_t). Out: `data` (pointer_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -745,6 +771,8 @@ pub fn vm_read<T: Transport + ?Sized>(
 ///
 /// Message 2027 (64 bytes), reply 2127 (48 bytes).
 ///
+/// In: `address` (vm_address_t), `data` (pointer_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -772,6 +800,8 @@ pub fn vm_write<T: Transport + ?Sized>(
 /// Copies `size` bytes over others in the same task.
 ///
 /// Message 2028 (80 bytes), reply 2128 (48 bytes).
+///
+/// In: `source_address` (vm_address_t), `size` (vm_size_t), `dest_address` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -802,6 +832,10 @@ pub fn vm_copy<T: Transport + ?Sized>(
 /// The first mapped region at or above `address`.
 ///
 /// Message 2029 (48 bytes), reply 2129 (176 bytes).
+///
+/// In and out: `address` (vm_address_t). Out: `size` (vm_size_t), `protection` (vm_prot_t), `max_protection`
+/// (vm_prot_t), `inheritance` (vm_inherit_t), `is_shared` (boolean_t), `object_name` (memory_object_name_t),
+/// `offset` (vm_offset_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -856,6 +890,8 @@ pub fn vm_region<T: Transport + ?Sized>(
 ///
 /// Message 2030 (32 bytes), reply 2130 (112 bytes).
 ///
+/// Out: `vm_stats` (vm_statistics_data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -891,6 +927,8 @@ pub fn vm_statistics<T: Transport + ?Sized>(
 ///
 /// Message 2033 (48 bytes), reply 2133 (48 bytes).
 ///
+/// In: `init_port_set` (mach_port_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -915,6 +953,8 @@ pub fn mach_ports_register<T: Transport + ?Sized>(
 /// The send rights stored with a task.
 ///
 /// Message 2034 (32 bytes), reply 2134 (64 bytes).
+///
+/// Out: `init_port_set` (mach_port_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -953,6 +993,8 @@ pub fn mach_ports_lookup<T: Transport + ?Sized>(
 ///
 /// Message 2039 (64 bytes), no reply.
 ///
+/// In: `offset` (vm_offset_t), `size` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -980,6 +1022,8 @@ pub fn memory_object_data_unavailable<T: Transport + ?Sized>(
 /// Attributes of a memory object.
 ///
 /// Message 2040 (32 bytes), reply 2140 (96 bytes).
+///
+/// Out: `object_ready` (boolean_t), `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1026,6 +1070,8 @@ pub fn memory_object_get_attributes<T: Transport + ?Sized>(
 ///
 /// Message 2041 (48 bytes), reply 2141 (64 bytes).
 ///
+/// In and out: `default_manager` (mach_port_make_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1068,6 +1114,9 @@ pub fn vm_set_default_memory_manager<T: Transport + ?Sized>(
 /// Flushes, cleans or protects `size` bytes from `offset` on; the answer goes to `reply_to` if that is not null.
 ///
 /// Message 2044 (128 bytes), no reply.
+///
+/// In: `offset` (vm_offset_t), `size` (vm_size_t), `should_return` (memory_object_return_t), `should_flush`
+/// (boolean_t), `lock_value` (vm_prot_t), `reply_to` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1151,6 +1200,8 @@ pub fn task_resume<T: Transport + ?Sized>(
 ///
 /// Message 2058 (48 bytes), reply 2158 (64 bytes).
 ///
+/// In: `which_port` (int). Out: `special_port` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1190,6 +1241,8 @@ pub fn task_get_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2059 (64 bytes), reply 2159 (48 bytes).
 ///
+/// In: `which_port` (int), `special_port` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1216,6 +1269,8 @@ pub fn task_set_special_port<T: Transport + ?Sized>(
 /// A thread in a task, suspended, without registers set. Charged to the task's account.
 ///
 /// Message 2061 (32 bytes), reply 2161 (64 bytes).
+///
+/// Out: `child_thread` (thread_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1321,6 +1376,8 @@ pub fn thread_abort<T: Transport + ?Sized>(
 ///
 /// Message 2067 (48 bytes), reply 2167 (64 bytes).
 ///
+/// In: `which_port` (int). Out: `special_port` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1360,6 +1417,8 @@ pub fn thread_get_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2068 (64 bytes), reply 2168 (48 bytes).
 ///
+/// In: `which_port` (int), `special_port` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1387,6 +1446,8 @@ pub fn thread_set_special_port<T: Transport + ?Sized>(
 ///
 /// Message 2070 (64 bytes), reply 2170 (48 bytes).
 ///
+/// In: `routine_entry_pt` (vm_address_t), `routine_number` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1413,6 +1474,8 @@ pub fn task_set_emulation<T: Transport + ?Sized>(
 /// Kept for its id; restartable sequences are not supported.
 ///
 /// Message 2071 (80 bytes), reply 2171 (48 bytes).
+///
+/// In: `basepc` (vm_address_t), `boundspc` (vm_address_t), `flavor` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1442,6 +1505,10 @@ pub fn task_ras_control<T: Transport + ?Sized>(
 /// Maps a range of a memory object, or with a null port zeroed memory; `mask` has the address bits that must be 0.
 ///
 /// Message 2089 (192 bytes), reply 2189 (64 bytes).
+///
+/// In: `size` (vm_size_t), `mask` (vm_address_t), `anywhere` (boolean_t), `memory_object` (memory_object_t),
+/// `offset` (vm_offset_t), `copy` (boolean_t), `cur_protection` (vm_prot_t), `max_protection` (vm_prot_t),
+/// `inheritance` (vm_inherit_t). In and out: `address` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1499,6 +1566,8 @@ pub fn vm_map<T: Transport + ?Sized>(
 ///
 /// Message 2090 (80 bytes), no reply.
 ///
+/// In: `offset` (vm_offset_t), `size` (vm_size_t), `error_value` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1529,6 +1598,8 @@ pub fn memory_object_data_error<T: Transport + ?Sized>(
 ///
 /// Message 2092 (48 bytes), no reply.
 ///
+/// In: `reason` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1554,6 +1625,9 @@ pub fn memory_object_destroy<T: Transport + ?Sized>(
 /// Data for the bytes from `offset` on, as asked for with memory_object_data_request.
 ///
 /// Message 2093 (112 bytes), no reply.
+///
+/// In: `offset` (vm_offset_t), `data` (pointer_t), `lock_value` (vm_prot_t), `precious` (boolean_t), `reply_to`
+/// (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1589,6 +1663,8 @@ pub fn memory_object_data_supply<T: Transport + ?Sized>(
 ///
 /// Message 2094 (64 bytes), no reply.
 ///
+/// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1616,6 +1692,8 @@ pub fn memory_object_ready<T: Transport + ?Sized>(
 /// Changes attributes of a memory object.
 ///
 /// Message 2095 (80 bytes), no reply.
+///
+/// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t), `reply_to` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1646,6 +1724,9 @@ pub fn memory_object_change_attributes<T: Transport + ?Sized>(
 /// Gets or sets a machine-dependent attribute of a range of `size` bytes, such as cacheability.
 ///
 /// Message 2099 (96 bytes), reply 2199 (64 bytes).
+///
+/// In: `address` (vm_address_t), `size` (vm_size_t), `attribute` (vm_machine_attribute_t). In and out: `value`
+/// (vm_machine_attribute_val_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1696,6 +1777,8 @@ pub trait MachServer {
     ///
     /// Message 2007 (48 bytes), reply 2107 (64 bytes).
     ///
+    /// In: `inherit_memory` (boolean_t). Out: `child_task` (task_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1722,6 +1805,8 @@ pub trait MachServer {
     ///
     /// Message 2009 (32 bytes), reply 2109 (80 bytes).
     ///
+    /// Out: `vector_start` (int), `emulation_vector` (emulation_vector_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1735,6 +1820,8 @@ pub trait MachServer {
     /// Kept for its id; there is no emulation.
     ///
     /// Message 2010 (64 bytes), reply 2110 (48 bytes).
+    ///
+    /// In: `vector_start` (int), `emulation_vector` (emulation_vector_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1752,6 +1839,8 @@ pub trait MachServer {
     ///
     /// Message 2011 (32 bytes), reply 2111 (64 bytes).
     ///
+    /// Out: `thread_list` (thread_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1763,6 +1852,8 @@ pub trait MachServer {
     /// `task_thread_times_info_t`.
     ///
     /// Message 2012 (64 bytes), reply 2112 (56 to 4152 bytes).
+    ///
+    /// In: `flavor` (int). Out: `task_info_out` (task_info_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1791,6 +1882,8 @@ pub trait MachServer {
     ///
     /// Message 2017 (64 bytes), reply 2117 (56 to 4152 bytes).
     ///
+    /// In: `flavor` (int). Out: `old_state` (thread_state_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1806,6 +1899,8 @@ pub trait MachServer {
     /// Sets registers of a thread.
     ///
     /// Message 2018 (56 to 4152 bytes), reply 2118 (48 bytes).
+    ///
+    /// In: `flavor` (int), `new_state` (thread_state_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1824,6 +1919,8 @@ pub trait MachServer {
     ///
     /// Message 2019 (64 bytes), reply 2119 (56 to 4152 bytes).
     ///
+    /// In: `flavor` (int). Out: `thread_info_out` (thread_info_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1839,6 +1936,8 @@ pub trait MachServer {
     /// Zeroed memory of `size` bytes, rounded to pages, anywhere or at `address`. Pages are charged when touched.
     ///
     /// Message 2021 (80 bytes), reply 2121 (64 bytes).
+    ///
+    /// In: `size` (vm_size_t), `anywhere` (boolean_t). In and out: `address` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1858,6 +1957,8 @@ pub trait MachServer {
     ///
     /// Message 2023 (64 bytes), reply 2123 (48 bytes).
     ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1873,6 +1974,8 @@ pub trait MachServer {
     /// Sets current or maximum protection of a range of `size` bytes: READ 1, WRITE 2, EXECUTE 4.
     ///
     /// Message 2024 (96 bytes), reply 2124 (48 bytes).
+    ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t), `set_maximum` (boolean_t), `new_protection` (vm_prot_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1893,6 +1996,8 @@ pub trait MachServer {
     ///
     /// Message 2025 (80 bytes), reply 2125 (48 bytes).
     ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t), `new_inheritance` (vm_inherit_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1911,6 +2016,8 @@ pub trait MachServer {
     ///
     /// Message 2026 (64 bytes), reply 2126 (64 bytes).
     ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t). Out: `data` (pointer_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1928,6 +2035,8 @@ pub trait MachServer {
     ///
     /// Message 2027 (64 bytes), reply 2127 (48 bytes).
     ///
+    /// In: `address` (vm_address_t), `data` (pointer_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1944,6 +2053,8 @@ pub trait MachServer {
     /// Copies `size` bytes over others in the same task.
     ///
     /// Message 2028 (80 bytes), reply 2128 (48 bytes).
+    ///
+    /// In: `source_address` (vm_address_t), `size` (vm_size_t), `dest_address` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1963,6 +2074,10 @@ pub trait MachServer {
     ///
     /// Message 2029 (48 bytes), reply 2129 (176 bytes).
     ///
+    /// In and out: `address` (vm_address_t). Out: `size` (vm_size_t), `protection` (vm_prot_t), `max_protection`
+    /// (vm_prot_t), `inheritance` (vm_inherit_t), `is_shared` (boolean_t), `object_name` (memory_object_name_t),
+    /// `offset` (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1978,6 +2093,8 @@ pub trait MachServer {
     ///
     /// Message 2030 (32 bytes), reply 2130 (112 bytes).
     ///
+    /// Out: `vm_stats` (vm_statistics_data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1991,6 +2108,8 @@ pub trait MachServer {
     /// Stores up to four send rights with a task.
     ///
     /// Message 2033 (48 bytes), reply 2133 (48 bytes).
+    ///
+    /// In: `init_port_set` (mach_port_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2007,6 +2126,8 @@ pub trait MachServer {
     ///
     /// Message 2034 (32 bytes), reply 2134 (64 bytes).
     ///
+    /// Out: `init_port_set` (mach_port_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2020,6 +2141,8 @@ pub trait MachServer {
     /// The pager has no data for that range; it reads as zeros.
     ///
     /// Message 2039 (64 bytes), no reply.
+    ///
+    /// In: `offset` (vm_offset_t), `size` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2037,6 +2160,8 @@ pub trait MachServer {
     ///
     /// Message 2040 (32 bytes), reply 2140 (96 bytes).
     ///
+    /// Out: `object_ready` (boolean_t), `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2050,6 +2175,8 @@ pub trait MachServer {
     /// Sets, or with a null port asks for, the default pager.
     ///
     /// Message 2041 (48 bytes), reply 2141 (64 bytes).
+    ///
+    /// In and out: `default_manager` (mach_port_make_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2065,6 +2192,9 @@ pub trait MachServer {
     /// Flushes, cleans or protects `size` bytes from `offset` on; the answer goes to `reply_to` if that is not null.
     ///
     /// Message 2044 (128 bytes), no reply.
+    ///
+    /// In: `offset` (vm_offset_t), `size` (vm_size_t), `should_return` (memory_object_return_t), `should_flush`
+    /// (boolean_t), `lock_value` (vm_prot_t), `reply_to` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2108,6 +2238,8 @@ pub trait MachServer {
     ///
     /// Message 2058 (48 bytes), reply 2158 (64 bytes).
     ///
+    /// In: `which_port` (int). Out: `special_port` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2122,6 +2254,8 @@ pub trait MachServer {
     /// Sets one of them.
     ///
     /// Message 2059 (64 bytes), reply 2159 (48 bytes).
+    ///
+    /// In: `which_port` (int), `special_port` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2138,6 +2272,8 @@ pub trait MachServer {
     /// A thread in a task, suspended, without registers set. Charged to the task's account.
     ///
     /// Message 2061 (32 bytes), reply 2161 (64 bytes).
+    ///
+    /// Out: `child_thread` (thread_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2186,6 +2322,8 @@ pub trait MachServer {
     ///
     /// Message 2067 (48 bytes), reply 2167 (64 bytes).
     ///
+    /// In: `which_port` (int). Out: `special_port` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2200,6 +2338,8 @@ pub trait MachServer {
     /// Sets one of them.
     ///
     /// Message 2068 (64 bytes), reply 2168 (48 bytes).
+    ///
+    /// In: `which_port` (int), `special_port` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2217,6 +2357,8 @@ pub trait MachServer {
     ///
     /// Message 2070 (64 bytes), reply 2170 (48 bytes).
     ///
+    /// In: `routine_entry_pt` (vm_address_t), `routine_number` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2232,6 +2374,8 @@ pub trait MachServer {
     /// Kept for its id; restartable sequences are not supported.
     ///
     /// Message 2071 (80 bytes), reply 2171 (48 bytes).
+    ///
+    /// In: `basepc` (vm_address_t), `boundspc` (vm_address_t), `flavor` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2249,6 +2393,10 @@ pub trait MachServer {
     /// Maps a range of a memory object, or with a null port zeroed memory; `mask` has the address bits that must be 0.
     ///
     /// Message 2089 (192 bytes), reply 2189 (64 bytes).
+    ///
+    /// In: `size` (vm_size_t), `mask` (vm_address_t), `anywhere` (boolean_t), `memory_object` (memory_object_t),
+    /// `offset` (vm_offset_t), `copy` (boolean_t), `cur_protection` (vm_prot_t), `max_protection` (vm_prot_t),
+    /// `inheritance` (vm_inherit_t). In and out: `address` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2275,6 +2423,8 @@ pub trait MachServer {
     ///
     /// Message 2090 (80 bytes), no reply.
     ///
+    /// In: `offset` (vm_offset_t), `size` (vm_size_t), `error_value` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2292,6 +2442,8 @@ pub trait MachServer {
     ///
     /// Message 2092 (48 bytes), no reply.
     ///
+    /// In: `reason` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2306,6 +2458,9 @@ pub trait MachServer {
     /// Data for the bytes from `offset` on, as asked for with memory_object_data_request.
     ///
     /// Message 2093 (112 bytes), no reply.
+    ///
+    /// In: `offset` (vm_offset_t), `data` (pointer_t), `lock_value` (vm_prot_t), `precious` (boolean_t), `reply_to`
+    /// (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2326,6 +2481,8 @@ pub trait MachServer {
     ///
     /// Message 2094 (64 bytes), no reply.
     ///
+    /// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2341,6 +2498,8 @@ pub trait MachServer {
     /// Changes attributes of a memory object.
     ///
     /// Message 2095 (80 bytes), no reply.
+    ///
+    /// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t), `reply_to` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2358,6 +2517,9 @@ pub trait MachServer {
     /// Gets or sets a machine-dependent attribute of a range of `size` bytes, such as cacheability.
     ///
     /// Message 2099 (96 bytes), reply 2199 (64 bytes).
+    ///
+    /// In: `address` (vm_address_t), `size` (vm_size_t), `attribute` (vm_machine_attribute_t). In and out: `value`
+    /// (vm_machine_attribute_val_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -35,6 +35,9 @@ pub struct VmRegionCreateProxyReply {
 ///
 /// Message 4010 (80 to 32848 bytes), reply 4110 (64 bytes).
 ///
+/// In: `max_protection` (vm_prot_t), `object` (memory_object_array_t), `offset` (rpc_vm_offset_array_t), `start`
+/// (rpc_vm_offset_array_t), `len` (rpc_vm_size_array_t). Out: `proxy` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -83,6 +86,8 @@ pub fn memory_object_create_proxy<T: Transport + ?Sized>(
 /// A proxy of the memory that a task has at `address`, for at most `len` bytes and with at most `max_protection`.
 ///
 /// Message 4011 (80 bytes), reply 4111 (64 bytes).
+///
+/// In: `address` (vm_address_t), `max_protection` (vm_prot_t), `len` (vm_size_t). Out: `proxy` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -133,6 +138,9 @@ pub trait Mach4Server {
     ///
     /// Message 4010 (80 to 32848 bytes), reply 4110 (64 bytes).
     ///
+    /// In: `max_protection` (vm_prot_t), `object` (memory_object_array_t), `offset` (rpc_vm_offset_array_t), `start`
+    /// (rpc_vm_offset_array_t), `len` (rpc_vm_size_array_t). Out: `proxy` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -152,6 +160,8 @@ pub trait Mach4Server {
     /// A proxy of the memory that a task has at `address`, for at most `len` bytes and with at most `max_protection`.
     ///
     /// Message 4011 (80 bytes), reply 4111 (64 bytes).
+    ///
+    /// In: `address` (vm_address_t), `max_protection` (vm_prot_t), `len` (vm_size_t). Out: `proxy` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -29,6 +29,8 @@ pub struct Aarch64GetHwcapsReply {
 ///
 /// Message 4500 (48 bytes), reply 4600 (88 to 216 bytes).
 ///
+/// Out: `hwcaps` (hwcaps_t), `midr_el1` (uint64_t), `revidr_el1` (uint64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -77,6 +79,8 @@ pub trait MachAarch64Server {
     /// Capabilities as words of bits, and the registers that identify the processor.
     ///
     /// Message 4500 (48 bytes), reply 4600 (88 to 216 bytes).
+    ///
+    /// Out: `hwcaps` (hwcaps_t), `midr_el1` (uint64_t), `revidr_el1` (uint64_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -146,6 +146,8 @@ pub struct MachVmObjectPagesPhysReply {
 ///
 /// Message 3007 (48 bytes), reply 3107 (64 bytes).
 ///
+/// In: `name` (mach_port_name_t). Out: `srights` (mach_port_rights_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -183,6 +185,8 @@ pub fn mach_port_get_srights<T: Transport + ?Sized>(
 /// bucket.
 ///
 /// Message 3009 (48 bytes), reply 3109 (72 to 2120 bytes).
+///
+/// Out: `max_requests` (unsigned), `info` (hash_info_bucket_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -227,6 +231,8 @@ pub fn host_ipc_marequest_info<T: Transport + ?Sized>(
 ///
 /// Message 3011 (48 bytes), reply 3111 (80 bytes).
 ///
+/// In: `name` (mach_port_name_t). Out: `total` (unsigned), `used` (unsigned).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -268,6 +274,9 @@ pub fn mach_port_dnrequest_info<T: Transport + ?Sized>(
 /// one has used, and the stack that did.
 ///
 /// Message 3014 (32 bytes), reply 3114 (144 bytes).
+///
+/// Out: `reserved` (vm_size_t), `total` (unsigned), `space` (vm_size_t), `resident` (vm_size_t), `maxusage`
+/// (vm_size_t), `maxstack` (vm_offset_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -316,6 +325,9 @@ pub fn host_stack_usage<T: Transport + ?Sized>(
 ///
 /// Message 3015 (32 bytes), reply 3115 (128 bytes).
 ///
+/// Out: `total` (unsigned), `space` (vm_size_t), `resident` (vm_size_t), `maxusage` (vm_size_t), `maxstack`
+/// (vm_offset_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -360,6 +372,8 @@ pub fn processor_set_stack_usage<T: Transport + ?Sized>(
 /// The table from virtual to physical pages: the entries in each bucket.
 ///
 /// Message 3016 (48 bytes), reply 3116 (56 to 2104 bytes).
+///
+/// Out: `info` (hash_info_bucket_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -406,6 +420,8 @@ pub fn host_virtual_physical_table_info<T: Transport + ?Sized>(
 ///
 /// Message 3018 (48 bytes), reply 3118 (80 bytes).
 ///
+/// In: `name` (mach_port_name_t). Out: `object_type` (unsigned), `object_addr` (vm_offset_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -447,6 +463,8 @@ pub fn mach_port_kernel_object<T: Transport + ?Sized>(
 ///
 /// Message 3019 (48 bytes), reply 3119 (136 bytes).
 ///
+/// In: `address` (vm_address_t). Out: `region` (vm_region_info_t), `object` (memory_object_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -487,6 +505,8 @@ pub fn mach_vm_region_info<T: Transport + ?Sized>(
 /// An object, and rights that name its shadow and its copy; null where there is none.
 ///
 /// Message 3020 (32 bytes), reply 3120 (184 bytes).
+///
+/// Out: `info` (vm_object_info_t), `shadow` (memory_object_name_t), `copy` (memory_object_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -530,6 +550,8 @@ pub fn mach_vm_object_info<T: Transport + ?Sized>(
 ///
 /// Message 3021 (48 bytes), reply 3121 (56 to 2104 bytes).
 ///
+/// Out: `pages` (vm_page_info_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -569,6 +591,8 @@ pub fn mach_vm_object_pages<T: Transport + ?Sized>(
 /// The caches of the kernel's allocator.
 ///
 /// Message 3022 (48 bytes), reply 3122 (56 to 2096 bytes).
+///
+/// Out: `info` (cache_info_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -610,6 +634,8 @@ pub fn host_slab_info<T: Transport + ?Sized>(
 ///
 /// Message 3023 (104 bytes), reply 3123 (48 bytes).
 ///
+/// In: `task` (task_t), `name` (symtab_name_t), `symtab` (pointer_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -638,6 +664,8 @@ pub fn host_load_symbol_table<T: Transport + ?Sized>(
 /// As mach_vm_object_pages, with physical addresses of 64 bits always.
 ///
 /// Message 3024 (48 bytes), reply 3124 (56 to 2104 bytes).
+///
+/// Out: `pages` (vm_page_phys_info_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -686,6 +714,8 @@ pub trait MachDebugServer {
     ///
     /// Message 3007 (48 bytes), reply 3107 (64 bytes).
     ///
+    /// In: `name` (mach_port_name_t). Out: `srights` (mach_port_rights_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -702,6 +732,8 @@ pub trait MachDebugServer {
     ///
     /// Message 3009 (48 bytes), reply 3109 (72 to 2120 bytes).
     ///
+    /// Out: `max_requests` (unsigned), `info` (hash_info_bucket_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -716,6 +748,8 @@ pub trait MachDebugServer {
     /// How many dead-name requests the port `name` has room for, and how many are made.
     ///
     /// Message 3011 (48 bytes), reply 3111 (80 bytes).
+    ///
+    /// In: `name` (mach_port_name_t). Out: `total` (unsigned), `used` (unsigned).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -733,6 +767,9 @@ pub trait MachDebugServer {
     ///
     /// Message 3014 (32 bytes), reply 3114 (144 bytes).
     ///
+    /// Out: `reserved` (vm_size_t), `total` (unsigned), `space` (vm_size_t), `resident` (vm_size_t), `maxusage`
+    /// (vm_size_t), `maxstack` (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -747,6 +784,9 @@ pub trait MachDebugServer {
     ///
     /// Message 3015 (32 bytes), reply 3115 (128 bytes).
     ///
+    /// Out: `total` (unsigned), `space` (vm_size_t), `resident` (vm_size_t), `maxusage` (vm_size_t), `maxstack`
+    /// (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -760,6 +800,8 @@ pub trait MachDebugServer {
     /// The table from virtual to physical pages: the entries in each bucket.
     ///
     /// Message 3016 (48 bytes), reply 3116 (56 to 2104 bytes).
+    ///
+    /// Out: `info` (hash_info_bucket_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -776,6 +818,8 @@ pub trait MachDebugServer {
     ///
     /// Message 3018 (48 bytes), reply 3118 (80 bytes).
     ///
+    /// In: `name` (mach_port_name_t). Out: `object_type` (unsigned), `object_addr` (vm_offset_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -790,6 +834,8 @@ pub trait MachDebugServer {
     /// The map entry at or behind `address`, and a right that names its object.
     ///
     /// Message 3019 (48 bytes), reply 3119 (136 bytes).
+    ///
+    /// In: `address` (vm_address_t). Out: `region` (vm_region_info_t), `object` (memory_object_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -806,6 +852,8 @@ pub trait MachDebugServer {
     ///
     /// Message 3020 (32 bytes), reply 3120 (184 bytes).
     ///
+    /// Out: `info` (vm_object_info_t), `shadow` (memory_object_name_t), `copy` (memory_object_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -820,6 +868,8 @@ pub trait MachDebugServer {
     /// many.
     ///
     /// Message 3021 (48 bytes), reply 3121 (56 to 2104 bytes).
+    ///
+    /// Out: `pages` (vm_page_info_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -836,6 +886,8 @@ pub trait MachDebugServer {
     ///
     /// Message 3022 (48 bytes), reply 3122 (56 to 2096 bytes).
     ///
+    /// Out: `info` (cache_info_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -850,6 +902,8 @@ pub trait MachDebugServer {
     /// Gives the kernel's debugger the symbols of a task.
     ///
     /// Message 3023 (104 bytes), reply 3123 (48 bytes).
+    ///
+    /// In: `task` (task_t), `name` (symtab_name_t), `symtab` (pointer_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -867,6 +921,8 @@ pub trait MachDebugServer {
     /// As mach_vm_object_pages, with physical addresses of 64 bits always.
     ///
     /// Message 3024 (48 bytes), reply 3124 (56 to 2104 bytes).
+    ///
+    /// Out: `pages` (vm_page_phys_info_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -56,6 +56,8 @@ pub struct DefaultPagerObjectPagesReply {
 ///
 /// Message 2275 (48 bytes), reply 2375 (64 bytes).
 ///
+/// In: `object_size` (vm_size_t). Out: `memory_object` (memory_object_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -99,6 +101,8 @@ pub fn default_pager_object_create<T: Transport + ?Sized>(
 ///
 /// Message 2276 (32 bytes), reply 2376 (80 bytes).
 ///
+/// Out: `info` (default_pager_info_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -134,6 +138,8 @@ pub fn default_pager_info<T: Transport + ?Sized>(
 /// where the kernel holds none.
 ///
 /// Message 2277 (64 bytes), reply 2377 (64 to 4160 bytes).
+///
+/// Out: `objects` (default_pager_object_array_t), `ports` (mach_port_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -184,6 +190,8 @@ pub fn default_pager_objects<T: Transport + ?Sized>(
 ///
 /// Message 2278 (64 bytes), reply 2378 (56 to 2104 bytes).
 ///
+/// In: `memory_object` (memory_object_name_t). Out: `pages` (default_pager_page_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -231,6 +239,8 @@ pub fn default_pager_object_pages<T: Transport + ?Sized>(
 ///
 /// Message 2279 (328 bytes), reply 2379 (48 bytes).
 ///
+/// In: `master_device_port` (mach_port_t), `filename` (default_pager_filename_t), `add` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -263,6 +273,8 @@ pub fn default_pager_paging_file<T: Transport + ?Sized>(
 /// Tells the pager where to find files. Nobody does it any more.
 ///
 /// Message 2280 (48 bytes), reply 2380 (48 bytes).
+///
+/// In: `fileserver_port` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -299,6 +311,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2275 (48 bytes), reply 2375 (64 bytes).
     ///
+    /// In: `object_size` (vm_size_t). Out: `memory_object` (memory_object_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -314,6 +328,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2276 (32 bytes), reply 2376 (80 bytes).
     ///
+    /// Out: `info` (default_pager_info_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -328,6 +344,8 @@ pub trait DefaultPagerServer {
     /// where the kernel holds none.
     ///
     /// Message 2277 (64 bytes), reply 2377 (64 to 4160 bytes).
+    ///
+    /// Out: `objects` (default_pager_object_array_t), `ports` (mach_port_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -345,6 +363,8 @@ pub trait DefaultPagerServer {
     ///
     /// Message 2278 (64 bytes), reply 2378 (56 to 2104 bytes).
     ///
+    /// In: `memory_object` (memory_object_name_t). Out: `pages` (default_pager_page_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -360,6 +380,8 @@ pub trait DefaultPagerServer {
     /// Adds (or with `add` false takes away) a file of paging space, which lies on a disk of the device master port.
     ///
     /// Message 2279 (328 bytes), reply 2379 (48 bytes).
+    ///
+    /// In: `master_device_port` (mach_port_t), `filename` (default_pager_filename_t), `add` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -377,6 +399,8 @@ pub trait DefaultPagerServer {
     /// Tells the pager where to find files. Nobody does it any more.
     ///
     /// Message 2280 (48 bytes), reply 2380 (48 bytes).
+    ///
+    /// In: `fileserver_port` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -227,6 +227,8 @@ pub struct ProcessorSetProcessorsReply {
 ///
 /// Message 2600 (32 bytes), reply 2700 (64 bytes).
 ///
+/// Out: `processor_list` (processor_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -310,6 +312,8 @@ pub fn processor_exit<T: Transport + ?Sized>(
 ///
 /// Message 2606 (32 bytes), reply 2706 (64 bytes).
 ///
+/// Out: `default_set` (processor_set_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -346,6 +350,8 @@ pub fn processor_set_default<T: Transport + ?Sized>(
 /// A new processor set.
 ///
 /// Message 2608 (32 bytes), reply 2708 (80 bytes).
+///
+/// Out: `new_set` (processor_set_t), `new_name` (processor_set_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -409,6 +415,8 @@ pub fn processor_set_destroy<T: Transport + ?Sized>(
 ///
 /// Message 2611 (64 bytes), reply 2711 (48 bytes).
 ///
+/// In: `new_set` (processor_set_t), `wait` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -435,6 +443,8 @@ pub fn processor_assign<T: Transport + ?Sized>(
 /// The set a processor is in.
 ///
 /// Message 2612 (32 bytes), reply 2712 (64 bytes).
+///
+/// Out: `assigned_set` (processor_set_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -476,6 +486,8 @@ pub fn processor_get_assignment<T: Transport + ?Sized>(
 /// Moves a thread to another set.
 ///
 /// Message 2613 (48 bytes), reply 2713 (48 bytes).
+///
+/// In: `new_set` (processor_set_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -525,6 +537,8 @@ pub fn thread_assign_default<T: Transport + ?Sized>(
 ///
 /// Message 2615 (32 bytes), reply 2715 (64 bytes).
 ///
+/// Out: `assigned_set` (processor_set_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -562,6 +576,8 @@ pub fn thread_get_assignment<T: Transport + ?Sized>(
 ///
 /// Message 2616 (64 bytes), reply 2716 (48 bytes).
 ///
+/// In: `new_set` (processor_set_t), `assign_threads` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -588,6 +604,8 @@ pub fn task_assign<T: Transport + ?Sized>(
 ///
 /// Message 2617 (48 bytes), reply 2717 (48 bytes).
 ///
+/// In: `assign_threads` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -612,6 +630,8 @@ pub fn task_assign_default<T: Transport + ?Sized>(
 /// The set a task is in.
 ///
 /// Message 2618 (32 bytes), reply 2718 (64 bytes).
+///
+/// Out: `assigned_set` (processor_set_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -650,6 +670,8 @@ pub fn task_get_assignment<T: Transport + ?Sized>(
 ///
 /// Message 2620 (64 bytes), reply 2720 (48 bytes).
 ///
+/// In: `priority` (int), `set_max` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -676,6 +698,8 @@ pub fn thread_priority<T: Transport + ?Sized>(
 /// Sets a thread's highest priority.
 ///
 /// Message 2621 (64 bytes), reply 2721 (48 bytes).
+///
+/// In: `processor_set` (processor_set_t), `max_priority` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -704,6 +728,8 @@ pub fn thread_max_priority<T: Transport + ?Sized>(
 ///
 /// Message 2622 (64 bytes), reply 2722 (48 bytes).
 ///
+/// In: `priority` (int), `change_threads` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -730,6 +756,8 @@ pub fn task_priority<T: Transport + ?Sized>(
 /// Sets the highest priority in a set.
 ///
 /// Message 2623 (64 bytes), reply 2723 (48 bytes).
+///
+/// In: `max_priority` (int), `change_threads` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -762,6 +790,8 @@ pub fn processor_set_max_priority<T: Transport + ?Sized>(
 ///
 /// Message 2624 (64 bytes), reply 2724 (48 bytes).
 ///
+/// In: `policy` (int), `data` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -788,6 +818,8 @@ pub fn thread_policy<T: Transport + ?Sized>(
 /// Allows a policy in a set.
 ///
 /// Message 2625 (48 bytes), reply 2725 (48 bytes).
+///
+/// In: `policy` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -817,6 +849,8 @@ pub fn processor_set_policy_enable<T: Transport + ?Sized>(
 /// Forbids a policy in a set.
 ///
 /// Message 2626 (64 bytes), reply 2726 (48 bytes).
+///
+/// In: `policy` (int), `change_threads` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -848,6 +882,8 @@ pub fn processor_set_policy_disable<T: Transport + ?Sized>(
 /// Rights to all tasks in a set.
 ///
 /// Message 2627 (32 bytes), reply 2727 (64 bytes).
+///
+/// Out: `task_list` (task_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -885,6 +921,8 @@ pub fn processor_set_tasks<T: Transport + ?Sized>(
 /// Rights to all threads in a set.
 ///
 /// Message 2628 (32 bytes), reply 2728 (64 bytes).
+///
+/// Out: `thread_list` (thread_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -927,6 +965,8 @@ pub fn processor_set_threads<T: Transport + ?Sized>(
 ///
 /// Message 2629 (32 bytes), reply 2729 (64 bytes).
 ///
+/// Out: `processor_sets` (processor_set_name_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -963,6 +1003,8 @@ pub fn host_processor_sets<T: Transport + ?Sized>(
 /// The right to a set, for its name.
 ///
 /// Message 2630 (48 bytes), reply 2730 (64 bytes).
+///
+/// In: `set_name` (processor_set_name_t). Out: `set` (processor_set_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1024,6 +1066,8 @@ pub fn thread_depress_abort<T: Transport + ?Sized>(
 ///
 /// Message 2632 (56 bytes), reply 2732 (48 bytes).
 ///
+/// In: `new_time` (time_value_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1048,6 +1092,8 @@ pub fn host_set_time<T: Transport + ?Sized>(
 /// Lets the time of day run faster or slower until it is so far off; returns what was left to do.
 ///
 /// Message 2633 (56 bytes), reply 2733 (72 bytes).
+///
+/// In: `new_adjustment` (time_value_t). Out: `old_adjustment` (time_value_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1089,6 +1135,8 @@ pub fn host_adjust_time<T: Transport + ?Sized>(
 ///
 /// Message 2634 (32 bytes), reply 2734 (72 bytes).
 ///
+/// Out: `current_time` (time_value_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1124,6 +1172,8 @@ pub fn host_get_time<T: Transport + ?Sized>(
 ///
 /// Message 2635 (48 bytes), reply 2735 (48 bytes).
 ///
+/// In: `options` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1148,6 +1198,8 @@ pub fn host_reboot<T: Transport + ?Sized>(
 /// Keeps a range of `size` bytes in memory. Frames are never taken from it while it is wired.
 ///
 /// Message 2636 (96 bytes), reply 2736 (48 bytes).
+///
+/// In: `task` (vm_task_t), `address` (vm_address_t), `size` (vm_size_t), `access` (vm_prot_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1180,6 +1232,8 @@ pub fn vm_wire<T: Transport + ?Sized>(
 ///
 /// Message 2637 (64 bytes), reply 2737 (48 bytes).
 ///
+/// In: `thread` (thread_t), `wired` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1207,6 +1261,8 @@ pub fn thread_wire<T: Transport + ?Sized>(
 /// `host_load_info_t`.
 ///
 /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
+///
+/// In: `flavor` (int). Out: `host_info_out` (host_info_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1248,6 +1304,8 @@ pub fn host_info<T: Transport + ?Sized>(
 /// Facts about a processor: basic 1 `processor_basic_info_t`.
 ///
 /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
+///
+/// In: `flavor` (int). Out: `host` (host_t), `processor_info_out` (processor_info_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1293,6 +1351,8 @@ pub fn processor_info<T: Transport + ?Sized>(
 ///
 /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
 ///
+/// In: `flavor` (int). Out: `host` (host_t), `info_out` (processor_set_info_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1337,6 +1397,8 @@ pub fn processor_set_info<T: Transport + ?Sized>(
 ///
 /// Message 2641 (40 to 4136 bytes), reply 2741 (48 bytes).
 ///
+/// In: `processor_cmd` (processor_info_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1362,6 +1424,8 @@ pub fn processor_control<T: Transport + ?Sized>(
 /// The time of day in seconds and nanoseconds.
 ///
 /// Message 2643 (32 bytes), reply 2743 (72 bytes).
+///
+/// Out: `current_time` (time_value64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1399,6 +1463,8 @@ pub fn host_get_time64<T: Transport + ?Sized>(
 ///
 /// Message 2644 (56 bytes), reply 2744 (48 bytes).
 ///
+/// In: `new_time` (time_value64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1423,6 +1489,8 @@ pub fn host_set_time64<T: Transport + ?Sized>(
 /// As host_adjust_time, in nanoseconds.
 ///
 /// Message 2645 (56 bytes), reply 2745 (72 bytes).
+///
+/// In: `new_adjustment` (time_value64_t). Out: `old_adjustment` (time_value64_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1464,6 +1532,8 @@ pub fn host_adjust_time64<T: Transport + ?Sized>(
 ///
 /// Message 2646 (32 bytes), reply 2746 (568 bytes).
 ///
+/// Out: `kernel_version` (new_kernel_version_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1502,6 +1572,8 @@ pub fn host_get_kernel_version<T: Transport + ?Sized>(
 ///
 /// Message 2647 (32 bytes), reply 2747 (72 bytes).
 ///
+/// Out: `uptime` (time_value64_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1536,6 +1608,8 @@ pub fn host_get_uptime64<T: Transport + ?Sized>(
 /// Names of all processors in a set.
 ///
 /// Message 2648 (32 bytes), reply 2748 (64 bytes).
+///
+/// Out: `processors_list` (processor_name_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1580,6 +1654,8 @@ pub trait MachHostServer {
     ///
     /// Message 2600 (32 bytes), reply 2700 (64 bytes).
     ///
+    /// Out: `processor_list` (processor_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1616,6 +1692,8 @@ pub trait MachHostServer {
     ///
     /// Message 2606 (32 bytes), reply 2706 (64 bytes).
     ///
+    /// Out: `default_set` (processor_set_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1629,6 +1707,8 @@ pub trait MachHostServer {
     /// A new processor set.
     ///
     /// Message 2608 (32 bytes), reply 2708 (80 bytes).
+    ///
+    /// Out: `new_set` (processor_set_t), `new_name` (processor_set_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1655,6 +1735,8 @@ pub trait MachHostServer {
     ///
     /// Message 2611 (64 bytes), reply 2711 (48 bytes).
     ///
+    /// In: `new_set` (processor_set_t), `wait` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1671,6 +1753,8 @@ pub trait MachHostServer {
     ///
     /// Message 2612 (32 bytes), reply 2712 (64 bytes).
     ///
+    /// Out: `assigned_set` (processor_set_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1684,6 +1768,8 @@ pub trait MachHostServer {
     /// Moves a thread to another set.
     ///
     /// Message 2613 (48 bytes), reply 2713 (48 bytes).
+    ///
+    /// In: `new_set` (processor_set_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1711,6 +1797,8 @@ pub trait MachHostServer {
     ///
     /// Message 2615 (32 bytes), reply 2715 (64 bytes).
     ///
+    /// Out: `assigned_set` (processor_set_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1724,6 +1812,8 @@ pub trait MachHostServer {
     /// Moves a task to another set.
     ///
     /// Message 2616 (64 bytes), reply 2716 (48 bytes).
+    ///
+    /// In: `new_set` (processor_set_t), `assign_threads` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1741,6 +1831,8 @@ pub trait MachHostServer {
     ///
     /// Message 2617 (48 bytes), reply 2717 (48 bytes).
     ///
+    /// In: `assign_threads` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1756,6 +1848,8 @@ pub trait MachHostServer {
     ///
     /// Message 2618 (32 bytes), reply 2718 (64 bytes).
     ///
+    /// Out: `assigned_set` (processor_set_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1769,6 +1863,8 @@ pub trait MachHostServer {
     /// Sets a thread's priority. Shares of accounts decide over turns; the value is only stored.
     ///
     /// Message 2620 (64 bytes), reply 2720 (48 bytes).
+    ///
+    /// In: `priority` (int), `set_max` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1786,6 +1882,8 @@ pub trait MachHostServer {
     ///
     /// Message 2621 (64 bytes), reply 2721 (48 bytes).
     ///
+    /// In: `processor_set` (processor_set_t), `max_priority` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1801,6 +1899,8 @@ pub trait MachHostServer {
     /// Sets the priority of a task's new threads, or of all.
     ///
     /// Message 2622 (64 bytes), reply 2722 (48 bytes).
+    ///
+    /// In: `priority` (int), `change_threads` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1818,6 +1918,8 @@ pub trait MachHostServer {
     ///
     /// Message 2623 (64 bytes), reply 2723 (48 bytes).
     ///
+    /// In: `max_priority` (int), `change_threads` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1833,6 +1935,8 @@ pub trait MachHostServer {
     /// Sets a thread's policy.
     ///
     /// Message 2624 (64 bytes), reply 2724 (48 bytes).
+    ///
+    /// In: `policy` (int), `data` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1850,6 +1954,8 @@ pub trait MachHostServer {
     ///
     /// Message 2625 (48 bytes), reply 2725 (48 bytes).
     ///
+    /// In: `policy` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1864,6 +1970,8 @@ pub trait MachHostServer {
     /// Forbids a policy in a set.
     ///
     /// Message 2626 (64 bytes), reply 2726 (48 bytes).
+    ///
+    /// In: `policy` (int), `change_threads` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1881,6 +1989,8 @@ pub trait MachHostServer {
     ///
     /// Message 2627 (32 bytes), reply 2727 (64 bytes).
     ///
+    /// Out: `task_list` (task_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1894,6 +2004,8 @@ pub trait MachHostServer {
     /// Rights to all threads in a set.
     ///
     /// Message 2628 (32 bytes), reply 2728 (64 bytes).
+    ///
+    /// Out: `thread_list` (thread_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1909,6 +2021,8 @@ pub trait MachHostServer {
     ///
     /// Message 2629 (32 bytes), reply 2729 (64 bytes).
     ///
+    /// Out: `processor_sets` (processor_set_name_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1922,6 +2036,8 @@ pub trait MachHostServer {
     /// The right to a set, for its name.
     ///
     /// Message 2630 (48 bytes), reply 2730 (64 bytes).
+    ///
+    /// In: `set_name` (processor_set_name_t). Out: `set` (processor_set_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1949,6 +2065,8 @@ pub trait MachHostServer {
     ///
     /// Message 2632 (56 bytes), reply 2732 (48 bytes).
     ///
+    /// In: `new_time` (time_value_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1963,6 +2081,8 @@ pub trait MachHostServer {
     /// Lets the time of day run faster or slower until it is so far off; returns what was left to do.
     ///
     /// Message 2633 (56 bytes), reply 2733 (72 bytes).
+    ///
+    /// In: `new_adjustment` (time_value_t). Out: `old_adjustment` (time_value_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1979,6 +2099,8 @@ pub trait MachHostServer {
     ///
     /// Message 2634 (32 bytes), reply 2734 (72 bytes).
     ///
+    /// Out: `current_time` (time_value_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1990,6 +2112,8 @@ pub trait MachHostServer {
     ///
     /// Message 2635 (48 bytes), reply 2735 (48 bytes).
     ///
+    /// In: `options` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2000,6 +2124,8 @@ pub trait MachHostServer {
     /// Keeps a range of `size` bytes in memory. Frames are never taken from it while it is wired.
     ///
     /// Message 2636 (96 bytes), reply 2736 (48 bytes).
+    ///
+    /// In: `task` (vm_task_t), `address` (vm_address_t), `size` (vm_size_t), `access` (vm_prot_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2020,6 +2146,8 @@ pub trait MachHostServer {
     ///
     /// Message 2637 (64 bytes), reply 2737 (48 bytes).
     ///
+    /// In: `thread` (thread_t), `wired` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2037,6 +2165,8 @@ pub trait MachHostServer {
     ///
     /// Message 2638 (64 bytes), reply 2738 (56 to 4152 bytes).
     ///
+    /// In: `flavor` (int). Out: `host_info_out` (host_info_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2052,6 +2182,8 @@ pub trait MachHostServer {
     /// Facts about a processor: basic 1 `processor_basic_info_t`.
     ///
     /// Message 2639 (64 bytes), reply 2739 (72 to 4168 bytes).
+    ///
+    /// In: `flavor` (int). Out: `host` (host_t), `processor_info_out` (processor_info_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2069,6 +2201,8 @@ pub trait MachHostServer {
     ///
     /// Message 2640 (64 bytes), reply 2740 (72 to 4168 bytes).
     ///
+    /// In: `flavor` (int). Out: `host` (host_t), `info_out` (processor_set_info_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2085,6 +2219,8 @@ pub trait MachHostServer {
     ///
     /// Message 2641 (40 to 4136 bytes), reply 2741 (48 bytes).
     ///
+    /// In: `processor_cmd` (processor_info_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2100,6 +2236,8 @@ pub trait MachHostServer {
     ///
     /// Message 2643 (32 bytes), reply 2743 (72 bytes).
     ///
+    /// Out: `current_time` (time_value64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2113,6 +2251,8 @@ pub trait MachHostServer {
     /// Sets the time of day, counted from 1970.
     ///
     /// Message 2644 (56 bytes), reply 2744 (48 bytes).
+    ///
+    /// In: `new_time` (time_value64_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2129,6 +2269,8 @@ pub trait MachHostServer {
     ///
     /// Message 2645 (56 bytes), reply 2745 (72 bytes).
     ///
+    /// In: `new_adjustment` (time_value64_t). Out: `old_adjustment` (time_value64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2143,6 +2285,8 @@ pub trait MachHostServer {
     /// The name and version of the kernel.
     ///
     /// Message 2646 (32 bytes), reply 2746 (568 bytes).
+    ///
+    /// Out: `kernel_version` (new_kernel_version_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2159,6 +2303,8 @@ pub trait MachHostServer {
     ///
     /// Message 2647 (32 bytes), reply 2747 (72 bytes).
     ///
+    /// Out: `uptime` (time_value64_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2172,6 +2318,8 @@ pub trait MachHostServer {
     /// Names of all processors in a set.
     ///
     /// Message 2648 (32 bytes), reply 2748 (64 bytes).
+    ///
+    /// Out: `processors_list` (processor_name_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

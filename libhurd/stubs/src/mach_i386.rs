@@ -61,6 +61,8 @@ pub struct I386GetXstateSizeReply {
 ///
 /// Message 3803 (56 to 2104 bytes), reply 3903 (48 bytes).
 ///
+/// In: `first_selector` (int), `desc_list` (descriptor_list_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -89,6 +91,8 @@ pub fn i386_set_ldt<T: Transport + ?Sized>(
 /// At most `selector_count` segments of the thread's local table, from `first_selector` on.
 ///
 /// Message 3804 (64 bytes), reply 3904 (56 to 2104 bytes).
+///
+/// In: `first_selector` (int), `selector_count` (int). Out: `desc_list` (descriptor_list_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -133,6 +137,8 @@ pub fn i386_get_ldt<T: Transport + ?Sized>(
 ///
 /// Message 3805 (64 bytes), reply 3905 (64 bytes).
 ///
+/// In: `from` (io_port_t), `to` (io_port_t). Out: `io_perm` (io_perm_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -173,6 +179,8 @@ pub fn i386_io_perm_create<T: Transport + ?Sized>(
 ///
 /// Message 3806 (64 bytes), reply 3906 (48 bytes).
 ///
+/// In: `io_perm` (io_perm_t), `enable` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -200,6 +208,8 @@ pub fn i386_io_perm_modify<T: Transport + ?Sized>(
 /// returned.
 ///
 /// Message 3807 (64 bytes), reply 3907 (64 bytes).
+///
+/// In: `desc` (descriptor_t). In and out: `selector` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -240,6 +250,8 @@ pub fn i386_set_gdt<T: Transport + ?Sized>(
 ///
 /// Message 3808 (48 bytes), reply 3908 (64 bytes).
 ///
+/// In: `selector` (int). Out: `desc` (descriptor_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -276,6 +288,8 @@ pub fn i386_get_gdt<T: Transport + ?Sized>(
 /// Bytes of a thread's extended floating point state on this machine.
 ///
 /// Message 3809 (32 bytes), reply 3909 (64 bytes).
+///
+/// Out: `size` (vm_size_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -318,6 +332,8 @@ pub trait MachI386Server {
     ///
     /// Message 3803 (56 to 2104 bytes), reply 3903 (48 bytes).
     ///
+    /// In: `first_selector` (int), `desc_list` (descriptor_list_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -334,6 +350,8 @@ pub trait MachI386Server {
     /// At most `selector_count` segments of the thread's local table, from `first_selector` on.
     ///
     /// Message 3804 (64 bytes), reply 3904 (56 to 2104 bytes).
+    ///
+    /// In: `first_selector` (int), `selector_count` (int). Out: `desc_list` (descriptor_list_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -352,6 +370,8 @@ pub trait MachI386Server {
     ///
     /// Message 3805 (64 bytes), reply 3905 (64 bytes).
     ///
+    /// In: `from` (io_port_t), `to` (io_port_t). Out: `io_perm` (io_perm_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -368,6 +388,8 @@ pub trait MachI386Server {
     /// Lets a task use the I/O ports that `io_perm` stands for, or no longer.
     ///
     /// Message 3806 (64 bytes), reply 3906 (48 bytes).
+    ///
+    /// In: `io_perm` (io_perm_t), `enable` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -386,6 +408,8 @@ pub trait MachI386Server {
     ///
     /// Message 3807 (64 bytes), reply 3907 (64 bytes).
     ///
+    /// In: `desc` (descriptor_t). In and out: `selector` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -402,6 +426,8 @@ pub trait MachI386Server {
     ///
     /// Message 3808 (48 bytes), reply 3908 (64 bytes).
     ///
+    /// In: `selector` (int). Out: `desc` (descriptor_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -416,6 +442,8 @@ pub trait MachI386Server {
     /// Bytes of a thread's extended floating point state on this machine.
     ///
     /// Message 3809 (32 bytes), reply 3909 (64 bytes).
+    ///
+    /// Out: `size` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -109,6 +109,8 @@ pub struct MachPortGetReceiveStatusReply {
 ///
 /// Message 3200 (32 bytes), reply 3300 (80 bytes).
 ///
+/// Out: `names` (mach_port_name_array_t), `types` (mach_port_type_array_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -144,6 +146,8 @@ pub fn mach_port_names<T: Transport + ?Sized>(
 /// The type of the rights under a name.
 ///
 /// Message 3201 (48 bytes), reply 3301 (64 bytes).
+///
+/// In: `name` (mach_port_name_t). Out: `ptype` (mach_port_type_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -182,6 +186,8 @@ pub fn mach_port_type<T: Transport + ?Sized>(
 ///
 /// Message 3202 (64 bytes), reply 3302 (48 bytes).
 ///
+/// In: `old_name` (mach_port_name_t), `new_name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -210,6 +216,8 @@ pub fn mach_port_rename<T: Transport + ?Sized>(
 ///
 /// Message 3203 (64 bytes), reply 3303 (48 bytes).
 ///
+/// In: `right` (mach_port_right_t), `name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -237,6 +245,8 @@ pub fn mach_port_allocate_name<T: Transport + ?Sized>(
 /// A new receive right (1), port set (3) or dead name (4).
 ///
 /// Message 3204 (48 bytes), reply 3304 (64 bytes).
+///
+/// In: `right` (mach_port_right_t). Out: `name` (mach_port_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -276,6 +286,8 @@ pub fn mach_port_allocate<T: Transport + ?Sized>(
 ///
 /// Message 3205 (48 bytes), reply 3305 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -300,6 +312,8 @@ pub fn mach_port_destroy<T: Transport + ?Sized>(
 /// Drops one reference of a send, send-once or dead-name right.
 ///
 /// Message 3206 (48 bytes), reply 3306 (48 bytes).
+///
+/// In: `name` (mach_port_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -326,6 +340,8 @@ pub fn mach_port_deallocate<T: Transport + ?Sized>(
 /// How many references of one kind of right.
 ///
 /// Message 3207 (64 bytes), reply 3307 (64 bytes).
+///
+/// In: `name` (mach_port_name_t), `right` (mach_port_right_t). Out: `refs` (mach_port_urefs_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -366,6 +382,8 @@ pub fn mach_port_get_refs<T: Transport + ?Sized>(
 ///
 /// Message 3208 (80 bytes), reply 3308 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `right` (mach_port_right_t), `delta` (mach_port_delta_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -396,6 +414,8 @@ pub fn mach_port_mod_refs<T: Transport + ?Sized>(
 ///
 /// Message 3210 (64 bytes), reply 3310 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `qlimit` (mach_port_msgcount_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -424,6 +444,8 @@ pub fn mach_port_set_qlimit<T: Transport + ?Sized>(
 ///
 /// Message 3211 (64 bytes), reply 3311 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `mscount` (mach_port_mscount_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -450,6 +472,8 @@ pub fn mach_port_set_mscount<T: Transport + ?Sized>(
 /// The members of a port set.
 ///
 /// Message 3212 (48 bytes), reply 3312 (64 bytes).
+///
+/// In: `name` (mach_port_name_t). Out: `members` (mach_port_name_array_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -491,6 +515,8 @@ pub fn mach_port_get_set_status<T: Transport + ?Sized>(
 ///
 /// Message 3213 (64 bytes), reply 3313 (48 bytes).
 ///
+/// In: `member` (mach_port_name_t), `after` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -518,6 +544,9 @@ pub fn mach_port_move_member<T: Transport + ?Sized>(
 /// Asks to be told, and returns the earlier request: 69 port destroyed, 70 no senders, 72 dead name.
 ///
 /// Message 3214 (96 bytes), reply 3314 (64 bytes).
+///
+/// In: `name` (mach_port_name_t), `id` (mach_msg_id_t), `sync` (mach_port_mscount_t), `notify`
+/// (mach_port_send_once_t). Out: `previous` (mach_port_send_once_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -570,6 +599,8 @@ pub fn mach_port_request_notification<T: Transport + ?Sized>(
 ///
 /// Message 3215 (64 bytes), reply 3315 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `poly` (mach_port_poly_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -598,6 +629,8 @@ pub fn mach_port_insert_right<T: Transport + ?Sized>(
 /// Takes a right out of a task, as a sender would with that disposition.
 ///
 /// Message 3216 (64 bytes), reply 3316 (64 bytes).
+///
+/// In: `name` (mach_port_name_t), `msgt_name` (mach_msg_type_name_t). Out: `poly` (mach_port_poly_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -639,6 +672,8 @@ pub fn mach_port_extract_right<T: Transport + ?Sized>(
 ///
 /// Message 3217 (48 bytes), reply 3317 (96 bytes).
 ///
+/// In: `name` (mach_port_name_t). Out: `status` (mach_port_status_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -678,6 +713,8 @@ pub fn mach_port_get_receive_status<T: Transport + ?Sized>(
 ///
 /// Message 3218 (64 bytes), reply 3318 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t), `seqno` (mach_port_seqno_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -704,6 +741,8 @@ pub fn mach_port_set_seqno<T: Transport + ?Sized>(
 /// Sets the value that stands in for the port in received headers.
 ///
 /// Message 3221 (64 bytes), reply 3321 (48 bytes).
+///
+/// In: `name` (mach_port_name_t), `payload` (rpc_uintptr_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -736,6 +775,8 @@ pub fn mach_port_set_protected_payload<T: Transport + ?Sized>(
 ///
 /// Message 3222 (48 bytes), reply 3322 (48 bytes).
 ///
+/// In: `name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -764,6 +805,9 @@ pub fn mach_port_clear_protected_payload<T: Transport + ?Sized>(
 /// Kept for its id; kinds of kernel objects cannot be changed.
 ///
 /// Message 3223 (96 bytes), reply 3323 (48 bytes).
+///
+/// In: `task` (ipc_space_t), `name` (mach_port_name_t), `right` (mach_port_right_t), `ktype`
+/// (mach_port_ktype_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -802,6 +846,8 @@ pub trait MachPortServer {
     ///
     /// Message 3200 (32 bytes), reply 3300 (80 bytes).
     ///
+    /// Out: `names` (mach_port_name_array_t), `types` (mach_port_type_array_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -815,6 +861,8 @@ pub trait MachPortServer {
     /// The type of the rights under a name.
     ///
     /// Message 3201 (48 bytes), reply 3301 (64 bytes).
+    ///
+    /// In: `name` (mach_port_name_t). Out: `ptype` (mach_port_type_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -830,6 +878,8 @@ pub trait MachPortServer {
     /// Gives rights another name.
     ///
     /// Message 3202 (64 bytes), reply 3302 (48 bytes).
+    ///
+    /// In: `old_name` (mach_port_name_t), `new_name` (mach_port_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -848,6 +898,8 @@ pub trait MachPortServer {
     ///
     /// Message 3203 (64 bytes), reply 3303 (48 bytes).
     ///
+    /// In: `right` (mach_port_right_t), `name` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -865,6 +917,8 @@ pub trait MachPortServer {
     ///
     /// Message 3204 (48 bytes), reply 3304 (64 bytes).
     ///
+    /// In: `right` (mach_port_right_t). Out: `name` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -881,6 +935,8 @@ pub trait MachPortServer {
     ///
     /// Message 3205 (48 bytes), reply 3305 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -895,6 +951,8 @@ pub trait MachPortServer {
     /// Drops one reference of a send, send-once or dead-name right.
     ///
     /// Message 3206 (48 bytes), reply 3306 (48 bytes).
+    ///
+    /// In: `name` (mach_port_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -912,6 +970,8 @@ pub trait MachPortServer {
     ///
     /// Message 3207 (64 bytes), reply 3307 (64 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `right` (mach_port_right_t). Out: `refs` (mach_port_urefs_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -927,6 +987,8 @@ pub trait MachPortServer {
     /// Adds to or takes from the references of one kind of right.
     ///
     /// Message 3208 (80 bytes), reply 3308 (48 bytes).
+    ///
+    /// In: `name` (mach_port_name_t), `right` (mach_port_right_t), `delta` (mach_port_delta_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -946,6 +1008,8 @@ pub trait MachPortServer {
     ///
     /// Message 3210 (64 bytes), reply 3310 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `qlimit` (mach_port_msgcount_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -963,6 +1027,8 @@ pub trait MachPortServer {
     ///
     /// Message 3211 (64 bytes), reply 3311 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `mscount` (mach_port_mscount_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -978,6 +1044,8 @@ pub trait MachPortServer {
     /// The members of a port set.
     ///
     /// Message 3212 (48 bytes), reply 3312 (64 bytes).
+    ///
+    /// In: `name` (mach_port_name_t). Out: `members` (mach_port_name_array_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -995,6 +1063,8 @@ pub trait MachPortServer {
     ///
     /// Message 3213 (64 bytes), reply 3313 (48 bytes).
     ///
+    /// In: `member` (mach_port_name_t), `after` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1011,6 +1081,9 @@ pub trait MachPortServer {
     /// Asks to be told, and returns the earlier request: 69 port destroyed, 70 no senders, 72 dead name.
     ///
     /// Message 3214 (96 bytes), reply 3314 (64 bytes).
+    ///
+    /// In: `name` (mach_port_name_t), `id` (mach_msg_id_t), `sync` (mach_port_mscount_t), `notify`
+    /// (mach_port_send_once_t). Out: `previous` (mach_port_send_once_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1032,6 +1105,8 @@ pub trait MachPortServer {
     ///
     /// Message 3215 (64 bytes), reply 3315 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `poly` (mach_port_poly_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1050,6 +1125,8 @@ pub trait MachPortServer {
     ///
     /// Message 3216 (64 bytes), reply 3316 (64 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `msgt_name` (mach_msg_type_name_t). Out: `poly` (mach_port_poly_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1067,6 +1144,8 @@ pub trait MachPortServer {
     ///
     /// Message 3217 (48 bytes), reply 3317 (96 bytes).
     ///
+    /// In: `name` (mach_port_name_t). Out: `status` (mach_port_status_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1081,6 +1160,8 @@ pub trait MachPortServer {
     /// Sets the sequence number.
     ///
     /// Message 3218 (64 bytes), reply 3318 (48 bytes).
+    ///
+    /// In: `name` (mach_port_name_t), `seqno` (mach_port_seqno_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1098,6 +1179,8 @@ pub trait MachPortServer {
     ///
     /// Message 3221 (64 bytes), reply 3321 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t), `payload` (rpc_uintptr_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1114,6 +1197,8 @@ pub trait MachPortServer {
     ///
     /// Message 3222 (48 bytes), reply 3322 (48 bytes).
     ///
+    /// In: `name` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1128,6 +1213,9 @@ pub trait MachPortServer {
     /// Kept for its id; kinds of kernel objects cannot be changed.
     ///
     /// Message 3223 (96 bytes), reply 3323 (48 bytes).
+    ///
+    /// In: `task` (ipc_space_t), `name` (mach_port_name_t), `right` (mach_port_right_t), `ktype`
+    /// (mach_port_ktype_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -37,6 +37,9 @@ pub mod id {
 ///
 /// Message 2200 (80 bytes), no reply.
 ///
+/// In: `memory_control` (memory_object_control_t), `memory_object_name` (memory_object_name_t),
+/// `memory_object_page_size` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -62,6 +65,8 @@ pub fn memory_object_init<T: Transport + ?Sized>(
 /// Nobody maps the object any more; here are the receive rights of its control and name ports.
 ///
 /// Message 2201 (64 bytes), no reply.
+///
+/// In: `memory_control` (memory_object_control_t), `memory_object_name` (memory_object_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -90,6 +95,9 @@ pub fn memory_object_terminate<T: Transport + ?Sized>(
 /// The kernel has made a copy of `length` bytes from `offset` on; the new object shows the old contents.
 ///
 /// Message 2202 (96 bytes), no reply.
+///
+/// In: `old_memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+/// `new_memory_object` (memory_object_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -123,6 +131,9 @@ pub fn memory_object_copy<T: Transport + ?Sized>(
 ///
 /// Message 2203 (96 bytes), no reply.
 ///
+/// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+/// `desired_access` (vm_prot_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -154,6 +165,9 @@ pub fn memory_object_data_request<T: Transport + ?Sized>(
 /// More access is wanted to `length` bytes from `offset` on that the pager has protected.
 ///
 /// Message 2204 (96 bytes), no reply.
+///
+/// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+/// `desired_access` (vm_prot_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -187,6 +201,8 @@ pub fn memory_object_data_unlock<T: Transport + ?Sized>(
 ///
 /// Message 2206 (80 bytes), no reply.
 ///
+/// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -212,6 +228,9 @@ pub fn memory_object_lock_completed<T: Transport + ?Sized>(
 /// A memory_object_data_supply of these bytes is done, or failed at byte `error_offset`.
 ///
 /// Message 2207 (112 bytes), no reply.
+///
+/// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t), `result`
+/// (kern_return_t), `error_offset` (vm_offset_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -242,6 +261,9 @@ pub fn memory_object_supply_completed<T: Transport + ?Sized>(
 /// Dirty or precious pages come back.
 ///
 /// Message 2208 (112 bytes), no reply.
+///
+/// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `data` (pointer_t), `dirty`
+/// (boolean_t), `kernel_copy` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -277,6 +299,8 @@ pub fn memory_object_data_return<T: Transport + ?Sized>(
 ///
 /// Message 2209 (64 bytes), no reply.
 ///
+/// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -308,6 +332,9 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2200 (80 bytes), no reply.
     ///
+    /// In: `memory_control` (memory_object_control_t), `memory_object_name` (memory_object_name_t),
+    /// `memory_object_page_size` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -325,6 +352,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2201 (64 bytes), no reply.
     ///
+    /// In: `memory_control` (memory_object_control_t), `memory_object_name` (memory_object_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -340,6 +369,9 @@ pub trait MemoryObjectServer {
     /// The kernel has made a copy of `length` bytes from `offset` on; the new object shows the old contents.
     ///
     /// Message 2202 (96 bytes), no reply.
+    ///
+    /// In: `old_memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+    /// `new_memory_object` (memory_object_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -359,6 +391,9 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2203 (96 bytes), no reply.
     ///
+    /// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+    /// `desired_access` (vm_prot_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -376,6 +411,9 @@ pub trait MemoryObjectServer {
     /// More access is wanted to `length` bytes from `offset` on that the pager has protected.
     ///
     /// Message 2204 (96 bytes), no reply.
+    ///
+    /// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t),
+    /// `desired_access` (vm_prot_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -395,6 +433,8 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2206 (80 bytes), no reply.
     ///
+    /// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -411,6 +451,9 @@ pub trait MemoryObjectServer {
     /// A memory_object_data_supply of these bytes is done, or failed at byte `error_offset`.
     ///
     /// Message 2207 (112 bytes), no reply.
+    ///
+    /// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `length` (vm_size_t), `result`
+    /// (kern_return_t), `error_offset` (vm_offset_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -431,6 +474,9 @@ pub trait MemoryObjectServer {
     ///
     /// Message 2208 (112 bytes), no reply.
     ///
+    /// In: `memory_control` (memory_object_control_t), `offset` (vm_offset_t), `data` (pointer_t), `dirty`
+    /// (boolean_t), `kernel_copy` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -449,6 +495,8 @@ pub trait MemoryObjectServer {
     /// A memory_object_change_attributes is done.
     ///
     /// Message 2209 (64 bytes), no reply.
+    ///
+    /// In: `may_cache` (boolean_t), `copy_strategy` (memory_object_copy_strategy_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -24,6 +24,9 @@ pub mod id {
 ///
 /// Message 2250 (112 bytes), no reply.
 ///
+/// In: `new_memory_object` (memory_object_t), `new_object_size` (vm_size_t), `new_control_port`
+/// (memory_object_control_t), `new_name` (memory_object_name_t), `new_page_size` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -58,6 +61,8 @@ pub fn memory_object_create<T: Transport + ?Sized>(
 /// it has any there.
 ///
 /// Message 2251 (80 bytes), no reply.
+///
+/// In: `memory_control_port` (memory_object_control_t), `offset` (vm_offset_t), `data` (pointer_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -97,6 +102,9 @@ pub trait MemoryObjectDefaultServer {
     ///
     /// Message 2250 (112 bytes), no reply.
     ///
+    /// In: `new_memory_object` (memory_object_t), `new_object_size` (vm_size_t), `new_control_port`
+    /// (memory_object_control_t), `new_name` (memory_object_name_t), `new_page_size` (vm_size_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -116,6 +124,8 @@ pub trait MemoryObjectDefaultServer {
     /// it has any there.
     ///
     /// Message 2251 (80 bytes), no reply.
+    ///
+    /// In: `memory_control_port` (memory_object_control_t), `offset` (vm_offset_t), `data` (pointer_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -126,6 +126,8 @@ pub struct MsgDescribePortsReply {
 ///
 /// Message 23000 (80 bytes), reply 23100 (48 bytes).
 ///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -154,6 +156,8 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
 /// The process has new ids, from the process server.
 ///
 /// Message 23001 (96 bytes), reply 23101 (48 bytes).
+///
+/// In: `task` (task_t), `ppid` (pid_t), `pgrp` (pid_t), `orphaned` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -186,6 +190,8 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
 ///
 /// Message 23002 (48 bytes), reply 23102 (48 bytes).
 ///
+/// In: `auth` (auth_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -210,6 +216,8 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 /// Drops ids.
 ///
 /// Message 23003 (64 to 4160 bytes), reply 23103 (48 bytes).
+///
+/// In: `task` (task_t), `uids` (intarray_t), `gids` (intarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -240,6 +248,8 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
 /// One of the ports that a program starts with.
 ///
 /// Message 23004 (64 bytes), reply 23104 (64 bytes).
+///
+/// In: `refport` (mach_port_t), `which` (int). Out: `port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -280,6 +290,8 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
 ///
 /// Message 23005 (80 bytes), reply 23105 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -308,6 +320,8 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 /// All ports that a program starts with.
 ///
 /// Message 23006 (48 bytes), reply 23106 (56 to 2104 bytes).
+///
+/// In: `refport` (mach_port_t). Out: `ports` (portarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -349,6 +363,8 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 ///
 /// Message 23007 (56 to 2104 bytes), reply 23107 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `ports` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -376,6 +392,8 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
 /// One of the integers that a program starts with.
 ///
 /// Message 23008 (64 bytes), reply 23108 (64 bytes).
+///
+/// In: `refport` (mach_port_t), `which` (int). Out: `value` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -416,6 +434,8 @@ pub fn msg_get_init_int<T: Transport + ?Sized>(
 ///
 /// Message 23009 (80 bytes), reply 23109 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `which` (int), `value` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -444,6 +464,8 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 /// All integers that a program starts with.
 ///
 /// Message 23010 (48 bytes), reply 23110 (56 to 2104 bytes).
+///
+/// In: `refport` (mach_port_t). Out: `values` (intarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -485,6 +507,8 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 ///
 /// Message 23011 (56 to 2104 bytes), reply 23111 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `values` (intarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -512,6 +536,8 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 /// The ports of all file descriptors.
 ///
 /// Message 23012 (48 bytes), reply 23112 (56 to 2104 bytes).
+///
+/// In: `refport` (mach_port_t). Out: `dtable` (portarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -553,6 +579,8 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 ///
 /// Message 23013 (56 to 2104 bytes), reply 23113 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `dtable` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -580,6 +608,8 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
 /// The port of one file descriptor.
 ///
 /// Message 23014 (64 bytes), reply 23114 (64 bytes).
+///
+/// In: `refport` (mach_port_t), `fd` (int). Out: `port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -620,6 +650,8 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
 ///
 /// Message 23015 (80 bytes), reply 23115 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -648,6 +680,8 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 /// The environment, each entry with its NUL.
 ///
 /// Message 23016 (32 bytes), reply 23116 (56 to 2104 bytes).
+///
+/// Out: `value` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -687,6 +721,8 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 ///
 /// Message 23017 (56 to 2104 bytes), reply 23117 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `value` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -714,6 +750,8 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 /// One variable.
 ///
 /// Message 23018 (1064 bytes), reply 23118 (56 to 2104 bytes).
+///
+/// In: `variable` (string_t). Out: `value` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -755,6 +793,8 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 ///
 /// Message 23019 (2128 bytes), reply 23119 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `variable` (string_t), `value` (string_t), `replace` (boolean_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -787,6 +827,8 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
 ///
 /// Message 23022 (80 bytes), reply 23122 (48 bytes).
 ///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -815,6 +857,8 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 /// What a thread waits for, in words and as a message id.
 ///
 /// Message 23023 (48 bytes), reply 23123 (1096 bytes).
+///
+/// In: `thread` (thread_t). Out: `wait_desc` (string_t), `wait_rpc` (mach_msg_id_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -857,6 +901,8 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 /// What ports are, in words, each with its NUL.
 ///
 /// Message 23024 (56 to 2104 bytes), reply 23124 (56 to 2104 bytes).
+///
+/// In: `refport` (mach_port_t), `names` (mach_port_name_array_t). Out: `descriptions` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -912,6 +958,8 @@ pub trait MsgServer {
     ///
     /// Message 23000 (80 bytes), reply 23100 (48 bytes).
     ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -929,6 +977,8 @@ pub trait MsgServer {
     /// The process has new ids, from the process server.
     ///
     /// Message 23001 (96 bytes), reply 23101 (48 bytes).
+    ///
+    /// In: `task` (task_t), `ppid` (pid_t), `pgrp` (pid_t), `orphaned` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -948,6 +998,8 @@ pub trait MsgServer {
     ///
     /// Message 23002 (48 bytes), reply 23102 (48 bytes).
     ///
+    /// In: `auth` (auth_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -958,6 +1010,8 @@ pub trait MsgServer {
     /// Drops ids.
     ///
     /// Message 23003 (64 to 4160 bytes), reply 23103 (48 bytes).
+    ///
+    /// In: `task` (task_t), `uids` (intarray_t), `gids` (intarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -976,6 +1030,8 @@ pub trait MsgServer {
     ///
     /// Message 23004 (64 bytes), reply 23104 (64 bytes).
     ///
+    /// In: `refport` (mach_port_t), `which` (int). Out: `port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -991,6 +1047,8 @@ pub trait MsgServer {
     /// Sets one of the ports that a program starts with.
     ///
     /// Message 23005 (80 bytes), reply 23105 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1009,6 +1067,8 @@ pub trait MsgServer {
     ///
     /// Message 23006 (48 bytes), reply 23106 (56 to 2104 bytes).
     ///
+    /// In: `refport` (mach_port_t). Out: `ports` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1023,6 +1083,8 @@ pub trait MsgServer {
     /// Sets all ports that a program starts with.
     ///
     /// Message 23007 (56 to 2104 bytes), reply 23107 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `ports` (portarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1040,6 +1102,8 @@ pub trait MsgServer {
     ///
     /// Message 23008 (64 bytes), reply 23108 (64 bytes).
     ///
+    /// In: `refport` (mach_port_t), `which` (int). Out: `value` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1055,6 +1119,8 @@ pub trait MsgServer {
     /// Sets one of the integers that a program starts with.
     ///
     /// Message 23009 (80 bytes), reply 23109 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `which` (int), `value` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1073,6 +1139,8 @@ pub trait MsgServer {
     ///
     /// Message 23010 (48 bytes), reply 23110 (56 to 2104 bytes).
     ///
+    /// In: `refport` (mach_port_t). Out: `values` (intarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1087,6 +1155,8 @@ pub trait MsgServer {
     /// Sets all integers that a program starts with.
     ///
     /// Message 23011 (56 to 2104 bytes), reply 23111 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `values` (intarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1104,6 +1174,8 @@ pub trait MsgServer {
     ///
     /// Message 23012 (48 bytes), reply 23112 (56 to 2104 bytes).
     ///
+    /// In: `refport` (mach_port_t). Out: `dtable` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1118,6 +1190,8 @@ pub trait MsgServer {
     /// Sets the ports of all file descriptors.
     ///
     /// Message 23013 (56 to 2104 bytes), reply 23113 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `dtable` (portarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1135,6 +1209,8 @@ pub trait MsgServer {
     ///
     /// Message 23014 (64 bytes), reply 23114 (64 bytes).
     ///
+    /// In: `refport` (mach_port_t), `fd` (int). Out: `port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1150,6 +1226,8 @@ pub trait MsgServer {
     /// Sets the port of one file descriptor.
     ///
     /// Message 23015 (80 bytes), reply 23115 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1168,6 +1246,8 @@ pub trait MsgServer {
     ///
     /// Message 23016 (32 bytes), reply 23116 (56 to 2104 bytes).
     ///
+    /// Out: `value` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1181,6 +1261,8 @@ pub trait MsgServer {
     /// Sets the environment.
     ///
     /// Message 23017 (56 to 2104 bytes), reply 23117 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `value` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1198,6 +1280,8 @@ pub trait MsgServer {
     ///
     /// Message 23018 (1064 bytes), reply 23118 (56 to 2104 bytes).
     ///
+    /// In: `variable` (string_t). Out: `value` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1212,6 +1296,8 @@ pub trait MsgServer {
     /// Sets one variable.
     ///
     /// Message 23019 (2128 bytes), reply 23119 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `variable` (string_t), `value` (string_t), `replace` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1231,6 +1317,8 @@ pub trait MsgServer {
     ///
     /// Message 23022 (80 bytes), reply 23122 (48 bytes).
     ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1249,6 +1337,8 @@ pub trait MsgServer {
     ///
     /// Message 23023 (48 bytes), reply 23123 (1096 bytes).
     ///
+    /// In: `thread` (thread_t). Out: `wait_desc` (string_t), `wait_rpc` (mach_msg_id_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1264,6 +1354,8 @@ pub trait MsgServer {
     /// What ports are, in words, each with its NUL.
     ///
     /// Message 23024 (56 to 2104 bytes), reply 23124 (56 to 2104 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `names` (mach_port_name_array_t). Out: `descriptions` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

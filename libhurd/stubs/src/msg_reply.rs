@@ -22,6 +22,8 @@ pub mod id {
 ///
 /// Message 23100 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -43,6 +45,8 @@ pub fn msg_sig_post_reply<T: Transport + ?Sized>(
 /// Answers msg_sig_post_untraced: the signal is delivered.
 ///
 /// Message 23122 (48 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -76,6 +80,8 @@ pub trait MsgReplyServer {
     ///
     /// Message 23100 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -90,6 +96,8 @@ pub trait MsgReplyServer {
     /// Answers msg_sig_post_untraced: the signal is delivered.
     ///
     /// Message 23122 (48 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

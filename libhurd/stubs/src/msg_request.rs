@@ -22,6 +22,8 @@ pub mod id {
 ///
 /// Message 23000 (80 bytes), no reply.
 ///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -52,6 +54,8 @@ pub fn msg_sig_post_request<T: Transport + ?Sized>(
 /// Asks msg_sig_post_untraced, and does not wait: as msg_sig_post, even if the process is traced.
 ///
 /// Message 23022 (80 bytes), no reply.
+///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -90,6 +94,8 @@ pub trait MsgRequestServer {
     ///
     /// Message 23000 (80 bytes), no reply.
     ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -107,6 +113,8 @@ pub trait MsgRequestServer {
     /// Asks msg_sig_post_untraced, and does not wait: as msg_sig_post, even if the process is traced.
     ///
     /// Message 23022 (80 bytes), no reply.
+    ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

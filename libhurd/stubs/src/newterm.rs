@@ -27,6 +27,8 @@ pub struct NewtermFromDeviceReply {
 ///
 /// Message 27000 (32 bytes), reply 27100 (64 bytes).
 ///
+/// Out: `terminal` (io_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -61,6 +63,8 @@ pub fn newterm_from_device<T: Transport + ?Sized>(
 /// Makes a file `name` for the terminal, or under a name of the server's choice.
 ///
 /// Message 27001 (1112 bytes), reply 27101 (48 bytes).
+///
+/// In: `terminal` (io_t), `mode` (mode_t), `server_picks_name` (int), `name` (string_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -100,6 +104,8 @@ pub trait NewtermServer {
     ///
     /// Message 27000 (32 bytes), reply 27100 (64 bytes).
     ///
+    /// Out: `terminal` (io_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -113,6 +119,8 @@ pub trait NewtermServer {
     /// Makes a file `name` for the terminal, or under a name of the server's choice.
     ///
     /// Message 27001 (1112 bytes), reply 27101 (48 bytes).
+    ///
+    /// In: `terminal` (io_t), `mode` (mode_t), `server_picks_name` (int), `name` (string_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -30,6 +30,8 @@ pub mod id {
 ///
 /// Message 65 (48 bytes), no reply.
 ///
+/// In: `name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -51,6 +53,8 @@ pub fn mach_notify_port_deleted<T: Transport + ?Sized>(
 /// The queue of that port has accepted a message that was sent with SEND_NOTIFY.
 ///
 /// Message 66 (48 bytes), no reply.
+///
+/// In: `name` (mach_port_name_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -74,6 +78,8 @@ pub fn mach_notify_msg_accepted<T: Transport + ?Sized>(
 ///
 /// Message 69 (48 bytes), no reply.
 ///
+/// In: `rights` (mach_port_receive_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -96,6 +102,8 @@ pub fn mach_notify_port_destroyed<T: Transport + ?Sized>(
 /// current ones.
 ///
 /// Message 70 (48 bytes), no reply.
+///
+/// In: `mscount` (mach_port_mscount_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -139,6 +147,8 @@ pub fn mach_notify_send_once<T: Transport + ?Sized>(
 ///
 /// Message 72 (48 bytes), no reply.
 ///
+/// In: `name` (mach_port_name_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -167,6 +177,8 @@ pub trait NotifyServer {
     ///
     /// Message 65 (48 bytes), no reply.
     ///
+    /// In: `name` (mach_port_name_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -181,6 +193,8 @@ pub trait NotifyServer {
     /// The queue of that port has accepted a message that was sent with SEND_NOTIFY.
     ///
     /// Message 66 (48 bytes), no reply.
+    ///
+    /// In: `name` (mach_port_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -197,6 +211,8 @@ pub trait NotifyServer {
     ///
     /// Message 69 (48 bytes), no reply.
     ///
+    /// In: `rights` (mach_port_receive_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -212,6 +228,8 @@ pub trait NotifyServer {
     /// current ones.
     ///
     /// Message 70 (48 bytes), no reply.
+    ///
+    /// In: `mscount` (mach_port_mscount_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -238,6 +256,8 @@ pub trait NotifyServer {
     /// The port behind a name has died. The name has one more user reference, which the receiver must drop.
     ///
     /// Message 72 (48 bytes), no reply.
+    ///
+    /// In: `name` (mach_port_name_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -64,6 +64,8 @@ pub mod id {
 ///
 /// Message 23000 (80 bytes), no reply.
 ///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -89,6 +91,8 @@ pub fn msg_sig_post<T: Transport + ?Sized>(
 /// The process has new ids, from the process server.
 ///
 /// Message 23001 (96 bytes), no reply.
+///
+/// In: `task` (task_t), `ppid` (pid_t), `pgrp` (pid_t), `orphaned` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -118,6 +122,8 @@ pub fn msg_proc_newids<T: Transport + ?Sized>(
 ///
 /// Message 23002 (48 bytes), no reply.
 ///
+/// In: `auth` (auth_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -139,6 +145,8 @@ pub fn msg_add_auth<T: Transport + ?Sized>(
 /// Drops ids.
 ///
 /// Message 23003 (64 to 4160 bytes), no reply.
+///
+/// In: `task` (task_t), `uids` (intarray_t), `gids` (intarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -167,6 +175,8 @@ pub fn msg_del_auth<T: Transport + ?Sized>(
 ///
 /// Message 23004 (80 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -192,6 +202,8 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
 /// Sets one of the ports that a program starts with.
 ///
 /// Message 23005 (80 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -219,6 +231,8 @@ pub fn msg_set_init_port<T: Transport + ?Sized>(
 ///
 /// Message 23006 (56 to 2104 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `ports` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -244,6 +258,8 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
 ///
 /// Message 23007 (56 to 2104 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `ports` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -268,6 +284,8 @@ pub fn msg_set_init_ports<T: Transport + ?Sized>(
 /// One of the integers that a program starts with.
 ///
 /// Message 23008 (80 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `which` (int), `value` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -295,6 +313,8 @@ pub fn msg_get_init_int<T: Transport + ?Sized>(
 ///
 /// Message 23009 (80 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `which` (int), `value` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -321,6 +341,8 @@ pub fn msg_set_init_int<T: Transport + ?Sized>(
 ///
 /// Message 23010 (56 to 2104 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `values` (intarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -345,6 +367,8 @@ pub fn msg_get_init_ints<T: Transport + ?Sized>(
 /// Sets all integers that a program starts with.
 ///
 /// Message 23011 (56 to 2104 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `values` (intarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -371,6 +395,8 @@ pub fn msg_set_init_ints<T: Transport + ?Sized>(
 ///
 /// Message 23012 (56 to 2104 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `dtable` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -396,6 +422,8 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
 ///
 /// Message 23013 (56 to 2104 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `dtable` (portarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -420,6 +448,8 @@ pub fn msg_set_dtable<T: Transport + ?Sized>(
 /// The port of one file descriptor.
 ///
 /// Message 23014 (80 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -447,6 +477,8 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
 ///
 /// Message 23015 (80 bytes), no reply.
 ///
+/// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -473,6 +505,8 @@ pub fn msg_set_fd<T: Transport + ?Sized>(
 ///
 /// Message 23016 (40 to 2088 bytes), no reply.
 ///
+/// In: `value` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -495,6 +529,8 @@ pub fn msg_get_environment<T: Transport + ?Sized>(
 /// Sets the environment.
 ///
 /// Message 23017 (56 to 2104 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `value` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -521,6 +557,8 @@ pub fn msg_set_environment<T: Transport + ?Sized>(
 ///
 /// Message 23018 (1072 to 3120 bytes), no reply.
 ///
+/// In: `variable` (string_t), `value` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -545,6 +583,8 @@ pub fn msg_get_env_variable<T: Transport + ?Sized>(
 /// Sets one variable.
 ///
 /// Message 23019 (2128 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `variable` (string_t), `value` (string_t), `replace` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -575,6 +615,8 @@ pub fn msg_set_env_variable<T: Transport + ?Sized>(
 ///
 /// Message 23022 (80 bytes), no reply.
 ///
+/// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -600,6 +642,8 @@ pub fn msg_sig_post_untraced<T: Transport + ?Sized>(
 /// What a thread waits for, in words and as a message id.
 ///
 /// Message 23023 (1096 bytes), no reply.
+///
+/// In: `thread` (thread_t), `wait_desc` (string_t), `wait_rpc` (mach_msg_id_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -627,6 +671,8 @@ pub fn msg_report_wait<T: Transport + ?Sized>(
 /// What ports are, in words, each with its NUL.
 ///
 /// Message 23024 (64 to 4160 bytes), no reply.
+///
+/// In: `refport` (mach_port_t), `names` (mach_port_name_array_t), `descriptions` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -661,6 +707,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23000 (80 bytes), no reply.
     ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -678,6 +726,8 @@ pub trait OurmsgServer {
     /// The process has new ids, from the process server.
     ///
     /// Message 23001 (96 bytes), no reply.
+    ///
+    /// In: `task` (task_t), `ppid` (pid_t), `pgrp` (pid_t), `orphaned` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -697,6 +747,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23002 (48 bytes), no reply.
     ///
+    /// In: `auth` (auth_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -707,6 +759,8 @@ pub trait OurmsgServer {
     /// Drops ids.
     ///
     /// Message 23003 (64 to 4160 bytes), no reply.
+    ///
+    /// In: `task` (task_t), `uids` (intarray_t), `gids` (intarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -725,6 +779,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23004 (80 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -741,6 +797,8 @@ pub trait OurmsgServer {
     /// Sets one of the ports that a program starts with.
     ///
     /// Message 23005 (80 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `which` (int), `port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -759,6 +817,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23006 (56 to 2104 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `ports` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -775,6 +835,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23007 (56 to 2104 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `ports` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -790,6 +852,8 @@ pub trait OurmsgServer {
     /// One of the integers that a program starts with.
     ///
     /// Message 23008 (80 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `which` (int), `value` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -808,6 +872,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23009 (80 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `which` (int), `value` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -825,6 +891,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23010 (56 to 2104 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `values` (intarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -840,6 +908,8 @@ pub trait OurmsgServer {
     /// Sets all integers that a program starts with.
     ///
     /// Message 23011 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `values` (intarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -857,6 +927,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23012 (56 to 2104 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `dtable` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -873,6 +945,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23013 (56 to 2104 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `dtable` (portarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -888,6 +962,8 @@ pub trait OurmsgServer {
     /// The port of one file descriptor.
     ///
     /// Message 23014 (80 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -906,6 +982,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23015 (80 bytes), no reply.
     ///
+    /// In: `refport` (mach_port_t), `fd` (int), `port` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -923,6 +1001,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23016 (40 to 2088 bytes), no reply.
     ///
+    /// In: `value` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -937,6 +1017,8 @@ pub trait OurmsgServer {
     /// Sets the environment.
     ///
     /// Message 23017 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `value` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -954,6 +1036,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23018 (1072 to 3120 bytes), no reply.
     ///
+    /// In: `variable` (string_t), `value` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -969,6 +1053,8 @@ pub trait OurmsgServer {
     /// Sets one variable.
     ///
     /// Message 23019 (2128 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `variable` (string_t), `value` (string_t), `replace` (boolean_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -988,6 +1074,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23022 (80 bytes), no reply.
     ///
+    /// In: `signal` (int), `sigcode` (natural_t), `refport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1006,6 +1094,8 @@ pub trait OurmsgServer {
     ///
     /// Message 23023 (1096 bytes), no reply.
     ///
+    /// In: `thread` (thread_t), `wait_desc` (string_t), `wait_rpc` (mach_msg_id_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1022,6 +1112,8 @@ pub trait OurmsgServer {
     /// What ports are, in words, each with its NUL.
     ///
     /// Message 23024 (64 to 4160 bytes), no reply.
+    ///
+    /// In: `refport` (mach_port_t), `names` (mach_port_name_array_t), `descriptions` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -33,6 +33,8 @@ pub struct PasswordCheckGroupReply {
 ///
 /// Message 38000 (1080 bytes), reply 38100 (64 bytes).
 ///
+/// In: `user` (uid_t), `pw` (string_t). Out: `auth` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -72,6 +74,8 @@ pub fn password_check_user<T: Transport + ?Sized>(
 /// An auth handle with the id of `group`, for the right password.
 ///
 /// Message 38001 (1080 bytes), reply 38101 (64 bytes).
+///
+/// In: `group` (uid_t), `pw` (string_t). Out: `auth` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -119,6 +123,8 @@ pub trait PasswordServer {
     ///
     /// Message 38000 (1080 bytes), reply 38100 (64 bytes).
     ///
+    /// In: `user` (uid_t), `pw` (string_t). Out: `auth` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -134,6 +140,8 @@ pub trait PasswordServer {
     /// An auth handle with the id of `group`, for the right password.
     ///
     /// Message 38001 (1080 bytes), reply 38101 (64 bytes).
+    ///
+    /// In: `group` (uid_t), `pw` (string_t). Out: `auth` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

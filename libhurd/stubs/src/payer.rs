@@ -64,6 +64,8 @@ pub struct PayerForUidReply {
 ///
 /// Message 700600 (48 bytes), reply 700700 (64 bytes).
 ///
+/// In: `uid` (uid_t). Out: `account` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_FOR_UID`.
 ///
 /// # Errors
@@ -106,6 +108,8 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
 ///
 /// Message 700601 (64 bytes), reply 700701 (48 bytes).
 ///
+/// In: `uid` (uid_t), `account` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_REGISTER`.
 ///
 /// # Errors
@@ -144,6 +148,8 @@ pub trait PayerServer {
     ///
     /// Message 700600 (48 bytes), reply 700700 (64 bytes).
     ///
+    /// In: `uid` (uid_t). Out: `account` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_FOR_UID`.
     ///
     /// # Errors
@@ -158,6 +164,8 @@ pub trait PayerServer {
     /// Registers the account that pays for `uid`, instead of an earlier one.
     ///
     /// Message 700601 (64 bytes), reply 700701 (48 bytes).
+    ///
+    /// In: `uid` (uid_t), `account` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::PAYER_REGISTER`.
     ///

@@ -57,6 +57,8 @@ pub struct PciGetDevRomReply {
 ///
 /// Message 39000 (64 bytes), reply 39100 (56 to 2104 bytes).
 ///
+/// In: `reg` (int), `amount` (vm_size_t). Out: `data` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -99,6 +101,8 @@ pub fn pci_conf_read<T: Transport + ?Sized>(
 ///
 /// Message 39001 (56 to 2104 bytes), reply 39101 (64 bytes).
 ///
+/// In: `reg` (int), `data` (data_t). Out: `amount` (vm_size_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -139,6 +143,8 @@ pub fn pci_conf_write<T: Transport + ?Sized>(
 ///
 /// Message 39002 (32 bytes), reply 39102 (64 bytes).
 ///
+/// Out: `ndevs` (mach_msg_type_number_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -173,6 +179,8 @@ pub fn pci_get_ndevs<T: Transport + ?Sized>(
 /// The six memory or I/O regions of the device, as `struct pci_bar`: address, size (64 bits each), kinds.
 ///
 /// Message 39003 (32 bytes), reply 39103 (56 to 2104 bytes).
+///
+/// Out: `data` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -211,6 +219,8 @@ pub fn pci_get_dev_regions<T: Transport + ?Sized>(
 /// The address and the size of the device's expansion ROM, 64 bits each.
 ///
 /// Message 39004 (32 bytes), reply 39104 (56 to 2104 bytes).
+///
+/// Out: `data` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -256,6 +266,8 @@ pub trait PciServer {
     ///
     /// Message 39000 (64 bytes), reply 39100 (56 to 2104 bytes).
     ///
+    /// In: `reg` (int), `amount` (vm_size_t). Out: `data` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -271,6 +283,8 @@ pub trait PciServer {
     /// Writes configuration space, from byte `reg` on; `amount`: the bytes that were written.
     ///
     /// Message 39001 (56 to 2104 bytes), reply 39101 (64 bytes).
+    ///
+    /// In: `reg` (int), `data` (data_t). Out: `amount` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -288,6 +302,8 @@ pub trait PciServer {
     ///
     /// Message 39002 (32 bytes), reply 39102 (64 bytes).
     ///
+    /// Out: `ndevs` (mach_msg_type_number_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -298,6 +314,8 @@ pub trait PciServer {
     /// The six memory or I/O regions of the device, as `struct pci_bar`: address, size (64 bits each), kinds.
     ///
     /// Message 39003 (32 bytes), reply 39103 (56 to 2104 bytes).
+    ///
+    /// Out: `data` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -312,6 +330,8 @@ pub trait PciServer {
     /// The address and the size of the device's expansion ROM, 64 bits each.
     ///
     /// Message 39004 (32 bytes), reply 39104 (56 to 2104 bytes).
+    ///
+    /// Out: `data` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

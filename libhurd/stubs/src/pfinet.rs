@@ -33,6 +33,8 @@ pub struct PfinetGetroutesReply {
 ///
 /// Message 37000 (48 bytes), reply 37100 (56 to 2104 bytes).
 ///
+/// In: `amount` (vm_size_t). Out: `buf` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -72,6 +74,8 @@ pub fn pfinet_siocgifconf<T: Transport + ?Sized>(
 /// The routing table, as `srtentry_t` of 40 bytes behind a name of 16, at most `amount` of them.
 ///
 /// Message 37001 (48 bytes), reply 37101 (56 to 2104 bytes).
+///
+/// In: `amount` (vm_size_t). Out: `routes` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -119,6 +123,8 @@ pub trait PfinetServer {
     ///
     /// Message 37000 (48 bytes), reply 37100 (56 to 2104 bytes).
     ///
+    /// In: `amount` (vm_size_t). Out: `buf` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -133,6 +139,8 @@ pub trait PfinetServer {
     /// The routing table, as `srtentry_t` of 40 bytes behind a name of 16, at most `amount` of them.
     ///
     /// Message 37001 (48 bytes), reply 37101 (56 to 2104 bytes).
+    ///
+    /// In: `amount` (vm_size_t). Out: `routes` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

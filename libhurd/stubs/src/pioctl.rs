@@ -78,6 +78,8 @@ pub fn pioctl_rtc_uie_off<T: Transport + ?Sized>(
 ///
 /// Message 140009 (32 bytes), reply 140109 (96 bytes).
 ///
+/// Out: `tm` (rtc_time_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -112,6 +114,8 @@ pub fn pioctl_rtc_rd_time<T: Transport + ?Sized>(
 /// Sets the clock.
 ///
 /// Message 140010 (80 bytes), reply 140110 (48 bytes).
+///
+/// In: `tm` (rtc_time_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -166,6 +170,8 @@ pub trait PioctlServer {
     ///
     /// Message 140009 (32 bytes), reply 140109 (96 bytes).
     ///
+    /// Out: `tm` (rtc_time_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -179,6 +185,8 @@ pub trait PioctlServer {
     /// Sets the clock.
     ///
     /// Message 140010 (80 bytes), reply 140110 (48 bytes).
+    ///
+    /// In: `tm` (rtc_time_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -19,6 +19,9 @@ pub mod id {
 ///
 /// Message 2400 (112 bytes), reply 2500 (48 bytes).
 ///
+/// In: `thread` (mach_port_t), `task` (mach_port_t), `exception` (integer_t), `code` (integer_t), `subcode`
+/// (long_integer_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -67,6 +70,9 @@ pub trait ProcExcServer {
     /// `thread` of `task` has got an exception; numbers as for exception_raise. The answer goes to `reply`.
     ///
     /// Message 2400 (112 bytes), reply 2500 (48 bytes).
+    ///
+    /// In: `thread` (mach_port_t), `task` (mach_port_t), `exception` (integer_t), `code` (integer_t), `subcode`
+    /// (long_integer_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -18,6 +18,8 @@ pub mod id {
 ///
 /// Message 2500 (48 bytes), no reply.
 ///
+/// In: `reply_code` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -44,6 +46,8 @@ pub trait ProcExcreplServer {
     /// Answers proc_exception_raise: 0 lets the thread go on.
     ///
     /// Message 2500 (48 bytes), no reply.
+    ///
+    /// In: `reply_code` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

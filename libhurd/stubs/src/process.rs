@@ -1308,6 +1308,8 @@ pub struct ProcGetchildrenRusageReply {
 ///
 /// Message 24004 (32 bytes), reply 24104 (80 bytes).
 ///
+/// Out: `host_priv` (host_priv_t), `device_master` (device_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPRIVPORTS`.
 ///
 /// # Errors
@@ -1352,6 +1354,8 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
 ///
 /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
 ///
+/// Out: `pidarray` (pidarray_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETALLPIDS`.
 ///
 /// # Errors
@@ -1395,6 +1399,8 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
 ///
 /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
 ///
+/// In: `ports` (portarray_t), `ints` (intarray_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETEXECDATA`.
 ///
 /// # Errors
@@ -1427,6 +1433,8 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
 /// The default ports and integers for exec.
 ///
 /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
+///
+/// Out: `ports` (portarray_t), `ints` (intarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETEXECDATA`.
 ///
@@ -1473,6 +1481,8 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
 ///
 /// Message 24008 (48 bytes), reply 24108 (48 bytes).
 ///
+/// In: `notify` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_EXECDATA_NOTIFY`.
 ///
 /// # Errors
@@ -1502,6 +1512,8 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
 /// Names of system, node, release, version and machine, 1024 bytes each.
 ///
 /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
+///
+/// Out: `uname` (utsname_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_UNAME`.
 ///
@@ -1544,6 +1556,8 @@ pub fn proc_uname<T: Transport + ?Sized>(
 ///
 /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
 ///
+/// In: `credential` (host_priv_t), `name` (string_t), `release` (string_t), `version` (string_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REGISTER_VERSION`.
 ///
 /// # Errors
@@ -1581,6 +1595,8 @@ pub fn proc_register_version<T: Transport + ?Sized>(
 ///
 /// Message 24011 (48 bytes), no reply.
 ///
+/// In: `rendezvous` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE`.
 ///
 /// # Errors
@@ -1607,6 +1623,8 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
 /// Says that `child` is a child of the caller.
 ///
 /// Message 24012 (48 bytes), reply 24112 (48 bytes).
+///
+/// In: `child` (task_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_CHILD`.
 ///
@@ -1637,6 +1655,8 @@ pub fn proc_child<T: Transport + ?Sized>(
 /// Sets the caller's message port, and returns the old one.
 ///
 /// Message 24013 (48 bytes), reply 24113 (64 bytes).
+///
+/// In: `newmsgport` (mach_port_t). Out: `oldmsgport` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETMSGPORT`.
 ///
@@ -1680,6 +1700,8 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
 ///
 /// Message 24014 (48 bytes), reply 24114 (48 bytes).
 ///
+/// In: `newtask` (task_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REASSIGN`.
 ///
 /// # Errors
@@ -1709,6 +1731,8 @@ pub fn proc_reassign<T: Transport + ?Sized>(
 /// Sets the owner, or clears it.
 ///
 /// Message 24015 (64 bytes), reply 24115 (48 bytes).
+///
+/// In: `owner` (uid_t), `clear` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETOWNER`.
 ///
@@ -1741,6 +1765,8 @@ pub fn proc_setowner<T: Transport + ?Sized>(
 /// The caller's pid, its parent's, and whether its group is orphaned.
 ///
 /// Message 24016 (32 bytes), reply 24116 (96 bytes).
+///
+/// Out: `pid` (pid_t), `ppid` (pid_t), `orphaned` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPIDS`.
 ///
@@ -1788,6 +1814,8 @@ pub fn proc_getpids<T: Transport + ?Sized>(
 ///
 /// Message 24017 (64 bytes), reply 24117 (48 bytes).
 ///
+/// In: `argv` (vm_address_t), `envp` (vm_address_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ARG_LOCATIONS`.
 ///
 /// # Errors
@@ -1819,6 +1847,8 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
 /// The addresses of the arrays argv and envp.
 ///
 /// Message 24018 (32 bytes), reply 24118 (80 bytes).
+///
+/// Out: `argv` (vm_address_t), `envp` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ARG_LOCATIONS`.
 ///
@@ -1864,6 +1894,8 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
 ///
 /// Message 24019 (48 bytes), reply 24119 (64 bytes).
 ///
+/// In: `pid` (pid_t). Out: `msgport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETMSGPORT`.
 ///
 /// # Errors
@@ -1905,6 +1937,9 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
 /// Waits for a child: pid, -1 any, 0 any of the group, below -1 any of that group.
 ///
 /// Message 24020 (64 bytes), reply 24120 (248 bytes).
+///
+/// In: `pid` (pid_t), `options` (int). Out: `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+/// (pid_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAIT`.
 ///
@@ -1957,6 +1992,8 @@ pub fn proc_wait<T: Transport + ?Sized>(
 ///
 /// Message 24021 (48 bytes), reply 24121 (48 bytes).
 ///
+/// In: `contthread` (thread_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_DOSTOP`.
 ///
 /// # Errors
@@ -1986,6 +2023,9 @@ pub fn proc_dostop<T: Transport + ?Sized>(
 /// Has proc receive exceptions on `msgport` and forward them with that state.
 ///
 /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
+///
+/// In: `msgport` (mach_port_move_receive_t), `forwardport` (mach_port_send_t), `flavor` (int), `new_state`
+/// (thread_state_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_HANDLE_EXCEPTIONS`.
 ///
@@ -2023,6 +2063,8 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
 /// The caller stops with that signal.
 ///
 /// Message 24023 (64 bytes), reply 24123 (48 bytes).
+///
+/// In: `signo` (int), `sigcode` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_STOP`.
 ///
@@ -2083,6 +2125,8 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
 /// The caller ends with that status.
 ///
 /// Message 24025 (64 bytes), reply 24125 (48 bytes).
+///
+/// In: `status` (int), `sigcode` (int).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXIT`.
 ///
@@ -2172,6 +2216,8 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
 ///
 /// Message 24028 (48 bytes), reply 24128 (48 bytes).
 ///
+/// In: `doit` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MOD_STOPCHILD`.
 ///
 /// # Errors
@@ -2201,6 +2247,8 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
 /// The task of a process, for its owner.
 ///
 /// Message 24029 (48 bytes), reply 24129 (64 bytes).
+///
+/// In: `pid` (pid_t). Out: `task` (task_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2TASK`.
 ///
@@ -2244,6 +2292,8 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
 ///
 /// Message 24030 (48 bytes), reply 24130 (64 bytes).
 ///
+/// In: `task` (task_t). Out: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PID`.
 ///
 /// # Errors
@@ -2285,6 +2335,8 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
 /// The process right of a task.
 ///
 /// Message 24031 (48 bytes), reply 24131 (64 bytes).
+///
+/// In: `task` (task_t). Out: `proc` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
 ///
@@ -2328,6 +2380,8 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
 ///
 /// Message 24032 (32 bytes), reply 24132 (64 bytes).
 ///
+/// Out: `task` (task_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PROC2TASK`.
 ///
 /// # Errors
@@ -2367,6 +2421,8 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
 /// The process right of a pid, for its owner.
 ///
 /// Message 24033 (48 bytes), reply 24133 (64 bytes).
+///
+/// In: `pid` (pid_t). Out: `proc` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2PROC`.
 ///
@@ -2409,6 +2465,8 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
 /// Facts about a process, as asked for with `flags`.
 ///
 /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
+///
+/// In: `which` (pid_t). In and out: `flags` (int). Out: `procinfo` (procinfo_t), `threadwaits` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCINFO`.
 ///
@@ -2461,6 +2519,8 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
 ///
 /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
 ///
+/// In: `which` (pid_t). Out: `procargs` (data_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCARGS`.
 ///
 /// # Errors
@@ -2505,6 +2565,8 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
 /// Environment of a process, each with its NUL.
 ///
 /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
+///
+/// In: `which` (pid_t). Out: `procenv` (data_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCENV`.
 ///
@@ -2579,6 +2641,8 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
 ///
 /// Message 24038 (48 bytes), reply 24138 (64 bytes).
 ///
+/// In: `pid` (pid_t). Out: `login_id` (pid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINID`.
 ///
 /// # Errors
@@ -2620,6 +2684,8 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
 /// The processes of a login collection.
 ///
 /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
+///
+/// In: `id` (pid_t). Out: `pids` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINPIDS`.
 ///
@@ -2666,6 +2732,8 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
 ///
 /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
 ///
+/// In: `logname` (string_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETLOGIN`.
 ///
 /// # Errors
@@ -2696,6 +2764,8 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
 /// The login name.
 ///
 /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
+///
+/// Out: `logname` (string_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGIN`.
 ///
@@ -2768,6 +2838,8 @@ pub fn proc_setsid<T: Transport + ?Sized>(
 ///
 /// Message 24043 (48 bytes), reply 24143 (64 bytes).
 ///
+/// In: `pid` (pid_t). Out: `sid` (pid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSID`.
 ///
 /// # Errors
@@ -2809,6 +2881,8 @@ pub fn proc_getsid<T: Transport + ?Sized>(
 /// The groups of a session.
 ///
 /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
+///
+/// In: `sid` (pid_t). Out: `pgidset` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPGIDS`.
 ///
@@ -2855,6 +2929,8 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
 ///
 /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
 ///
+/// In: `sid` (pid_t). Out: `pidset` (pidarray_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPIDS`.
 ///
 /// # Errors
@@ -2900,6 +2976,8 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
 ///
 /// Message 24046 (32 bytes), reply 24146 (64 bytes).
 ///
+/// Out: `sessport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSIDPORT`.
 ///
 /// # Errors
@@ -2940,6 +3018,8 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
 ///
 /// Message 24047 (64 bytes), reply 24147 (48 bytes).
 ///
+/// In: `pid` (pid_t), `pgrp` (pid_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETPGRP`.
 ///
 /// # Errors
@@ -2971,6 +3051,8 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
 /// The group of a process.
 ///
 /// Message 24048 (48 bytes), reply 24148 (64 bytes).
+///
+/// In: `pid` (pid_t). Out: `pgrp` (pid_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRP`.
 ///
@@ -3013,6 +3095,8 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
 /// The processes of a group.
 ///
 /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
+///
+/// In: `pgrp` (pid_t). Out: `pidset` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRPPIDS`.
 ///
@@ -3059,6 +3143,8 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
 ///
 /// Message 24050 (48 bytes), reply 24150 (64 bytes).
 ///
+/// In: `target_process` (pid_t). Out: `tty` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_TTY`.
 ///
 /// # Errors
@@ -3101,6 +3187,8 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
 ///
 /// Message 24051 (48 bytes), reply 24151 (64 bytes).
 ///
+/// In: `which` (pid_t). Out: `nports` (mach_msg_type_number_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETNPORTS`.
 ///
 /// # Errors
@@ -3142,6 +3230,8 @@ pub fn proc_getnports<T: Transport + ?Sized>(
 /// Says which task is init.
 ///
 /// Message 24052 (48 bytes), reply 24152 (48 bytes).
+///
+/// In: `task` (task_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_INIT_TASK`.
 ///
@@ -3201,6 +3291,8 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
 ///
 /// Message 24054 (32 bytes), reply 24154 (64 bytes).
 ///
+/// Out: `essential` (boolean_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_IS_IMPORTANT`.
 ///
 /// # Errors
@@ -3241,6 +3333,8 @@ pub fn proc_is_important<T: Transport + ?Sized>(
 ///
 /// Message 24055 (64 bytes), reply 24155 (48 bytes).
 ///
+/// In: `start_code` (vm_address_t), `end_code` (vm_address_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_CODE`.
 ///
 /// # Errors
@@ -3272,6 +3366,8 @@ pub fn proc_set_code<T: Transport + ?Sized>(
 /// The addresses where the program's code begins and ends.
 ///
 /// Message 24056 (32 bytes), reply 24156 (80 bytes).
+///
+/// Out: `start_code` (vm_address_t), `end_code` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_CODE`.
 ///
@@ -3317,6 +3413,8 @@ pub fn proc_get_code<T: Transport + ?Sized>(
 ///
 /// Message 24057 (48 bytes), reply 24157 (48 bytes).
 ///
+/// In: `notify` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_TASK_NAMESPACE`.
 ///
 /// # Errors
@@ -3346,6 +3444,8 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
 /// Says which file the program came from.
 ///
 /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
+///
+/// In: `path` (string_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_EXE`.
 ///
@@ -3377,6 +3477,8 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
 /// Which file a process came from.
 ///
 /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
+///
+/// In: `which` (pid_t). Out: `path` (string_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_EXE`.
 ///
@@ -3423,6 +3525,8 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
 ///
 /// Message 24060 (48 bytes), reply 24160 (48 bytes).
 ///
+/// In: `entry` (vm_address_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ENTRY`.
 ///
 /// # Errors
@@ -3452,6 +3556,8 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
 /// The address where the program starts.
 ///
 /// Message 24061 (32 bytes), reply 24161 (64 bytes).
+///
+/// Out: `entry` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ENTRY`.
 ///
@@ -3492,6 +3598,9 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
 /// As proc_wait, with the options of waitid.
 ///
 /// Message 24062 (64 bytes), reply 24162 (248 bytes).
+///
+/// In: `pid` (pid_t), `options` (int). Out: `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+/// (pid_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAITID`.
 ///
@@ -3544,6 +3653,8 @@ pub fn proc_waitid<T: Transport + ?Sized>(
 /// As proc_reauthenticate, while the process goes to another task.
 ///
 /// Message 24063 (64 bytes), no reply.
+///
+/// In: `rendezvous` (mach_port_send_t), `new_task` (task_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_REASSIGN`.
 ///
@@ -3607,6 +3718,8 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
 ///
 /// Message 24065 (32 bytes), reply 24165 (200 bytes).
 ///
+/// Out: `children_rusage` (rusage_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETCHILDREN_RUSAGE`.
 ///
 /// # Errors
@@ -3655,6 +3768,8 @@ pub trait ProcessServer {
     ///
     /// Message 24004 (32 bytes), reply 24104 (80 bytes).
     ///
+    /// Out: `host_priv` (host_priv_t), `device_master` (device_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPRIVPORTS`.
     ///
     /// # Errors
@@ -3669,6 +3784,8 @@ pub trait ProcessServer {
     ///
     /// Message 24005 (32 bytes), reply 24105 (56 to 2104 bytes).
     ///
+    /// Out: `pidarray` (pidarray_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETALLPIDS`.
     ///
     /// # Errors
@@ -3682,6 +3799,8 @@ pub trait ProcessServer {
     /// Sets the default ports and integers for exec.
     ///
     /// Message 24006 (48 to 4144 bytes), reply 24106 (48 bytes).
+    ///
+    /// In: `ports` (portarray_t), `ints` (intarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETEXECDATA`.
     ///
@@ -3699,6 +3818,8 @@ pub trait ProcessServer {
     ///
     /// Message 24007 (32 bytes), reply 24107 (64 to 4160 bytes).
     ///
+    /// Out: `ports` (portarray_t), `ints` (intarray_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETEXECDATA`.
     ///
     /// # Errors
@@ -3712,6 +3833,8 @@ pub trait ProcessServer {
     /// Asks for exec_setexecdata whenever they change.
     ///
     /// Message 24008 (48 bytes), reply 24108 (48 bytes).
+    ///
+    /// In: `notify` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_EXECDATA_NOTIFY`.
     ///
@@ -3728,6 +3851,8 @@ pub trait ProcessServer {
     ///
     /// Message 24009 (32 bytes), reply 24109 (5176 bytes).
     ///
+    /// Out: `uname` (utsname_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_UNAME`.
     ///
     /// # Errors
@@ -3738,6 +3863,8 @@ pub trait ProcessServer {
     /// Registers a server's name and version; needs the privileged host port.
     ///
     /// Message 24010 (3144 bytes), reply 24110 (48 bytes).
+    ///
+    /// In: `credential` (host_priv_t), `name` (string_t), `release` (string_t), `version` (string_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REGISTER_VERSION`.
     ///
@@ -3757,6 +3884,8 @@ pub trait ProcessServer {
     ///
     /// Message 24011 (48 bytes), no reply.
     ///
+    /// In: `rendezvous` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE`.
     ///
     /// # Errors
@@ -3771,6 +3900,8 @@ pub trait ProcessServer {
     /// Says that `child` is a child of the caller.
     ///
     /// Message 24012 (48 bytes), reply 24112 (48 bytes).
+    ///
+    /// In: `child` (task_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_CHILD`.
     ///
@@ -3788,6 +3919,8 @@ pub trait ProcessServer {
     ///
     /// Message 24013 (48 bytes), reply 24113 (64 bytes).
     ///
+    /// In: `newmsgport` (mach_port_t). Out: `oldmsgport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETMSGPORT`.
     ///
     /// # Errors
@@ -3804,6 +3937,8 @@ pub trait ProcessServer {
     ///
     /// Message 24014 (48 bytes), reply 24114 (48 bytes).
     ///
+    /// In: `newtask` (task_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REASSIGN`.
     ///
     /// # Errors
@@ -3818,6 +3953,8 @@ pub trait ProcessServer {
     /// Sets the owner, or clears it.
     ///
     /// Message 24015 (64 bytes), reply 24115 (48 bytes).
+    ///
+    /// In: `owner` (uid_t), `clear` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETOWNER`.
     ///
@@ -3835,6 +3972,8 @@ pub trait ProcessServer {
     ///
     /// Message 24016 (32 bytes), reply 24116 (96 bytes).
     ///
+    /// Out: `pid` (pid_t), `ppid` (pid_t), `orphaned` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPIDS`.
     ///
     /// # Errors
@@ -3845,6 +3984,8 @@ pub trait ProcessServer {
     /// Says at which addresses the arrays argv and envp are.
     ///
     /// Message 24017 (64 bytes), reply 24117 (48 bytes).
+    ///
+    /// In: `argv` (vm_address_t), `envp` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ARG_LOCATIONS`.
     ///
@@ -3862,6 +4003,8 @@ pub trait ProcessServer {
     ///
     /// Message 24018 (32 bytes), reply 24118 (80 bytes).
     ///
+    /// Out: `argv` (vm_address_t), `envp` (vm_address_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ARG_LOCATIONS`.
     ///
     /// # Errors
@@ -3875,6 +4018,8 @@ pub trait ProcessServer {
     /// The message port of a process; waits until it has one.
     ///
     /// Message 24019 (48 bytes), reply 24119 (64 bytes).
+    ///
+    /// In: `pid` (pid_t). Out: `msgport` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETMSGPORT`.
     ///
@@ -3891,6 +4036,9 @@ pub trait ProcessServer {
     /// Waits for a child: pid, -1 any, 0 any of the group, below -1 any of that group.
     ///
     /// Message 24020 (64 bytes), reply 24120 (248 bytes).
+    ///
+    /// In: `pid` (pid_t), `options` (int). Out: `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+    /// (pid_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAIT`.
     ///
@@ -3909,6 +4057,8 @@ pub trait ProcessServer {
     ///
     /// Message 24021 (48 bytes), reply 24121 (48 bytes).
     ///
+    /// In: `contthread` (thread_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_DOSTOP`.
     ///
     /// # Errors
@@ -3923,6 +4073,9 @@ pub trait ProcessServer {
     /// Has proc receive exceptions on `msgport` and forward them with that state.
     ///
     /// Message 24022 (88 to 4184 bytes), reply 24122 (48 bytes).
+    ///
+    /// In: `msgport` (mach_port_move_receive_t), `forwardport` (mach_port_send_t), `flavor` (int), `new_state`
+    /// (thread_state_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_HANDLE_EXCEPTIONS`.
     ///
@@ -3941,6 +4094,8 @@ pub trait ProcessServer {
     /// The caller stops with that signal.
     ///
     /// Message 24023 (64 bytes), reply 24123 (48 bytes).
+    ///
+    /// In: `signo` (int), `sigcode` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_STOP`.
     ///
@@ -3968,6 +4123,8 @@ pub trait ProcessServer {
     /// The caller ends with that status.
     ///
     /// Message 24025 (64 bytes), reply 24125 (48 bytes).
+    ///
+    /// In: `status` (int), `sigcode` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MARK_EXIT`.
     ///
@@ -4007,6 +4164,8 @@ pub trait ProcessServer {
     ///
     /// Message 24028 (48 bytes), reply 24128 (48 bytes).
     ///
+    /// In: `doit` (int).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MOD_STOPCHILD`.
     ///
     /// # Errors
@@ -4022,6 +4181,8 @@ pub trait ProcessServer {
     ///
     /// Message 24029 (48 bytes), reply 24129 (64 bytes).
     ///
+    /// In: `pid` (pid_t). Out: `task` (task_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2TASK`.
     ///
     /// # Errors
@@ -4036,6 +4197,8 @@ pub trait ProcessServer {
     /// The pid of a task.
     ///
     /// Message 24030 (48 bytes), reply 24130 (64 bytes).
+    ///
+    /// In: `task` (task_t). Out: `pid` (pid_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PID`.
     ///
@@ -4053,6 +4216,8 @@ pub trait ProcessServer {
     ///
     /// Message 24031 (48 bytes), reply 24131 (64 bytes).
     ///
+    /// In: `task` (task_t). Out: `proc` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames. See `offer::PROC_TASK2PROC`.
     ///
     /// # Errors
@@ -4069,6 +4234,8 @@ pub trait ProcessServer {
     ///
     /// Message 24032 (32 bytes), reply 24132 (64 bytes).
     ///
+    /// Out: `task` (task_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PROC2TASK`.
     ///
     /// # Errors
@@ -4082,6 +4249,8 @@ pub trait ProcessServer {
     /// The process right of a pid, for its owner.
     ///
     /// Message 24033 (48 bytes), reply 24133 (64 bytes).
+    ///
+    /// In: `pid` (pid_t). Out: `proc` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_PID2PROC`.
     ///
@@ -4097,6 +4266,8 @@ pub trait ProcessServer {
     /// Facts about a process, as asked for with `flags`.
     ///
     /// Message 24034 (64 bytes), reply 24134 (80 to 4176 bytes).
+    ///
+    /// In: `which` (pid_t). In and out: `flags` (int). Out: `procinfo` (procinfo_t), `threadwaits` (data_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCINFO`.
     ///
@@ -4114,6 +4285,8 @@ pub trait ProcessServer {
     ///
     /// Message 24035 (48 bytes), reply 24135 (56 to 2104 bytes).
     ///
+    /// In: `which` (pid_t). Out: `procargs` (data_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCARGS`.
     ///
     /// # Errors
@@ -4128,6 +4301,8 @@ pub trait ProcessServer {
     /// Environment of a process, each with its NUL.
     ///
     /// Message 24036 (48 bytes), reply 24136 (56 to 2104 bytes).
+    ///
+    /// In: `which` (pid_t). Out: `procenv` (data_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPROCENV`.
     ///
@@ -4155,6 +4330,8 @@ pub trait ProcessServer {
     ///
     /// Message 24038 (48 bytes), reply 24138 (64 bytes).
     ///
+    /// In: `pid` (pid_t). Out: `login_id` (pid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINID`.
     ///
     /// # Errors
@@ -4169,6 +4346,8 @@ pub trait ProcessServer {
     /// The processes of a login collection.
     ///
     /// Message 24039 (48 bytes), reply 24139 (56 to 2104 bytes).
+    ///
+    /// In: `id` (pid_t). Out: `pids` (pidarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGINPIDS`.
     ///
@@ -4185,6 +4364,8 @@ pub trait ProcessServer {
     ///
     /// Message 24040 (1064 bytes), reply 24140 (48 bytes).
     ///
+    /// In: `logname` (string_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETLOGIN`.
     ///
     /// # Errors
@@ -4199,6 +4380,8 @@ pub trait ProcessServer {
     /// The login name.
     ///
     /// Message 24041 (32 bytes), reply 24141 (1080 bytes).
+    ///
+    /// Out: `logname` (string_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETLOGIN`.
     ///
@@ -4226,6 +4409,8 @@ pub trait ProcessServer {
     ///
     /// Message 24043 (48 bytes), reply 24143 (64 bytes).
     ///
+    /// In: `pid` (pid_t). Out: `sid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSID`.
     ///
     /// # Errors
@@ -4240,6 +4425,8 @@ pub trait ProcessServer {
     /// The groups of a session.
     ///
     /// Message 24044 (48 bytes), reply 24144 (56 to 2104 bytes).
+    ///
+    /// In: `sid` (pid_t). Out: `pgidset` (pidarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPGIDS`.
     ///
@@ -4256,6 +4443,8 @@ pub trait ProcessServer {
     ///
     /// Message 24045 (48 bytes), reply 24145 (56 to 2104 bytes).
     ///
+    /// In: `sid` (pid_t). Out: `pidset` (pidarray_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSESSIONPIDS`.
     ///
     /// # Errors
@@ -4271,6 +4460,8 @@ pub trait ProcessServer {
     ///
     /// Message 24046 (32 bytes), reply 24146 (64 bytes).
     ///
+    /// Out: `sessport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETSIDPORT`.
     ///
     /// # Errors
@@ -4284,6 +4475,8 @@ pub trait ProcessServer {
     /// Puts a process into a group.
     ///
     /// Message 24047 (64 bytes), reply 24147 (48 bytes).
+    ///
+    /// In: `pid` (pid_t), `pgrp` (pid_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SETPGRP`.
     ///
@@ -4301,6 +4494,8 @@ pub trait ProcessServer {
     ///
     /// Message 24048 (48 bytes), reply 24148 (64 bytes).
     ///
+    /// In: `pid` (pid_t). Out: `pgrp` (pid_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRP`.
     ///
     /// # Errors
@@ -4315,6 +4510,8 @@ pub trait ProcessServer {
     /// The processes of a group.
     ///
     /// Message 24049 (48 bytes), reply 24149 (56 to 2104 bytes).
+    ///
+    /// In: `pgrp` (pid_t). Out: `pidset` (pidarray_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETPGRPPIDS`.
     ///
@@ -4331,6 +4528,8 @@ pub trait ProcessServer {
     ///
     /// Message 24050 (48 bytes), reply 24150 (64 bytes).
     ///
+    /// In: `target_process` (pid_t). Out: `tty` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_TTY`.
     ///
     /// # Errors
@@ -4346,6 +4545,8 @@ pub trait ProcessServer {
     ///
     /// Message 24051 (48 bytes), reply 24151 (64 bytes).
     ///
+    /// In: `which` (pid_t). Out: `nports` (mach_msg_type_number_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETNPORTS`.
     ///
     /// # Errors
@@ -4360,6 +4561,8 @@ pub trait ProcessServer {
     /// Says which task is init.
     ///
     /// Message 24052 (48 bytes), reply 24152 (48 bytes).
+    ///
+    /// In: `task` (task_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_INIT_TASK`.
     ///
@@ -4387,6 +4590,8 @@ pub trait ProcessServer {
     ///
     /// Message 24054 (32 bytes), reply 24154 (64 bytes).
     ///
+    /// Out: `essential` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_IS_IMPORTANT`.
     ///
     /// # Errors
@@ -4400,6 +4605,8 @@ pub trait ProcessServer {
     /// Says at which addresses the program's code begins and ends.
     ///
     /// Message 24055 (64 bytes), reply 24155 (48 bytes).
+    ///
+    /// In: `start_code` (vm_address_t), `end_code` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_CODE`.
     ///
@@ -4417,6 +4624,8 @@ pub trait ProcessServer {
     ///
     /// Message 24056 (32 bytes), reply 24156 (80 bytes).
     ///
+    /// Out: `start_code` (vm_address_t), `end_code` (vm_address_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_CODE`.
     ///
     /// # Errors
@@ -4427,6 +4636,8 @@ pub trait ProcessServer {
     /// Begins a name space of tasks, whose new tasks are told of at `notify`.
     ///
     /// Message 24057 (48 bytes), reply 24157 (48 bytes).
+    ///
+    /// In: `notify` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_MAKE_TASK_NAMESPACE`.
     ///
@@ -4443,6 +4654,8 @@ pub trait ProcessServer {
     ///
     /// Message 24058 (1064 bytes), reply 24158 (48 bytes).
     ///
+    /// In: `path` (string_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_EXE`.
     ///
     /// # Errors
@@ -4457,6 +4670,8 @@ pub trait ProcessServer {
     /// Which file a process came from.
     ///
     /// Message 24059 (48 bytes), reply 24159 (1080 bytes).
+    ///
+    /// In: `which` (pid_t). Out: `path` (string_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_EXE`.
     ///
@@ -4474,6 +4689,8 @@ pub trait ProcessServer {
     ///
     /// Message 24060 (48 bytes), reply 24160 (48 bytes).
     ///
+    /// In: `entry` (vm_address_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_SET_ENTRY`.
     ///
     /// # Errors
@@ -4484,6 +4701,8 @@ pub trait ProcessServer {
     /// The address where the program starts.
     ///
     /// Message 24061 (32 bytes), reply 24161 (64 bytes).
+    ///
+    /// Out: `entry` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GET_ENTRY`.
     ///
@@ -4498,6 +4717,9 @@ pub trait ProcessServer {
     /// As proc_wait, with the options of waitid.
     ///
     /// Message 24062 (64 bytes), reply 24162 (248 bytes).
+    ///
+    /// In: `pid` (pid_t), `options` (int). Out: `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+    /// (pid_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_WAITID`.
     ///
@@ -4515,6 +4737,8 @@ pub trait ProcessServer {
     /// As proc_reauthenticate, while the process goes to another task.
     ///
     /// Message 24063 (64 bytes), no reply.
+    ///
+    /// In: `rendezvous` (mach_port_send_t), `new_task` (task_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_REAUTHENTICATE_REASSIGN`.
     ///
@@ -4545,6 +4769,8 @@ pub trait ProcessServer {
     /// Resources used by children that have ended.
     ///
     /// Message 24065 (32 bytes), reply 24165 (200 bytes).
+    ///
+    /// Out: `children_rusage` (rusage_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; depth 4; nothing is retained. See `offer::PROC_GETCHILDREN_RUSAGE`.
     ///

@@ -66,6 +66,8 @@ pub mod id {
 ///
 /// Message 24113 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `oldmsgport` (mach_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -90,6 +92,8 @@ pub fn proc_setmsgport_reply<T: Transport + ?Sized>(
 ///
 /// Message 24119 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `msgports` (mach_port_poly_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -113,6 +117,9 @@ pub fn proc_getmsgport_reply<T: Transport + ?Sized>(
 /// Answers proc_wait: status and code of the child that has changed, what it has used, and its pid.
 ///
 /// Message 24120 (248 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+/// (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -144,6 +151,8 @@ pub fn proc_wait_reply<T: Transport + ?Sized>(
 ///
 /// Message 24129 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `task` (task_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -167,6 +176,8 @@ pub fn proc_pid2task_reply<T: Transport + ?Sized>(
 /// Answers proc_task2pid: the pid.
 ///
 /// Message 24130 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `pid` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -192,6 +203,8 @@ pub fn proc_task2pid_reply<T: Transport + ?Sized>(
 ///
 /// Message 24131 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `proc` (mach_port_poly_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -215,6 +228,8 @@ pub fn proc_task2proc_reply<T: Transport + ?Sized>(
 /// Answers proc_proc2task: the task.
 ///
 /// Message 24132 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `task` (task_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -240,6 +255,8 @@ pub fn proc_proc2task_reply<T: Transport + ?Sized>(
 ///
 /// Message 24133 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `proc` (mach_port_poly_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -263,6 +280,8 @@ pub fn proc_pid2proc_reply<T: Transport + ?Sized>(
 /// Answers proc_getprocinfo: which facts these are, the facts, and what threads wait for.
 ///
 /// Message 24134 (80 to 4176 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `flags` (int), `procinfo` (procinfo_t), `threadwaits` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -293,6 +312,8 @@ pub fn proc_getprocinfo_reply<T: Transport + ?Sized>(
 ///
 /// Message 24135 (56 to 2104 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `procargs` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -317,6 +338,8 @@ pub fn proc_getprocargs_reply<T: Transport + ?Sized>(
 /// Answers proc_getprocenv: the environment, each with its NUL.
 ///
 /// Message 24136 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `procenv` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -343,6 +366,8 @@ pub fn proc_getprocenv_reply<T: Transport + ?Sized>(
 ///
 /// Message 24138 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `login_id` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -366,6 +391,8 @@ pub fn proc_getloginid_reply<T: Transport + ?Sized>(
 /// Answers proc_getloginpids: the processes of the login collection.
 ///
 /// Message 24139 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `pids` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -396,6 +423,8 @@ pub fn proc_getloginpids_reply<T: Transport + ?Sized>(
 ///
 /// Message 24141 (1080 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `logname` (string_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -421,6 +450,8 @@ pub fn proc_getlogin_reply<T: Transport + ?Sized>(
 ///
 /// Message 24143 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `sid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -444,6 +475,8 @@ pub fn proc_getsid_reply<T: Transport + ?Sized>(
 /// Answers proc_getsessionpgids: the groups.
 ///
 /// Message 24144 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `pgidset` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -474,6 +507,8 @@ pub fn proc_getsessionpgids_reply<T: Transport + ?Sized>(
 ///
 /// Message 24145 (56 to 2104 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `pidset` (pidarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -503,6 +538,8 @@ pub fn proc_getsessionpids_reply<T: Transport + ?Sized>(
 ///
 /// Message 24146 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `sessport` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -527,6 +564,8 @@ pub fn proc_getsidport_reply<T: Transport + ?Sized>(
 ///
 /// Message 24148 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `pgrp` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -550,6 +589,8 @@ pub fn proc_getpgrp_reply<T: Transport + ?Sized>(
 /// Answers proc_getpgrppids: the processes.
 ///
 /// Message 24149 (56 to 2104 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `pidset` (pidarray_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -576,6 +617,8 @@ pub fn proc_getpgrppids_reply<T: Transport + ?Sized>(
 ///
 /// Message 24150 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `tty` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -600,6 +643,8 @@ pub fn proc_get_tty_reply<T: Transport + ?Sized>(
 ///
 /// Message 24151 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `nports` (mach_msg_type_number_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -623,6 +668,8 @@ pub fn proc_getnports_reply<T: Transport + ?Sized>(
 /// Answers proc_is_important: whether it must live until shutdown.
 ///
 /// Message 24154 (64 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `essential` (boolean_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -651,6 +698,8 @@ pub fn proc_is_important_reply<T: Transport + ?Sized>(
 /// Answers proc_get_code: addresses of the front and the end of the code.
 ///
 /// Message 24156 (80 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `start_code` (vm_address_t), `end_code` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -684,6 +733,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24113 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `oldmsgport` (mach_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -700,6 +751,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24119 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `msgports` (mach_port_poly_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -715,6 +768,9 @@ pub trait ProcessReplyServer {
     /// Answers proc_wait: status and code of the child that has changed, what it has used, and its pid.
     ///
     /// Message 24120 (248 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `status` (int), `sigcode` (int), `rusage` (rusage_t), `pid_status`
+    /// (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -735,6 +791,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24129 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `task` (task_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -750,6 +808,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_task2pid: the pid.
     ///
     /// Message 24130 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `pid` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -767,6 +827,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24131 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `proc` (mach_port_poly_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -782,6 +844,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_proc2task: the task.
     ///
     /// Message 24132 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `task` (task_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -799,6 +863,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24133 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `proc` (mach_port_poly_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -814,6 +880,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getprocinfo: which facts these are, the facts, and what threads wait for.
     ///
     /// Message 24134 (80 to 4176 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `flags` (int), `procinfo` (procinfo_t), `threadwaits` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -833,6 +901,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24135 (56 to 2104 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `procargs` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -848,6 +918,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getprocenv: the environment, each with its NUL.
     ///
     /// Message 24136 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `procenv` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -865,6 +937,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24138 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `login_id` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -880,6 +954,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getloginpids: the processes of the login collection.
     ///
     /// Message 24139 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `pids` (pidarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -897,6 +973,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24141 (1080 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `logname` (string_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -912,6 +990,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getsid: the session.
     ///
     /// Message 24143 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `sid` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -929,6 +1009,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24144 (56 to 2104 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `pgidset` (pidarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -944,6 +1026,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getsessionpids: the processes.
     ///
     /// Message 24145 (56 to 2104 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `pidset` (pidarray_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -961,6 +1045,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24146 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `sessport` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -976,6 +1062,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_getpgrp: the group.
     ///
     /// Message 24148 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `pgrp` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -993,6 +1081,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24149 (56 to 2104 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `pidset` (pidarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1008,6 +1098,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_get_tty: the terminal.
     ///
     /// Message 24150 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `tty` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1025,6 +1117,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24151 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `nports` (mach_msg_type_number_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1041,6 +1135,8 @@ pub trait ProcessReplyServer {
     ///
     /// Message 24154 (64 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t), `essential` (boolean_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1056,6 +1152,8 @@ pub trait ProcessReplyServer {
     /// Answers proc_get_code: addresses of the front and the end of the code.
     ///
     /// Message 24156 (80 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `start_code` (vm_address_t), `end_code` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -176,6 +176,8 @@ pub fn proc_getallpids_request<T: Transport + ?Sized>(
 ///
 /// Message 24006 (48 to 4144 bytes), no reply.
 ///
+/// In: `ports` (portarray_t), `ints` (intarray_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -231,6 +233,8 @@ pub fn proc_getexecdata_request<T: Transport + ?Sized>(
 ///
 /// Message 24008 (48 bytes), no reply.
 ///
+/// In: `notify` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -280,6 +284,8 @@ pub fn proc_uname_request<T: Transport + ?Sized>(
 ///
 /// Message 24010 (3144 bytes), no reply.
 ///
+/// In: `credential` (host_priv_t), `name` (string_t), `release` (string_t), `version` (string_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -314,6 +320,8 @@ pub fn proc_register_version_request<T: Transport + ?Sized>(
 ///
 /// Message 24011 (48 bytes), no reply.
 ///
+/// In: `rendezvous` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -341,6 +349,8 @@ pub fn proc_reauthenticate_request<T: Transport + ?Sized>(
 ///
 /// Message 24012 (48 bytes), no reply.
 ///
+/// In: `child` (task_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -363,6 +373,8 @@ pub fn proc_child_request<T: Transport + ?Sized>(
 /// Asks proc_setmsgport, and does not wait: sets the caller's message port, and returns the old one.
 ///
 /// Message 24013 (48 bytes), no reply.
+///
+/// In: `newmsgport` (mach_port_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -391,6 +403,8 @@ pub fn proc_setmsgport_request<T: Transport + ?Sized>(
 ///
 /// Message 24014 (48 bytes), no reply.
 ///
+/// In: `newtask` (task_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -417,6 +431,8 @@ pub fn proc_reassign_request<T: Transport + ?Sized>(
 /// Asks proc_setowner, and does not wait: sets the owner, or clears it.
 ///
 /// Message 24015 (64 bytes), no reply.
+///
+/// In: `owner` (uid_t), `clear` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -467,6 +483,8 @@ pub fn proc_getpids_request<T: Transport + ?Sized>(
 /// Asks proc_set_arg_locations, and does not wait: says at which addresses the arrays argv and envp are.
 ///
 /// Message 24017 (64 bytes), no reply.
+///
+/// In: `argv` (vm_address_t), `envp` (vm_address_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -522,6 +540,8 @@ pub fn proc_get_arg_locations_request<T: Transport + ?Sized>(
 ///
 /// Message 24019 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -550,6 +570,8 @@ pub fn proc_getmsgport_request<T: Transport + ?Sized>(
 ///
 /// Message 24020 (64 bytes), no reply.
 ///
+/// In: `pid` (pid_t), `options` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -575,6 +597,8 @@ pub fn proc_wait_request<T: Transport + ?Sized>(
 ///
 /// Message 24021 (48 bytes), no reply.
 ///
+/// In: `contthread` (thread_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -598,6 +622,9 @@ pub fn proc_dostop_request<T: Transport + ?Sized>(
 /// that state.
 ///
 /// Message 24022 (88 to 4184 bytes), no reply.
+///
+/// In: `msgport` (mach_port_move_receive_t), `forwardport` (mach_port_send_t), `flavor` (int), `new_state`
+/// (thread_state_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -632,6 +659,8 @@ pub fn proc_handle_exceptions_request<T: Transport + ?Sized>(
 /// Asks proc_mark_stop, and does not wait: the caller stops with that signal.
 ///
 /// Message 24023 (64 bytes), no reply.
+///
+/// In: `signo` (int), `sigcode` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -686,6 +715,8 @@ pub fn proc_mark_cont_request<T: Transport + ?Sized>(
 /// Asks proc_mark_exit, and does not wait: the caller ends with that status.
 ///
 /// Message 24025 (64 bytes), no reply.
+///
+/// In: `status` (int), `sigcode` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -766,6 +797,8 @@ pub fn proc_mark_traced_request<T: Transport + ?Sized>(
 ///
 /// Message 24028 (48 bytes), no reply.
 ///
+/// In: `doit` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -792,6 +825,8 @@ pub fn proc_mod_stopchild_request<T: Transport + ?Sized>(
 /// Asks proc_pid2task, and does not wait: the task of a process, for its owner.
 ///
 /// Message 24029 (48 bytes), no reply.
+///
+/// In: `pid` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -820,6 +855,8 @@ pub fn proc_pid2task_request<T: Transport + ?Sized>(
 ///
 /// Message 24030 (48 bytes), no reply.
 ///
+/// In: `task` (task_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -846,6 +883,8 @@ pub fn proc_task2pid_request<T: Transport + ?Sized>(
 /// Asks proc_task2proc, and does not wait: the process right of a task.
 ///
 /// Message 24031 (48 bytes), no reply.
+///
+/// In: `task` (task_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -899,6 +938,8 @@ pub fn proc_proc2task_request<T: Transport + ?Sized>(
 ///
 /// Message 24033 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -925,6 +966,8 @@ pub fn proc_pid2proc_request<T: Transport + ?Sized>(
 /// Asks proc_getprocinfo, and does not wait: facts about a process, as asked for with `flags`.
 ///
 /// Message 24034 (64 bytes), no reply.
+///
+/// In: `which` (pid_t), `flags` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -955,6 +998,8 @@ pub fn proc_getprocinfo_request<T: Transport + ?Sized>(
 ///
 /// Message 24035 (48 bytes), no reply.
 ///
+/// In: `which` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -981,6 +1026,8 @@ pub fn proc_getprocargs_request<T: Transport + ?Sized>(
 /// Asks proc_getprocenv, and does not wait: environment of a process, each with its NUL.
 ///
 /// Message 24036 (48 bytes), no reply.
+///
+/// In: `which` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1034,6 +1081,8 @@ pub fn proc_make_login_coll_request<T: Transport + ?Sized>(
 ///
 /// Message 24038 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1061,6 +1110,8 @@ pub fn proc_getloginid_request<T: Transport + ?Sized>(
 ///
 /// Message 24039 (48 bytes), no reply.
 ///
+/// In: `id` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1087,6 +1138,8 @@ pub fn proc_getloginpids_request<T: Transport + ?Sized>(
 /// Asks proc_setlogin, and does not wait: sets the login name; needs root.
 ///
 /// Message 24040 (1064 bytes), no reply.
+///
+/// In: `logname` (string_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1162,6 +1215,8 @@ pub fn proc_setsid_request<T: Transport + ?Sized>(
 ///
 /// Message 24043 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1184,6 +1239,8 @@ pub fn proc_getsid_request<T: Transport + ?Sized>(
 /// Asks proc_getsessionpgids, and does not wait: the groups of a session.
 ///
 /// Message 24044 (48 bytes), no reply.
+///
+/// In: `sid` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1211,6 +1268,8 @@ pub fn proc_getsessionpgids_request<T: Transport + ?Sized>(
 /// Asks proc_getsessionpids, and does not wait: the processes of a session.
 ///
 /// Message 24045 (48 bytes), no reply.
+///
+/// In: `sid` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1264,6 +1323,8 @@ pub fn proc_getsidport_request<T: Transport + ?Sized>(
 ///
 /// Message 24047 (64 bytes), no reply.
 ///
+/// In: `pid` (pid_t), `pgrp` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1289,6 +1350,8 @@ pub fn proc_setpgrp_request<T: Transport + ?Sized>(
 ///
 /// Message 24048 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1311,6 +1374,8 @@ pub fn proc_getpgrp_request<T: Transport + ?Sized>(
 /// Asks proc_getpgrppids, and does not wait: the processes of a group.
 ///
 /// Message 24049 (48 bytes), no reply.
+///
+/// In: `pgrp` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1339,6 +1404,8 @@ pub fn proc_getpgrppids_request<T: Transport + ?Sized>(
 ///
 /// Message 24050 (48 bytes), no reply.
 ///
+/// In: `pid` (pid_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1361,6 +1428,8 @@ pub fn proc_get_tty_request<T: Transport + ?Sized>(
 /// Asks proc_getnports, and does not wait: how many port names a task has.
 ///
 /// Message 24051 (48 bytes), no reply.
+///
+/// In: `which` (pid_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1388,6 +1457,8 @@ pub fn proc_getnports_request<T: Transport + ?Sized>(
 /// Asks proc_set_init_task, and does not wait: says which task is init.
 ///
 /// Message 24052 (48 bytes), no reply.
+///
+/// In: `task` (task_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1466,6 +1537,8 @@ pub fn proc_is_important_request<T: Transport + ?Sized>(
 ///
 /// Message 24055 (64 bytes), no reply.
 ///
+/// In: `start_code` (vm_address_t), `end_code` (vm_address_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -1520,6 +1593,8 @@ pub fn proc_get_code_request<T: Transport + ?Sized>(
 /// `notify`.
 ///
 /// Message 24057 (48 bytes), no reply.
+///
+/// In: `notify` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1576,6 +1651,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24006 (48 to 4144 bytes), no reply.
     ///
+    /// In: `ports` (portarray_t), `ints` (intarray_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1602,6 +1679,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_execdata_notify, and does not wait: asks for exec_setexecdata whenever they change.
     ///
     /// Message 24008 (48 bytes), no reply.
+    ///
+    /// In: `notify` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1630,6 +1709,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24010 (3144 bytes), no reply.
     ///
+    /// In: `credential` (host_priv_t), `name` (string_t), `release` (string_t), `version` (string_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1648,6 +1729,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24011 (48 bytes), no reply.
     ///
+    /// In: `rendezvous` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1663,6 +1746,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24012 (48 bytes), no reply.
     ///
+    /// In: `child` (task_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1677,6 +1762,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_setmsgport, and does not wait: sets the caller's message port, and returns the old one.
     ///
     /// Message 24013 (48 bytes), no reply.
+    ///
+    /// In: `newmsgport` (mach_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1694,6 +1781,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24014 (48 bytes), no reply.
     ///
+    /// In: `newtask` (task_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1708,6 +1797,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_setowner, and does not wait: sets the owner, or clears it.
     ///
     /// Message 24015 (64 bytes), no reply.
+    ///
+    /// In: `owner` (uid_t), `clear` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1735,6 +1826,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_set_arg_locations, and does not wait: says at which addresses the arrays argv and envp are.
     ///
     /// Message 24017 (64 bytes), no reply.
+    ///
+    /// In: `argv` (vm_address_t), `envp` (vm_address_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1766,6 +1859,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24019 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1782,6 +1877,8 @@ pub trait ProcessRequestServer {
     /// group.
     ///
     /// Message 24020 (64 bytes), no reply.
+    ///
+    /// In: `pid` (pid_t), `options` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1800,6 +1897,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24021 (48 bytes), no reply.
     ///
+    /// In: `contthread` (thread_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1815,6 +1914,9 @@ pub trait ProcessRequestServer {
     /// that state.
     ///
     /// Message 24022 (88 to 4184 bytes), no reply.
+    ///
+    /// In: `msgport` (mach_port_move_receive_t), `forwardport` (mach_port_send_t), `flavor` (int), `new_state`
+    /// (thread_state_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1833,6 +1935,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_mark_stop, and does not wait: the caller stops with that signal.
     ///
     /// Message 24023 (64 bytes), no reply.
+    ///
+    /// In: `signo` (int), `sigcode` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1860,6 +1964,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_mark_exit, and does not wait: the caller ends with that status.
     ///
     /// Message 24025 (64 bytes), no reply.
+    ///
+    /// In: `status` (int), `sigcode` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1899,6 +2005,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24028 (48 bytes), no reply.
     ///
+    /// In: `doit` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1913,6 +2021,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_pid2task, and does not wait: the task of a process, for its owner.
     ///
     /// Message 24029 (48 bytes), no reply.
+    ///
+    /// In: `pid` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1929,6 +2039,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24030 (48 bytes), no reply.
     ///
+    /// In: `task` (task_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1943,6 +2055,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_task2proc, and does not wait: the process right of a task.
     ///
     /// Message 24031 (48 bytes), no reply.
+    ///
+    /// In: `task` (task_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1970,6 +2084,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24033 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1984,6 +2100,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_getprocinfo, and does not wait: facts about a process, as asked for with `flags`.
     ///
     /// Message 24034 (64 bytes), no reply.
+    ///
+    /// In: `which` (pid_t), `flags` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2001,6 +2119,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24035 (48 bytes), no reply.
     ///
+    /// In: `which` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2015,6 +2135,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_getprocenv, and does not wait: environment of a process, each with its NUL.
     ///
     /// Message 24036 (48 bytes), no reply.
+    ///
+    /// In: `which` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2045,6 +2167,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24038 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2060,6 +2184,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24039 (48 bytes), no reply.
     ///
+    /// In: `id` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2074,6 +2200,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_setlogin, and does not wait: sets the login name; needs root.
     ///
     /// Message 24040 (1064 bytes), no reply.
+    ///
+    /// In: `logname` (string_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2112,6 +2240,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24043 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2127,6 +2257,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24044 (48 bytes), no reply.
     ///
+    /// In: `sid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2141,6 +2273,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_getsessionpids, and does not wait: the processes of a session.
     ///
     /// Message 24045 (48 bytes), no reply.
+    ///
+    /// In: `sid` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2168,6 +2302,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24047 (64 bytes), no reply.
     ///
+    /// In: `pid` (pid_t), `pgrp` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2184,6 +2320,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24048 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2198,6 +2336,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_getpgrppids, and does not wait: the processes of a group.
     ///
     /// Message 24049 (48 bytes), no reply.
+    ///
+    /// In: `pgrp` (pid_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2214,6 +2354,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24050 (48 bytes), no reply.
     ///
+    /// In: `pid` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2229,6 +2371,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24051 (48 bytes), no reply.
     ///
+    /// In: `which` (pid_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2243,6 +2387,8 @@ pub trait ProcessRequestServer {
     /// Asks proc_set_init_task, and does not wait: says which task is init.
     ///
     /// Message 24052 (48 bytes), no reply.
+    ///
+    /// In: `task` (task_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -2281,6 +2427,8 @@ pub trait ProcessRequestServer {
     ///
     /// Message 24055 (64 bytes), no reply.
     ///
+    /// In: `start_code` (vm_address_t), `end_code` (vm_address_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -2308,6 +2456,8 @@ pub trait ProcessRequestServer {
     /// `notify`.
     ///
     /// Message 24057 (48 bytes), no reply.
+    ///
+    /// In: `notify` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

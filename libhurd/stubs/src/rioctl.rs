@@ -22,6 +22,8 @@ pub mod id {
 ///
 /// Message 148010 (104 bytes), reply 148110 (48 bytes).
 ///
+/// In: `ifnam` (ifname_t), `route` (srtentry_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -49,6 +51,8 @@ pub fn rioctl_siocaddrt<T: Transport + ?Sized>(
 /// Takes a route away.
 ///
 /// Message 148011 (104 bytes), reply 148111 (48 bytes).
+///
+/// In: `ifnam` (ifname_t), `route` (srtentry_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -83,6 +87,8 @@ pub trait RioctlServer {
     ///
     /// Message 148010 (104 bytes), reply 148110 (48 bytes).
     ///
+    /// In: `ifnam` (ifname_t), `route` (srtentry_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -99,6 +105,8 @@ pub trait RioctlServer {
     /// Takes a route away.
     ///
     /// Message 148011 (104 bytes), reply 148111 (48 bytes).
+    ///
+    /// In: `ifnam` (ifname_t), `route` (srtentry_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -122,6 +122,8 @@ pub struct SocketRecvReply {
 ///
 /// Message 26000 (64 bytes), reply 26100 (64 bytes).
 ///
+/// In: `sock_type` (int), `protocol` (int). Out: `sock` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -161,6 +163,8 @@ pub fn socket_create<T: Transport + ?Sized>(
 ///
 /// Message 26001 (48 bytes), reply 26101 (48 bytes).
 ///
+/// In: `queue_limit` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -185,6 +189,8 @@ pub fn socket_listen<T: Transport + ?Sized>(
 /// Takes the next client: a socket that is connected with it, and its address.
 ///
 /// Message 26002 (32 bytes), reply 26102 (80 bytes).
+///
+/// Out: `conn_sock` (mach_port_send_t), `peer_addr` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -225,6 +231,8 @@ pub fn socket_accept<T: Transport + ?Sized>(
 ///
 /// Message 26003 (48 bytes), reply 26103 (48 bytes).
 ///
+/// In: `addr` (addr_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -250,6 +258,8 @@ pub fn socket_connect<T: Transport + ?Sized>(
 ///
 /// Message 26004 (48 bytes), reply 26104 (48 bytes).
 ///
+/// In: `addr` (addr_port_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -273,6 +283,8 @@ pub fn socket_bind<T: Transport + ?Sized>(
 /// The socket's address.
 ///
 /// Message 26005 (32 bytes), reply 26105 (64 bytes).
+///
+/// Out: `addr` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -307,6 +319,8 @@ pub fn socket_name<T: Transport + ?Sized>(
 /// The address of the socket that this one is connected with.
 ///
 /// Message 26006 (32 bytes), reply 26106 (64 bytes).
+///
+/// Out: `addr` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -343,6 +357,8 @@ pub fn socket_peername<T: Transport + ?Sized>(
 ///
 /// Message 26007 (48 bytes), reply 26107 (48 bytes).
 ///
+/// In: `sock2` (socket_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -367,6 +383,8 @@ pub fn socket_connect2<T: Transport + ?Sized>(
 /// The address that a `sockaddr` of that family describes.
 ///
 /// Message 26008 (56 to 2104 bytes), reply 26108 (64 bytes).
+///
+/// In: `sockaddr_type` (int), `sockaddr` (data_t). Out: `addr` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -408,6 +426,8 @@ pub fn socket_create_address<T: Transport + ?Sized>(
 ///
 /// Message 26009 (48 bytes), reply 26109 (64 bytes).
 ///
+/// In: `sockaddr_type` (int). Out: `addr` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -446,6 +466,8 @@ pub fn socket_fabricate_address<T: Transport + ?Sized>(
 /// The `sockaddr` that describes an address, and its family.
 ///
 /// Message 26010 (32 bytes), reply 26110 (72 to 2120 bytes).
+///
+/// Out: `sockaddr_type` (int), `sockaddr` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -487,6 +509,8 @@ pub fn socket_whatis_address<T: Transport + ?Sized>(
 ///
 /// Message 26011 (48 bytes), reply 26111 (48 bytes).
 ///
+/// In: `direction` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -511,6 +535,8 @@ pub fn socket_shutdown<T: Transport + ?Sized>(
 /// The value of an option.
 ///
 /// Message 26012 (64 bytes), reply 26112 (56 to 2104 bytes).
+///
+/// In: `level` (int), `option` (int). Out: `optval` (data_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -554,6 +580,8 @@ pub fn socket_getopt<T: Transport + ?Sized>(
 ///
 /// Message 26013 (72 to 2120 bytes), reply 26113 (48 bytes).
 ///
+/// In: `level` (int), `option` (int), `optval` (data_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -585,6 +613,9 @@ pub fn socket_setopt<T: Transport + ?Sized>(
 /// bytes that went.
 ///
 /// Message 26014 (88 to 6232 bytes), reply 26114 (64 bytes).
+///
+/// In: `addr` (addr_port_t), `flags` (int), `data` (data_t), `ports` (portarray_t), `control` (data_t). Out:
+/// `amount` (vm_size_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -632,6 +663,9 @@ pub fn socket_send<T: Transport + ?Sized>(
 /// control data were cut 0x20.
 ///
 /// Message 26015 (64 bytes), reply 26115 (104 to 6248 bytes).
+///
+/// In: `flags` (int), `amount` (vm_size_t). Out: `addr` (mach_port_send_t), `data` (data_t), `ports`
+/// (portarray_t), `control` (data_t), `outflags` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -688,6 +722,8 @@ pub trait SocketServer {
     ///
     /// Message 26000 (64 bytes), reply 26100 (64 bytes).
     ///
+    /// In: `sock_type` (int), `protocol` (int). Out: `sock` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -704,6 +740,8 @@ pub trait SocketServer {
     ///
     /// Message 26001 (48 bytes), reply 26101 (48 bytes).
     ///
+    /// In: `queue_limit` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -719,6 +757,8 @@ pub trait SocketServer {
     ///
     /// Message 26002 (32 bytes), reply 26102 (80 bytes).
     ///
+    /// Out: `conn_sock` (mach_port_send_t), `peer_addr` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -733,6 +773,8 @@ pub trait SocketServer {
     ///
     /// Message 26003 (48 bytes), reply 26103 (48 bytes).
     ///
+    /// In: `addr` (addr_port_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -743,6 +785,8 @@ pub trait SocketServer {
     /// Gives the socket an address.
     ///
     /// Message 26004 (48 bytes), reply 26104 (48 bytes).
+    ///
+    /// In: `addr` (addr_port_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -755,6 +799,8 @@ pub trait SocketServer {
     ///
     /// Message 26005 (32 bytes), reply 26105 (64 bytes).
     ///
+    /// Out: `addr` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -765,6 +811,8 @@ pub trait SocketServer {
     /// The address of the socket that this one is connected with.
     ///
     /// Message 26006 (32 bytes), reply 26106 (64 bytes).
+    ///
+    /// Out: `addr` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -780,6 +828,8 @@ pub trait SocketServer {
     ///
     /// Message 26007 (48 bytes), reply 26107 (48 bytes).
     ///
+    /// In: `sock2` (socket_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -794,6 +844,8 @@ pub trait SocketServer {
     /// The address that a `sockaddr` of that family describes.
     ///
     /// Message 26008 (56 to 2104 bytes), reply 26108 (64 bytes).
+    ///
+    /// In: `sockaddr_type` (int), `sockaddr` (data_t). Out: `addr` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -811,6 +863,8 @@ pub trait SocketServer {
     ///
     /// Message 26009 (48 bytes), reply 26109 (64 bytes).
     ///
+    /// In: `sockaddr_type` (int). Out: `addr` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -826,6 +880,8 @@ pub trait SocketServer {
     ///
     /// Message 26010 (32 bytes), reply 26110 (72 to 2120 bytes).
     ///
+    /// Out: `sockaddr_type` (int), `sockaddr` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -839,6 +895,8 @@ pub trait SocketServer {
     /// Ends receiving 0, sending 1, or both 2.
     ///
     /// Message 26011 (48 bytes), reply 26111 (48 bytes).
+    ///
+    /// In: `direction` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -855,6 +913,8 @@ pub trait SocketServer {
     ///
     /// Message 26012 (64 bytes), reply 26112 (56 to 2104 bytes).
     ///
+    /// In: `level` (int), `option` (int). Out: `optval` (data_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -870,6 +930,8 @@ pub trait SocketServer {
     /// Sets an option.
     ///
     /// Message 26013 (72 to 2120 bytes), reply 26113 (48 bytes).
+    ///
+    /// In: `level` (int), `option` (int), `optval` (data_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -889,6 +951,9 @@ pub trait SocketServer {
     /// bytes that went.
     ///
     /// Message 26014 (88 to 6232 bytes), reply 26114 (64 bytes).
+    ///
+    /// In: `addr` (addr_port_t), `flags` (int), `data` (data_t), `ports` (portarray_t), `control` (data_t). Out:
+    /// `amount` (vm_size_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -910,6 +975,9 @@ pub trait SocketServer {
     /// control data were cut 0x20.
     ///
     /// Message 26015 (64 bytes), reply 26115 (104 to 6248 bytes).
+    ///
+    /// In: `flags` (int), `amount` (vm_size_t). Out: `addr` (mach_port_send_t), `data` (data_t), `ports`
+    /// (portarray_t), `control` (data_t), `outflags` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///

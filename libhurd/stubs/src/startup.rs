@@ -129,6 +129,8 @@ pub struct StartupAuthinitReply {
 ///
 /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
 ///
+/// In: `task` (task_t), `excpt` (mach_port_move_receive_t), `name` (string_t), `credential` (host_priv_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_ESSENTIAL_TASK`.
 ///
 /// # Errors
@@ -165,6 +167,8 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
 /// Asks for startup_dosync before shutdown.
 ///
 /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
+///
+/// In: `notify_port` (mach_port_send_t), `name` (string_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REQUEST_NOTIFICATION`.
 ///
@@ -203,6 +207,8 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
 ///
 /// Message 29002 (64 bytes), reply 29102 (48 bytes).
 ///
+/// In: `refport` (mach_port_t), `reboot_code` (int).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REBOOT`.
 ///
 /// # Errors
@@ -234,6 +240,9 @@ pub fn startup_reboot<T: Transport + ?Sized>(
 /// The process server has started; it gets startup's task, auth and the privileged ports.
 ///
 /// Message 29003 (48 bytes), reply 29103 (112 bytes).
+///
+/// In: `startup_proc` (process_t). Out: `startup_task` (task_t), `auth` (auth_t), `host_priv`
+/// (mach_port_send_t), `device_master` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_PROCINIT`.
 ///
@@ -285,6 +294,8 @@ pub fn startup_procinit<T: Transport + ?Sized>(
 ///
 /// Message 29004 (48 bytes), reply 29104 (64 bytes).
 ///
+/// In: `auth` (mach_port_send_t). Out: `proc` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_AUTHINIT`.
 ///
 /// # Errors
@@ -333,6 +344,8 @@ pub trait StartupServer {
     ///
     /// Message 29000 (1112 bytes), reply 29100 (48 bytes).
     ///
+    /// In: `task` (task_t), `excpt` (mach_port_move_receive_t), `name` (string_t), `credential` (host_priv_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_ESSENTIAL_TASK`.
     ///
     /// # Errors
@@ -352,6 +365,8 @@ pub trait StartupServer {
     ///
     /// Message 29001 (1080 bytes), reply 29101 (48 bytes).
     ///
+    /// In: `notify_port` (mach_port_send_t), `name` (string_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REQUEST_NOTIFICATION`.
     ///
     /// # Errors
@@ -367,6 +382,8 @@ pub trait StartupServer {
     /// Restarts or halts the machine.
     ///
     /// Message 29002 (64 bytes), reply 29102 (48 bytes).
+    ///
+    /// In: `refport` (mach_port_t), `reboot_code` (int).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_REBOOT`.
     ///
@@ -384,6 +401,9 @@ pub trait StartupServer {
     ///
     /// Message 29003 (48 bytes), reply 29103 (112 bytes).
     ///
+    /// In: `startup_proc` (process_t). Out: `startup_task` (task_t), `auth` (auth_t), `host_priv`
+    /// (mach_port_send_t), `device_master` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_PROCINIT`.
     ///
     /// # Errors
@@ -399,6 +419,8 @@ pub trait StartupServer {
     /// The auth server has started; it gets its process right.
     ///
     /// Message 29004 (48 bytes), reply 29104 (64 bytes).
+    ///
+    /// In: `auth` (mach_port_send_t). Out: `proc` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer. Offers: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained. See `offer::STARTUP_AUTHINIT`.
     ///

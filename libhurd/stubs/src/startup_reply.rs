@@ -24,6 +24,8 @@ pub mod id {
 ///
 /// Message 29100 (48 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -50,6 +52,9 @@ pub fn startup_essential_task_reply<T: Transport + ?Sized>(
 /// port.
 ///
 /// Message 29103 (112 bytes), no reply.
+///
+/// In: `return_code` (kern_return_t), `startup_task` (task_t), `auth` (auth_t), `host_priv` (mach_port_send_t),
+/// `device_master` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -81,6 +86,8 @@ pub fn startup_procinit_reply<T: Transport + ?Sized>(
 ///
 /// Message 29104 (64 bytes), no reply.
 ///
+/// In: `return_code` (kern_return_t), `proc` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -111,6 +118,8 @@ pub trait StartupReplyServer {
     ///
     /// Message 29100 (48 bytes), no reply.
     ///
+    /// In: `return_code` (kern_return_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -126,6 +135,9 @@ pub trait StartupReplyServer {
     /// port.
     ///
     /// Message 29103 (112 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `startup_task` (task_t), `auth` (auth_t), `host_priv` (mach_port_send_t),
+    /// `device_master` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -145,6 +157,8 @@ pub trait StartupReplyServer {
     /// Answers startup_authinit: the process right of auth.
     ///
     /// Message 29104 (64 bytes), no reply.
+    ///
+    /// In: `return_code` (kern_return_t), `proc` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

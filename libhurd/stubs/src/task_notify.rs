@@ -19,6 +19,8 @@ pub mod id {
 ///
 /// Message 4400 (64 bytes), no reply.
 ///
+/// In: `task` (task_move_t), `parent` (task_move_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -48,6 +50,8 @@ pub trait TaskNotifyServer {
     /// `task` was made by `parent`.
     ///
     /// Message 4400 (64 bytes), no reply.
+    ///
+    /// In: `task` (task_move_t), `parent` (task_move_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -82,6 +82,8 @@ pub struct TermGetPeernameReply {
 ///
 /// Message 28000 (32 bytes), reply 28100 (64 bytes).
 ///
+/// Out: `ctty` (mach_port_send_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -117,6 +119,8 @@ pub fn term_getctty<T: Transport + ?Sized>(
 /// and signals.
 ///
 /// Message 28001 (64 bytes), reply 28101 (64 bytes).
+///
+/// In: `pid` (pid_t), `pgrp` (pid_t). Out: `newtty` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -157,6 +161,8 @@ pub fn term_open_ctty<T: Transport + ?Sized>(
 ///
 /// Message 28002 (1064 bytes), reply 28102 (48 bytes).
 ///
+/// In: `name` (string_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -182,6 +188,8 @@ pub fn term_set_nodename<T: Transport + ?Sized>(
 /// The name of the terminal's file.
 ///
 /// Message 28003 (32 bytes), reply 28103 (1080 bytes).
+///
+/// Out: `name` (string_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -221,6 +229,8 @@ pub fn term_get_nodename<T: Transport + ?Sized>(
 ///
 /// Message 28004 (48 bytes), reply 28104 (48 bytes).
 ///
+/// In: `filenode` (file_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -245,6 +255,8 @@ pub fn term_set_filenode<T: Transport + ?Sized>(
 /// What the terminal runs on: a kernel device 0, a Hurd device 1, the master of a pseudo terminal 2.
 ///
 /// Message 28005 (32 bytes), reply 28105 (64 bytes).
+///
+/// Out: `ttype` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -281,6 +293,8 @@ pub fn term_get_bottom_type<T: Transport + ?Sized>(
 ///
 /// Message 28006 (48 bytes), reply 28106 (48 bytes).
 ///
+/// In: `machdev` (device_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -306,6 +320,8 @@ pub fn term_on_machdev<T: Transport + ?Sized>(
 ///
 /// Message 28007 (48 bytes), reply 28107 (48 bytes).
 ///
+/// In: `hurddev` (io_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -330,6 +346,8 @@ pub fn term_on_hurddev<T: Transport + ?Sized>(
 /// Puts the terminal on a new pseudo terminal, whose master comes back.
 ///
 /// Message 28008 (32 bytes), reply 28108 (64 bytes).
+///
+/// Out: `ptymaster` (io_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -365,6 +383,8 @@ pub fn term_on_pty<T: Transport + ?Sized>(
 /// Opens the terminal of a ctty, which is the request port, with open flags as for dir_lookup.
 ///
 /// Message 28009 (48 bytes), reply 28109 (64 bytes).
+///
+/// In: `flags` (int). Out: `terminal` (mach_port_send_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -404,6 +424,8 @@ pub fn termctty_open_terminal<T: Transport + ?Sized>(
 /// The name of the file of the other side of a pseudo terminal.
 ///
 /// Message 28010 (32 bytes), reply 28110 (1080 bytes).
+///
+/// Out: `name` (string_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -449,6 +471,8 @@ pub trait TermServer {
     ///
     /// Message 28000 (32 bytes), reply 28100 (64 bytes).
     ///
+    /// Out: `ctty` (mach_port_send_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -460,6 +484,8 @@ pub trait TermServer {
     /// and signals.
     ///
     /// Message 28001 (64 bytes), reply 28101 (64 bytes).
+    ///
+    /// In: `pid` (pid_t), `pgrp` (pid_t). Out: `newtty` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -477,6 +503,8 @@ pub trait TermServer {
     ///
     /// Message 28002 (1064 bytes), reply 28102 (48 bytes).
     ///
+    /// In: `name` (string_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -491,6 +519,8 @@ pub trait TermServer {
     /// The name of the terminal's file.
     ///
     /// Message 28003 (32 bytes), reply 28103 (1080 bytes).
+    ///
+    /// Out: `name` (string_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -507,6 +537,8 @@ pub trait TermServer {
     ///
     /// Message 28004 (48 bytes), reply 28104 (48 bytes).
     ///
+    /// In: `filenode` (file_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -522,6 +554,8 @@ pub trait TermServer {
     ///
     /// Message 28005 (32 bytes), reply 28105 (64 bytes).
     ///
+    /// Out: `ttype` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -535,6 +569,8 @@ pub trait TermServer {
     /// Puts the terminal on a kernel device.
     ///
     /// Message 28006 (48 bytes), reply 28106 (48 bytes).
+    ///
+    /// In: `machdev` (device_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -551,6 +587,8 @@ pub trait TermServer {
     ///
     /// Message 28007 (48 bytes), reply 28107 (48 bytes).
     ///
+    /// In: `hurddev` (io_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -566,6 +604,8 @@ pub trait TermServer {
     ///
     /// Message 28008 (32 bytes), reply 28108 (64 bytes).
     ///
+    /// Out: `ptymaster` (io_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -576,6 +616,8 @@ pub trait TermServer {
     /// Opens the terminal of a ctty, which is the request port, with open flags as for dir_lookup.
     ///
     /// Message 28009 (48 bytes), reply 28109 (64 bytes).
+    ///
+    /// In: `flags` (int). Out: `terminal` (mach_port_send_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -591,6 +633,8 @@ pub trait TermServer {
     /// The name of the file of the other side of a pseudo terminal.
     ///
     /// Message 28010 (32 bytes), reply 28110 (1080 bytes).
+    ///
+    /// Out: `name` (string_t).
     ///
     /// The caller's account pays, up to the offer.
     ///

@@ -130,6 +130,8 @@ pub struct TioctlTiocgpgrpReply {
 ///
 /// Message 156003 (32 bytes), reply 156103 (64 bytes).
 ///
+/// Out: `state` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -164,6 +166,8 @@ pub fn tioctl_tiocmodg<T: Transport + ?Sized>(
 /// Sets the modem lines, an old form of tioctl_tiocmset.
 ///
 /// Message 156004 (48 bytes), reply 156104 (48 bytes).
+///
+/// In: `state` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -236,6 +240,8 @@ pub fn tioctl_tiocnxcl<T: Transport + ?Sized>(
 ///
 /// Message 156016 (48 bytes), reply 156116 (48 bytes).
 ///
+/// In: `queue_selector` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -261,6 +267,8 @@ pub fn tioctl_tiocflush<T: Transport + ?Sized>(
 /// in bits per second.
 ///
 /// Message 156019 (32 bytes), reply 156119 (120 bytes).
+///
+/// Out: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -303,6 +311,8 @@ pub fn tioctl_tiocgeta<T: Transport + ?Sized>(
 ///
 /// Message 156020 (104 bytes), reply 156120 (48 bytes).
 ///
+/// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -331,6 +341,8 @@ pub fn tioctl_tiocseta<T: Transport + ?Sized>(
 /// Sets what tioctl_tiocgeta gives, when all output has gone.
 ///
 /// Message 156021 (104 bytes), reply 156121 (48 bytes).
+///
+/// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -361,6 +373,8 @@ pub fn tioctl_tiocsetaw<T: Transport + ?Sized>(
 ///
 /// Message 156022 (104 bytes), reply 156122 (48 bytes).
 ///
+/// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -389,6 +403,8 @@ pub fn tioctl_tiocsetaf<T: Transport + ?Sized>(
 /// The number of the line discipline: 0.
 ///
 /// Message 156026 (32 bytes), reply 156126 (64 bytes).
+///
+/// Out: `discipline` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -424,6 +440,8 @@ pub fn tioctl_tiocgetd<T: Transport + ?Sized>(
 /// Sets the line discipline.
 ///
 /// Message 156027 (48 bytes), reply 156127 (48 bytes).
+///
+/// In: `discipline` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -473,6 +491,8 @@ pub fn tioctl_tiocdrain<T: Transport + ?Sized>(
 ///
 /// Message 156095 (48 bytes), reply 156195 (48 bytes).
 ///
+/// In: `signal` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -497,6 +517,8 @@ pub fn tioctl_tiocsig<T: Transport + ?Sized>(
 /// Input is edited by somebody else 1, or by the terminal 0.
 ///
 /// Message 156096 (48 bytes), reply 156196 (48 bytes).
+///
+/// In: `mode` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -523,6 +545,8 @@ pub fn tioctl_tiocext<T: Transport + ?Sized>(
 ///
 /// Message 156202 (48 bytes), reply 156302 (48 bytes).
 ///
+/// In: `set_or_clear` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -548,6 +572,8 @@ pub fn tioctl_tiocucntl<T: Transport + ?Sized>(
 ///
 /// Message 156203 (48 bytes), reply 156303 (48 bytes).
 ///
+/// In: `sizes` (winsize_t).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -572,6 +598,8 @@ pub fn tioctl_tiocswinsz<T: Transport + ?Sized>(
 /// The size of the window, in characters and pixels.
 ///
 /// Message 156204 (32 bytes), reply 156304 (64 bytes).
+///
+/// Out: `sizes` (winsize_t).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -608,6 +636,8 @@ pub fn tioctl_tiocgwinsz<T: Transport + ?Sized>(
 ///
 /// Message 156205 (48 bytes), reply 156305 (48 bytes).
 ///
+/// In: `on_or_off` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -633,6 +663,8 @@ pub fn tioctl_tiocremote<T: Transport + ?Sized>(
 /// 64 carrier, 128 ring, 256 data set ready.
 ///
 /// Message 156206 (32 bytes), reply 156306 (64 bytes).
+///
+/// Out: `bits` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -669,6 +701,8 @@ pub fn tioctl_tiocmget<T: Transport + ?Sized>(
 ///
 /// Message 156207 (48 bytes), reply 156307 (48 bytes).
 ///
+/// In: `bits` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -694,6 +728,8 @@ pub fn tioctl_tiocmbic<T: Transport + ?Sized>(
 ///
 /// Message 156208 (48 bytes), reply 156308 (48 bytes).
 ///
+/// In: `bits` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -718,6 +754,8 @@ pub fn tioctl_tiocmbis<T: Transport + ?Sized>(
 /// Sets exactly these modem lines.
 ///
 /// Message 156209 (48 bytes), reply 156309 (48 bytes).
+///
+/// In: `bits` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -790,6 +828,8 @@ pub fn tioctl_tiocstop<T: Transport + ?Sized>(
 ///
 /// Message 156212 (48 bytes), reply 156312 (48 bytes).
 ///
+/// In: `on_or_off` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -815,6 +855,8 @@ pub fn tioctl_tiocpkt<T: Transport + ?Sized>(
 ///
 /// Message 156214 (48 bytes), reply 156314 (48 bytes).
 ///
+/// In: `datum` (char).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -839,6 +881,8 @@ pub fn tioctl_tiocsti<T: Transport + ?Sized>(
 /// How many bytes wait to be written.
 ///
 /// Message 156215 (32 bytes), reply 156315 (64 bytes).
+///
+/// Out: `queue_size` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -875,6 +919,8 @@ pub fn tioctl_tiocoutq<T: Transport + ?Sized>(
 ///
 /// Message 156218 (48 bytes), reply 156318 (48 bytes).
 ///
+/// In: `pgrp` (int).
+///
 /// The caller's account pays, up to the offer.
 ///
 /// # Errors
@@ -899,6 +945,8 @@ pub fn tioctl_tiocspgrp<T: Transport + ?Sized>(
 /// The foreground group.
 ///
 /// Message 156219 (32 bytes), reply 156319 (64 bytes).
+///
+/// Out: `pgrp` (int).
 ///
 /// The caller's account pays, up to the offer.
 ///
@@ -1033,6 +1081,8 @@ pub trait TioctlServer {
     ///
     /// Message 156003 (32 bytes), reply 156103 (64 bytes).
     ///
+    /// Out: `state` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1046,6 +1096,8 @@ pub trait TioctlServer {
     /// Sets the modem lines, an old form of tioctl_tiocmset.
     ///
     /// Message 156004 (48 bytes), reply 156104 (48 bytes).
+    ///
+    /// In: `state` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1080,6 +1132,8 @@ pub trait TioctlServer {
     ///
     /// Message 156016 (48 bytes), reply 156116 (48 bytes).
     ///
+    /// In: `queue_selector` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1096,6 +1150,8 @@ pub trait TioctlServer {
     ///
     /// Message 156019 (32 bytes), reply 156119 (120 bytes).
     ///
+    /// Out: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1109,6 +1165,8 @@ pub trait TioctlServer {
     /// Sets what tioctl_tiocgeta gives, at once.
     ///
     /// Message 156020 (104 bytes), reply 156120 (48 bytes).
+    ///
+    /// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1127,6 +1185,8 @@ pub trait TioctlServer {
     ///
     /// Message 156021 (104 bytes), reply 156121 (48 bytes).
     ///
+    /// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1143,6 +1203,8 @@ pub trait TioctlServer {
     /// As tioctl_tiocsetaw, and throws away what waits to be read.
     ///
     /// Message 156022 (104 bytes), reply 156122 (48 bytes).
+    ///
+    /// In: `modes` (modes_t), `ccs` (ccs_t), `speeds` (speeds_t).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1161,6 +1223,8 @@ pub trait TioctlServer {
     ///
     /// Message 156026 (32 bytes), reply 156126 (64 bytes).
     ///
+    /// Out: `discipline` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1174,6 +1238,8 @@ pub trait TioctlServer {
     /// Sets the line discipline.
     ///
     /// Message 156027 (48 bytes), reply 156127 (48 bytes).
+    ///
+    /// In: `discipline` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1201,6 +1267,8 @@ pub trait TioctlServer {
     ///
     /// Message 156095 (48 bytes), reply 156195 (48 bytes).
     ///
+    /// In: `signal` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1212,6 +1280,8 @@ pub trait TioctlServer {
     ///
     /// Message 156096 (48 bytes), reply 156196 (48 bytes).
     ///
+    /// In: `mode` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1222,6 +1292,8 @@ pub trait TioctlServer {
     /// The master of a pseudo terminal gets user controls 1, or not 0.
     ///
     /// Message 156202 (48 bytes), reply 156302 (48 bytes).
+    ///
+    /// In: `set_or_clear` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1238,6 +1310,8 @@ pub trait TioctlServer {
     ///
     /// Message 156203 (48 bytes), reply 156303 (48 bytes).
     ///
+    /// In: `sizes` (winsize_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1253,6 +1327,8 @@ pub trait TioctlServer {
     ///
     /// Message 156204 (32 bytes), reply 156304 (64 bytes).
     ///
+    /// Out: `sizes` (winsize_t).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1266,6 +1342,8 @@ pub trait TioctlServer {
     /// The master of a pseudo terminal edits input 1, or not 0.
     ///
     /// Message 156205 (48 bytes), reply 156305 (48 bytes).
+    ///
+    /// In: `on_or_off` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1283,6 +1361,8 @@ pub trait TioctlServer {
     ///
     /// Message 156206 (32 bytes), reply 156306 (64 bytes).
     ///
+    /// Out: `bits` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1297,6 +1377,8 @@ pub trait TioctlServer {
     ///
     /// Message 156207 (48 bytes), reply 156307 (48 bytes).
     ///
+    /// In: `bits` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1308,6 +1390,8 @@ pub trait TioctlServer {
     ///
     /// Message 156208 (48 bytes), reply 156308 (48 bytes).
     ///
+    /// In: `bits` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1318,6 +1402,8 @@ pub trait TioctlServer {
     /// Sets exactly these modem lines.
     ///
     /// Message 156209 (48 bytes), reply 156309 (48 bytes).
+    ///
+    /// In: `bits` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1352,6 +1438,8 @@ pub trait TioctlServer {
     ///
     /// Message 156212 (48 bytes), reply 156312 (48 bytes).
     ///
+    /// In: `on_or_off` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1367,6 +1455,8 @@ pub trait TioctlServer {
     ///
     /// Message 156214 (48 bytes), reply 156314 (48 bytes).
     ///
+    /// In: `datum` (char).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1377,6 +1467,8 @@ pub trait TioctlServer {
     /// How many bytes wait to be written.
     ///
     /// Message 156215 (32 bytes), reply 156315 (64 bytes).
+    ///
+    /// Out: `queue_size` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
@@ -1392,6 +1484,8 @@ pub trait TioctlServer {
     ///
     /// Message 156218 (48 bytes), reply 156318 (48 bytes).
     ///
+    /// In: `pgrp` (int).
+    ///
     /// The caller's account pays, up to the offer.
     ///
     /// # Errors
@@ -1402,6 +1496,8 @@ pub trait TioctlServer {
     /// The foreground group.
     ///
     /// Message 156219 (32 bytes), reply 156319 (64 bytes).
+    ///
+    /// Out: `pgrp` (int).
     ///
     /// The caller's account pays, up to the offer.
     ///
