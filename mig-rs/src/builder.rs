@@ -114,7 +114,8 @@ impl Builder {
             }
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             // `include!` takes no inner attributes, so they are left to the including module.
-            let text = emit(&compiled.subsystem, &name, &self.emit)?;
+            let text = emit(&compiled.subsystem, &name, &self.emit)
+                .map_err(|error| error.render(&compiled.sources))?;
             let text: String = text
                 .lines()
                 .filter(|l| !l.starts_with("#![") && !l.starts_with("//!"))

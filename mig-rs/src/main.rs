@@ -124,7 +124,8 @@ fn one(arguments: &Arguments, file: &str, routine: Option<&String>, said: &mut S
                 "-" => subsystem.name.clone(),
                 file => Path::new(file).file_name().map_or(file.into(), |n| n.to_string_lossy().into_owned()),
             };
-            let text = emit(subsystem, &name, &arguments.emit)?;
+            let text =
+                emit(subsystem, &name, &arguments.emit).map_err(|error| error.render(&compiled.sources))?;
             match &arguments.out {
                 Some(directory) => {
                     let path = directory.join(Path::new(&name).with_extension("rs"));

@@ -110,6 +110,15 @@ pub struct Diagnostic {
     pub help: Option<String>,
 }
 
+/// The message alone, for who has no sources to show it in.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
 impl Diagnostic {
     /// An error at a place.
     #[must_use]

@@ -66,13 +66,17 @@ pub fn codegen_workspace(root: &Path, check: bool) -> Result<Codegen, String> {
             }
         }
         subsystems.push((name.as_str(), compiled.subsystem.name.clone()));
-        texts.insert(format!("{name}.rs"), emit(&compiled.subsystem, &file, &emit_options)?);
+        texts.insert(
+            format!("{name}.rs"),
+            emit(&compiled.subsystem, &file, &emit_options)
+                .map_err(|error| error.render(&compiled.sources))?,
+        );
     }
     if !problems.is_empty() {
         return Err(problems);
     }
     let structs: Vec<Rc<StructDef>> = structs.into_values().collect();
-    texts.insert("types.rs".into(), emit_types(&structs, "*_types.defs")?);
+    texts.insert("types.rs".into(), emit_types(&structs, "*_types.defs").map_err(|error| error.message)?);
     texts.insert("lib.rs".into(), library(&names));
     texts.insert("../tests/common/interfaces.rs".into(), list(&subsystems));
 

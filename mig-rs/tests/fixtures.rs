@@ -91,6 +91,7 @@ fn names_that_become_one_are_refused() {
         let compiled =
             mig_rs::compile_text("one.defs", &text, &Options::default()).unwrap_or_else(|f| panic!("{f}"));
         let refused = emit(&compiled.subsystem, "one.defs", &EmitOptions::default()).unwrap_err();
+        let refused = refused.render(&compiled.sources);
         assert!(refused.contains(&format!("`{name}`")), "{definitions}: {refused}");
     }
 }

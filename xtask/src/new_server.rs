@@ -87,7 +87,7 @@ pub fn write(ws: &Workspace, name: &str, defs: &Path, place: &Place) -> Result<P
         defs.file_name().context("the interface has no file name")?.to_string_lossy().into_owned();
     check_interface(&compiled.subsystem, &file_name)?;
     let generated = mig_rs::emit(&compiled.subsystem, &file_name, &EmitOptions::default())
-        .map_err(|text| anyhow!("{text}"))?;
+        .map_err(|error| anyhow!("{}", error.render(&compiled.sources)))?;
     let interface = Interface::read(&generated, &compiled.subsystem, &library_name)?;
 
     let folder = match place {

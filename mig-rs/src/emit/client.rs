@@ -7,11 +7,16 @@ use super::rust::{ident, shout};
 use super::{EmitOptions, items_of, reply_name, routine_doc, shape, words};
 use crate::layout::word;
 use crate::model::{Role, Routine, Wire, msgt};
+use crate::source::Diagnostic;
 
 /// Functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
 const LARGE_BUFFER: u64 = 512;
 
-pub(super) fn client(out: &mut String, routine: &Routine, options: &EmitOptions) -> Result<(), String> {
+pub(super) fn client(
+    out: &mut String,
+    routine: &Routine,
+    options: &EmitOptions,
+) -> Result<(), Box<Diagnostic>> {
     let types = options.types();
     let how = words::call_options(routine)?;
     routine_doc(out, routine);

@@ -9,6 +9,7 @@ use super::translation::{incoming, outgoing};
 use super::{EmitOptions, in_place, items_of, returned, routine_doc, shape, translation, words};
 use crate::layout::word;
 use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
+use crate::source::Diagnostic;
 
 pub(super) fn server_parameters(routine: &Routine, options: &EmitOptions) -> Vec<(String, String)> {
     let mut list = Vec::new();
@@ -72,7 +73,11 @@ fn method(routine: &Routine, options: &EmitOptions) -> String {
     ident(&format!("{}{}", options.prefix, routine.server_name))
 }
 
-pub(super) fn server(out: &mut String, subsystem: &Subsystem, options: &EmitOptions) -> Result<(), String> {
+pub(super) fn server(
+    out: &mut String,
+    subsystem: &Subsystem,
+    options: &EmitOptions,
+) -> Result<(), Box<Diagnostic>> {
     let name = format!("{}Server", camel(&subsystem.name));
     translation::results(out, subsystem, &name, options);
     let _ = writeln!(

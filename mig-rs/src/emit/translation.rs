@@ -8,6 +8,7 @@ use super::items::{reply_type, server_type};
 use super::rust::{camel, ident, struct_name};
 use super::{EmitOptions, outs, returned, words};
 use crate::model::{Argument, Role, Routine, Subsystem, Translation};
+use crate::source::{Diagnostic, Span};
 
 /// The translation of a value that comes in, if there is one and it is wanted.
 pub(super) fn incoming<'a>(argument: &'a Argument, options: &EmitOptions) -> Option<&'a Translation> {
@@ -116,15 +117,27 @@ pub(super) fn function(name: &str, translation: &Translation, overloaded: &BTree
 ///
 /// # Errors
 /// Two functions of one name that are not the same.
-pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptions) -> Result<(), String> {
+pub(super) fn items(
+    out: &mut String,
+    subsystem: &Subsystem,
+    options: &EmitOptions,
+) -> Result<(), Box<Diagnostic>> {
     let mut types: BTreeMap<String, String> = BTreeMap::new();
     let mut functions: BTreeMap<String, String> = BTreeMap::new();
     let overloaded = overloaded(subsystem, options);
-    let mut add = |name: &str, of: &Translation, text: String| match functions
+    let mut add = |name: &str, of: &Translation, at: Span, text: String| match functions
         .insert(function(name, of, &overloaded), text.clone())
     {
         Some(before) if before != text => {
-            Err(format!("the translation {name} has two meanings in this interface: {before} and {text}"))
+            let message = format!("the translation {name} has two meanings in this interface");
+            let error = Diagnostic::error(at, message)
+                .note(format!(
+                    "it is both {} and {}",
+                    before.trim_end_matches(';'),
+                    text.trim_end_matches(';')
+                ))
+                .help("in Rust a function has one signature; give one of them another name");
+            Err(Box::new(error))
         }
         _ => Ok(()),
     };
@@ -145,17 +158,32 @@ pub(super) fn items(out: &mut String, subsystem: &Subsystem, options: &EmitOptio
         if incoming.is_some() {
             if let Some(name) = &translation.intran {
                 let wire = server_type(&argument.wire, paths);
-                add(name, translation, format!("(&mut self, value: {wire}) -> Result<Self::{own}, i32>;"))?;
+                add(
+                    name,
+                    translation,
+                    argument.span,
+                    format!("(&mut self, value: {wire}) -> Result<Self::{own}, i32>;"),
+                )?;
             }
             if let Some(name) =
                 translation.intran_payload.as_ref().filter(|_| argument.role == Role::RequestPort)
             {
-                add(name, translation, format!("(&mut self, payload: u64) -> Result<Self::{own}, i32>;"))?;
+                add(
+                    name,
+                    translation,
+                    argument.span,
+                    format!("(&mut self, payload: u64) -> Result<Self::{own}, i32>;"),
+                )?;
             }
         }
         if let Some(name) = outgoing.and_then(|t| t.outtran.as_ref()) {
             let wire = reply_type(&argument.wire, paths);
-            add(name, translation, format!("(&mut self, value: Self::{own}) -> Result<{wire}, i32>;"))?;
+            add(
+                name,
+                translation,
+                argument.span,
+                format!("(&mut self, value: Self::{own}) -> Result<{wire}, i32>;"),
+            )?;
         }
     }
     for (name, doc) in &types {

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::EmitOptions;
 use super::rust::elem_type;
-use crate::ast::Sides;
+use crate::ast::{Expression, Sides};
 use crate::model::{Argument, Elem, Prim, Role, Routine, Shape, Subsystem};
+use crate::source::Diagnostic;
 
 /// Imports that have become `use`s, and the version string.
 pub(super) fn words(out: &mut String, subsystem: &Subsystem, options: &EmitOptions) {
@@ -91,7 +92,7 @@ pub(super) fn wire_type(argument: &Argument, options: &EmitOptions) -> String {
 ///
 /// # Errors
 /// An expression that is none in Rust.
-pub(super) fn call_options(routine: &Routine) -> Result<Option<String>, String> {
+pub(super) fn call_options(routine: &Routine) -> Result<Option<String>, Box<Diagnostic>> {
     let named =
         |role: Role| routine.arguments.iter().find(|a| a.role == role).map(|a| super::rust::ident(&a.name));
     // Nobody waits for a one-way message.
@@ -99,14 +100,12 @@ pub(super) fn call_options(routine: &Routine) -> Result<Option<String>, String> 
     let wait = match (named(Role::WaitTime), &routine.wait_time) {
         _ if !replies => None,
         (Some(argument), _) => Some(format!("{argument} as u32")),
-        (None, Some(expression)) => Some(rust(&expression.text, routine)?),
+        (None, Some(expression)) => Some(rust(expression)?),
         (None, None) => None,
     };
     let option = match (named(Role::MsgOption), &routine.msg_option) {
         (Some(argument), _) => Some(format!("{argument} as u32")),
-        (None, Some(expression)) if expression.text != "MACH_MSG_OPTION_NONE" => {
-            Some(rust(&expression.text, routine)?)
-        }
+        (None, Some(expression)) if expression.text != "MACH_MSG_OPTION_NONE" => Some(rust(expression)?),
         _ => None,
     };
     if wait.is_none() && option.is_none() {
@@ -117,7 +116,8 @@ pub(super) fn call_options(routine: &Routine) -> Result<Option<String>, String> 
 }
 
 /// An expression of C in Rust: numbers, operators, `MACH_SEND_*` and `MACH_RCV_*`, and names that an import brings.
-fn rust(text: &str, routine: &Routine) -> Result<String, String> {
+fn rust(expression: &Expression) -> Result<String, Box<Diagnostic>> {
+    let text = &expression.text;
     let mut out = String::new();
     let mut word = String::new();
     for c in text.chars().chain([' ']) {
@@ -142,6 +142,8 @@ fn rust(text: &str, routine: &Routine) -> Result<String, String> {
     let out = format!("({out}) as u32");
     match syn::parse_str::<syn::Expr>(&out) {
         Ok(_) => Ok(out),
-        Err(_) => Err(format!("the expression `{text}` of {} is none in Rust", routine.name)),
+        Err(_) => Err(Box::new(Diagnostic::error(expression.span, "this expression is none in Rust").note(
+            "numbers, operators, `MACH_SEND_*`, `MACH_RCV_*` and names that an import brings become Rust",
+        ))),
     }
 }
