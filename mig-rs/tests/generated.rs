@@ -127,6 +127,9 @@ fn offers_are_bounded() {
     assert_eq!(call(&CHEAP.cpu(u64::MAX)), Ok(8));
     assert_eq!(local.0.get().map(|d| d.cpu_ns), Some(20_000_000));
     assert_eq!(call(&Donation { retain: 2, ..CHEAP }), Ok(2));
+    // Nor is more retained than the interface says, whatever is offered.
+    assert_eq!(call(&Donation { retain: 9, ..CHEAP }), Ok(8));
+    assert_eq!(local.0.get().map(|d| d.retain), Some(8));
     let refused = Err(drover_abi::returns::DROVER_OFFER_REFUSED);
     assert_eq!(call(&CHEAP.cpu(20_000_001)), refused);
     assert_eq!(call(&CHEAP.deadline(u64::MAX)), refused);

@@ -5,6 +5,9 @@
 //! Accounts: who pays. The request port is a right to an account; holding it is the right to charge it, to divide it and
 //! to destroy what was divided off. Every routine is charged to the caller.
 //!
+//! The kernel serves this, on the caller's own thread and in bounded steps: there is no callee to which anything could be offered, so nothing
+//! is said of donations here, nor in drover_host.defs, drover_port.defs, drover_vm.defs and Mach's own interfaces.
+//!
 //! Resources are numbered as in the ABI: frames 0, objects 1, calls 2, CPU 3, I/O 4.
 #![allow(clippy::all, non_snake_case, unreachable_pub, reason = "generated")]
 use mig_runtime::{

@@ -151,7 +151,7 @@ pub fn auth_getids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::AUTH_GETIDS, Port::new(handle, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::AUTH_GETIDS.most.retain {
         donation_.retain = offer::AUTH_GETIDS.most.retain;
     }
     let donation = &donation_;
@@ -213,7 +213,7 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::AUTH_MAKEAUTH, Port::new(handle, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::AUTH_MAKEAUTH.most.retain {
         donation_.retain = offer::AUTH_MAKEAUTH.most.retain;
     }
     let donation = &donation_;
@@ -259,7 +259,7 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::AUTH_USER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::AUTH_USER_AUTHENTICATE.most.retain {
         donation_.retain = offer::AUTH_USER_AUTHENTICATE.most.retain;
     }
     let donation = &donation_;
@@ -309,7 +309,7 @@ pub fn auth_server_authenticate<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::AUTH_SERVER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::AUTH_SERVER_AUTHENTICATE.most.retain {
         donation_.retain = offer::AUTH_SERVER_AUTHENTICATE.most.retain;
     }
     let donation = &donation_;

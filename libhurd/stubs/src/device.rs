@@ -303,7 +303,7 @@ pub fn device_open<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_OPEN, Port::new(master_port, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_OPEN.most.retain {
         donation_.retain = offer::DEVICE_OPEN.most.retain;
     }
     let donation = &donation_;
@@ -343,7 +343,7 @@ pub fn device_close<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_CLOSE, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_CLOSE.most.retain {
         donation_.retain = offer::DEVICE_CLOSE.most.retain;
     }
     let donation = &donation_;
@@ -379,7 +379,7 @@ pub fn device_write<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_WRITE, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_WRITE.most.retain {
         donation_.retain = offer::DEVICE_WRITE.most.retain;
     }
     let donation = &donation_;
@@ -427,7 +427,7 @@ pub fn device_write_inband<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_WRITE_INBAND, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_WRITE_INBAND.most.retain {
         donation_.retain = offer::DEVICE_WRITE_INBAND.most.retain;
     }
     let donation = &donation_;
@@ -477,7 +477,7 @@ pub fn device_read<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_READ, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_READ.most.retain {
         donation_.retain = offer::DEVICE_READ.most.retain;
     }
     let donation = &donation_;
@@ -525,7 +525,7 @@ pub fn device_read_inband<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_READ_INBAND, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_READ_INBAND.most.retain {
         donation_.retain = offer::DEVICE_READ_INBAND.most.retain;
     }
     let donation = &donation_;
@@ -577,7 +577,7 @@ pub fn device_map<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, unmap)?;
     let size_ = encoder_.finish(id::DEVICE_MAP, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_MAP.most.retain {
         donation_.retain = offer::DEVICE_MAP.most.retain;
     }
     let donation = &donation_;
@@ -624,7 +624,7 @@ pub fn device_set_status<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_SET_STATUS, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_SET_STATUS.most.retain {
         donation_.retain = offer::DEVICE_SET_STATUS.most.retain;
     }
     let donation = &donation_;
@@ -660,7 +660,7 @@ pub fn device_get_status<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_GET_STATUS, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_GET_STATUS.most.retain {
         donation_.retain = offer::DEVICE_GET_STATUS.most.retain;
     }
     let donation = &donation_;
@@ -710,7 +710,7 @@ pub fn device_set_filter<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_SET_FILTER, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_SET_FILTER.most.retain {
         donation_.retain = offer::DEVICE_SET_FILTER.most.retain;
     }
     let donation = &donation_;
@@ -746,7 +746,7 @@ pub fn device_intr_register<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_INTR_REGISTER, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_INTR_REGISTER.most.retain {
         donation_.retain = offer::DEVICE_INTR_REGISTER.most.retain;
     }
     let donation = &donation_;
@@ -778,7 +778,7 @@ pub fn device_intr_ack<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DEVICE_INTR_ACK, Port::new(device, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DEVICE_INTR_ACK.most.retain {
         donation_.retain = offer::DEVICE_INTR_ACK.most.retain;
     }
     let donation = &donation_;

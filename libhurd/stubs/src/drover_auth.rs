@@ -57,7 +57,7 @@ pub fn auth_user_offer<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::AUTH_USER_OFFER, Port::new(handle, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::AUTH_USER_OFFER.most.retain {
         donation_.retain = offer::AUTH_USER_OFFER.most.retain;
     }
     let donation = &donation_;

@@ -135,7 +135,7 @@ pub fn exec_exec<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::EXEC_EXEC, Port::new(execserver, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::EXEC_EXEC.most.retain {
         donation_.retain = offer::EXEC_EXEC.most.retain;
     }
     let donation = &donation_;
@@ -169,7 +169,7 @@ pub fn exec_init<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::EXEC_INIT, Port::new(execserver, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::EXEC_INIT.most.retain {
         donation_.retain = offer::EXEC_INIT.most.retain;
     }
     let donation = &donation_;
@@ -204,7 +204,7 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::EXEC_SETEXECDATA, Port::new(execserver, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::EXEC_SETEXECDATA.most.retain {
         donation_.retain = offer::EXEC_SETEXECDATA.most.retain;
     }
     let donation = &donation_;
@@ -262,7 +262,7 @@ pub fn exec_exec_paths<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::EXEC_EXEC_PATHS, Port::new(execserver, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::EXEC_EXEC_PATHS.most.retain {
         donation_.retain = offer::EXEC_EXEC_PATHS.most.retain;
     }
     let donation = &donation_;

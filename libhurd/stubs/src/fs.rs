@@ -800,7 +800,7 @@ pub fn file_exec<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_EXEC, Port::new(exec_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_EXEC.most.retain {
         donation_.retain = offer::FILE_EXEC.most.retain;
     }
     let donation = &donation_;
@@ -834,7 +834,7 @@ pub fn file_chown<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_CHOWN, Port::new(chown_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_CHOWN.most.retain {
         donation_.retain = offer::FILE_CHOWN.most.retain;
     }
     let donation = &donation_;
@@ -866,7 +866,7 @@ pub fn file_chauthor<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_CHAUTHOR, Port::new(chauth_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_CHAUTHOR.most.retain {
         donation_.retain = offer::FILE_CHAUTHOR.most.retain;
     }
     let donation = &donation_;
@@ -898,7 +898,7 @@ pub fn file_chmod<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_CHMOD, Port::new(chmod_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_CHMOD.most.retain {
         donation_.retain = offer::FILE_CHMOD.most.retain;
     }
     let donation = &donation_;
@@ -930,7 +930,7 @@ pub fn file_chflags<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_CHFLAGS, Port::new(chflags_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_CHFLAGS.most.retain {
         donation_.retain = offer::FILE_CHFLAGS.most.retain;
     }
     let donation = &donation_;
@@ -964,7 +964,7 @@ pub fn file_utimes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_UTIMES, Port::new(utimes_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_UTIMES.most.retain {
         donation_.retain = offer::FILE_UTIMES.most.retain;
     }
     let donation = &donation_;
@@ -996,7 +996,7 @@ pub fn file_set_size<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_SET_SIZE, Port::new(trunc_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_SET_SIZE.most.retain {
         donation_.retain = offer::FILE_SET_SIZE.most.retain;
     }
     let donation = &donation_;
@@ -1028,7 +1028,7 @@ pub fn file_lock<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_LOCK, Port::new(lock_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_LOCK.most.retain {
         donation_.retain = offer::FILE_LOCK.most.retain;
     }
     let donation = &donation_;
@@ -1058,7 +1058,7 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_LOCK_STAT, Port::new(lock_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_LOCK_STAT.most.retain {
         donation_.retain = offer::FILE_LOCK_STAT.most.retain;
     }
     let donation = &donation_;
@@ -1104,7 +1104,7 @@ pub fn file_check_access<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_CHECK_ACCESS, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_CHECK_ACCESS.most.retain {
         donation_.retain = offer::FILE_CHECK_ACCESS.most.retain;
     }
     let donation = &donation_;
@@ -1148,7 +1148,7 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_NOTICE_CHANGES, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_NOTICE_CHANGES.most.retain {
         donation_.retain = offer::FILE_NOTICE_CHANGES.most.retain;
     }
     let donation = &donation_;
@@ -1178,7 +1178,7 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GETCONTROL, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GETCONTROL.most.retain {
         donation_.retain = offer::FILE_GETCONTROL.most.retain;
     }
     let donation = &donation_;
@@ -1219,7 +1219,7 @@ pub fn file_statfs<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_STATFS, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_STATFS.most.retain {
         donation_.retain = offer::FILE_STATFS.most.retain;
     }
     let donation = &donation_;
@@ -1264,7 +1264,7 @@ pub fn file_sync<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, omit_metadata)?;
     let size_ = encoder_.finish(id::FILE_SYNC, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_SYNC.most.retain {
         donation_.retain = offer::FILE_SYNC.most.retain;
     }
     let donation = &donation_;
@@ -1297,7 +1297,7 @@ pub fn file_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FILE_SYNCFS, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_SYNCFS.most.retain {
         donation_.retain = offer::FILE_SYNCFS.most.retain;
     }
     let donation = &donation_;
@@ -1328,7 +1328,7 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GET_STORAGE_INFO, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GET_STORAGE_INFO.most.retain {
         donation_.retain = offer::FILE_GET_STORAGE_INFO.most.retain;
     }
     let donation = &donation_;
@@ -1378,7 +1378,7 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GETLINKNODE, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GETLINKNODE.most.retain {
         donation_.retain = offer::FILE_GETLINKNODE.most.retain;
     }
     let donation = &donation_;
@@ -1420,7 +1420,7 @@ pub fn file_getfh<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_GETFH, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GETFH.most.retain {
         donation_.retain = offer::FILE_GETFH.most.retain;
     }
     let donation = &donation_;
@@ -1476,7 +1476,7 @@ pub fn dir_lookup<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_LOOKUP, Port::new(start_dir, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_LOOKUP.most.retain {
         donation_.retain = offer::DIR_LOOKUP.most.retain;
     }
     let donation = &donation_;
@@ -1531,7 +1531,7 @@ pub fn dir_readdir<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, bufsiz)?;
     let size_ = encoder_.finish(id::DIR_READDIR, Port::new(dir, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_READDIR.most.retain {
         donation_.retain = offer::DIR_READDIR.most.retain;
     }
     let donation = &donation_;
@@ -1582,7 +1582,7 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_MKDIR, Port::new(directory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_MKDIR.most.retain {
         donation_.retain = offer::DIR_MKDIR.most.retain;
     }
     let donation = &donation_;
@@ -1615,7 +1615,7 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_RMDIR, Port::new(directory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_RMDIR.most.retain {
         donation_.retain = offer::DIR_RMDIR.most.retain;
     }
     let donation = &donation_;
@@ -1648,7 +1648,7 @@ pub fn dir_unlink<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_UNLINK, Port::new(directory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_UNLINK.most.retain {
         donation_.retain = offer::DIR_UNLINK.most.retain;
     }
     let donation = &donation_;
@@ -1684,7 +1684,7 @@ pub fn dir_link<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
     let size_ = encoder_.finish(id::DIR_LINK, Port::new(dir, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_LINK.most.retain {
         donation_.retain = offer::DIR_LINK.most.retain;
     }
     let donation = &donation_;
@@ -1723,7 +1723,7 @@ pub fn dir_rename<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_RENAME, Port::new(olddirectory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_RENAME.most.retain {
         donation_.retain = offer::DIR_RENAME.most.retain;
     }
     let donation = &donation_;
@@ -1757,7 +1757,7 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_MKFILE, Port::new(directory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_MKFILE.most.retain {
         donation_.retain = offer::DIR_MKFILE.most.retain;
     }
     let donation = &donation_;
@@ -1801,7 +1801,7 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::DIR_NOTICE_CHANGES, Port::new(directory, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::DIR_NOTICE_CHANGES.most.retain {
         donation_.retain = offer::DIR_NOTICE_CHANGES.most.retain;
     }
     let donation = &donation_;
@@ -1844,7 +1844,7 @@ pub fn file_set_translator<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_SET_TRANSLATOR, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_SET_TRANSLATOR.most.retain {
         donation_.retain = offer::FILE_SET_TRANSLATOR.most.retain;
     }
     let donation = &donation_;
@@ -1875,7 +1875,7 @@ pub fn file_get_translator<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GET_TRANSLATOR.most.retain {
         donation_.retain = offer::FILE_GET_TRANSLATOR.most.retain;
     }
     let donation = &donation_;
@@ -1919,7 +1919,7 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR_CNTL, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GET_TRANSLATOR_CNTL.most.retain {
         donation_.retain = offer::FILE_GET_TRANSLATOR_CNTL.most.retain;
     }
     let donation = &donation_;
@@ -1964,7 +1964,7 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_GET_FS_OPTIONS, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_GET_FS_OPTIONS.most.retain {
         donation_.retain = offer::FILE_GET_FS_OPTIONS.most.retain;
     }
     let donation = &donation_;
@@ -2010,7 +2010,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_REPARENT, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_REPARENT.most.retain {
         donation_.retain = offer::FILE_REPARENT.most.retain;
     }
     let donation = &donation_;
@@ -2078,7 +2078,7 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_EXEC_PATHS, Port::new(exec_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_EXEC_PATHS.most.retain {
         donation_.retain = offer::FILE_EXEC_PATHS.most.retain;
     }
     let donation = &donation_;
@@ -2112,7 +2112,7 @@ pub fn file_utimens<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_UTIMENS, Port::new(utimes_file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_UTIMENS.most.retain {
         donation_.retain = offer::FILE_UTIMENS.most.retain;
     }
     let donation = &donation_;
@@ -2148,7 +2148,7 @@ pub fn file_record_lock<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FILE_RECORD_LOCK, Port::new(file, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FILE_RECORD_LOCK.most.retain {
         donation_.retain = offer::FILE_RECORD_LOCK.most.retain;
     }
     let donation = &donation_;

@@ -324,7 +324,7 @@ pub fn fsys_startup<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_STARTUP, Port::new(bootstrap, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_STARTUP.most.retain {
         donation_.retain = offer::FSYS_STARTUP.most.retain;
     }
     let donation = &donation_;
@@ -367,7 +367,7 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GOAWAY, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GOAWAY.most.retain {
         donation_.retain = offer::FSYS_GOAWAY.most.retain;
     }
     let donation = &donation_;
@@ -406,7 +406,7 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GETROOT, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GETROOT.most.retain {
         donation_.retain = offer::FSYS_GETROOT.most.retain;
     }
     let donation = &donation_;
@@ -460,7 +460,7 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_0808, 2048, filehandle)?;
     let size_ = encoder_.finish(id::FSYS_GETFILE, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GETFILE.most.retain {
         donation_.retain = offer::FSYS_GETFILE.most.retain;
     }
     let donation = &donation_;
@@ -505,7 +505,7 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FSYS_SYNCFS, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_SYNCFS.most.retain {
         donation_.retain = offer::FSYS_SYNCFS.most.retain;
     }
     let donation = &donation_;
@@ -540,7 +540,7 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_SET_OPTIONS, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_SET_OPTIONS.most.retain {
         donation_.retain = offer::FSYS_SET_OPTIONS.most.retain;
     }
     let donation = &donation_;
@@ -569,7 +569,7 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FSYS_GETPRIV, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GETPRIV.most.retain {
         donation_.retain = offer::FSYS_GETPRIV.most.retain;
     }
     let donation = &donation_;
@@ -620,7 +620,7 @@ pub fn fsys_init<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, auth_handle)?;
     let size_ = encoder_.finish(id::FSYS_INIT, Port::new(fsys, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_INIT.most.retain {
         donation_.retain = offer::FSYS_INIT.most.retain;
     }
     let donation = &donation_;
@@ -655,7 +655,7 @@ pub fn fsys_forward<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_FORWARD, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_FORWARD.most.retain {
         donation_.retain = offer::FSYS_FORWARD.most.retain;
     }
     let donation = &donation_;
@@ -686,7 +686,7 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_GET_OPTIONS, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GET_OPTIONS.most.retain {
         donation_.retain = offer::FSYS_GET_OPTIONS.most.retain;
     }
     let donation = &donation_;
@@ -731,7 +731,7 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_GET_CHILDREN, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GET_CHILDREN.most.retain {
         donation_.retain = offer::FSYS_GET_CHILDREN.most.retain;
     }
     let donation = &donation_;
@@ -778,7 +778,7 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::FSYS_GET_SOURCE, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::FSYS_GET_SOURCE.most.retain {
         donation_.retain = offer::FSYS_GET_SOURCE.most.retain;
     }
     let donation = &donation_;

@@ -741,7 +741,7 @@ pub fn io_write<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_WRITE, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_WRITE.most.retain {
         donation_.retain = offer::IO_WRITE.most.retain;
     }
     let donation = &donation_;
@@ -788,7 +788,7 @@ pub fn io_read<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_.finish(id::IO_READ, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_READ.most.retain {
         donation_.retain = offer::IO_READ.most.retain;
     }
     let donation = &donation_;
@@ -835,7 +835,7 @@ pub fn io_seek<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, whence)?;
     let size_ = encoder_.finish(id::IO_SEEK, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SEEK.most.retain {
         donation_.retain = offer::IO_SEEK.most.retain;
     }
     let donation = &donation_;
@@ -877,7 +877,7 @@ pub fn io_readable<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_READABLE, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_READABLE.most.retain {
         donation_.retain = offer::IO_READABLE.most.retain;
     }
     let donation = &donation_;
@@ -921,7 +921,7 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SET_ALL_OPENMODES, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SET_ALL_OPENMODES.most.retain {
         donation_.retain = offer::IO_SET_ALL_OPENMODES.most.retain;
     }
     let donation = &donation_;
@@ -951,7 +951,7 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_GET_OPENMODES, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_GET_OPENMODES.most.retain {
         donation_.retain = offer::IO_GET_OPENMODES.most.retain;
     }
     let donation = &donation_;
@@ -995,7 +995,7 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SET_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SET_SOME_OPENMODES.most.retain {
         donation_.retain = offer::IO_SET_SOME_OPENMODES.most.retain;
     }
     let donation = &donation_;
@@ -1027,7 +1027,7 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_CLEAR_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_CLEAR_SOME_OPENMODES.most.retain {
         donation_.retain = offer::IO_CLEAR_SOME_OPENMODES.most.retain;
     }
     let donation = &donation_;
@@ -1059,7 +1059,7 @@ pub fn io_async<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_ASYNC, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_ASYNC.most.retain {
         donation_.retain = offer::IO_ASYNC.most.retain;
     }
     let donation = &donation_;
@@ -1103,7 +1103,7 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_MOD_OWNER, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_MOD_OWNER.most.retain {
         donation_.retain = offer::IO_MOD_OWNER.most.retain;
     }
     let donation = &donation_;
@@ -1133,7 +1133,7 @@ pub fn io_get_owner<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_GET_OWNER, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_GET_OWNER.most.retain {
         donation_.retain = offer::IO_GET_OWNER.most.retain;
     }
     let donation = &donation_;
@@ -1175,7 +1175,7 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_GET_ICKY_ASYNC_ID, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_GET_ICKY_ASYNC_ID.most.retain {
         donation_.retain = offer::IO_GET_ICKY_ASYNC_ID.most.retain;
     }
     let donation = &donation_;
@@ -1223,7 +1223,7 @@ pub fn io_select<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SELECT, Port::new(io_object, 19), Port::new(reply, 20))?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SELECT.most.retain {
         donation_.retain = offer::IO_SELECT.most.retain;
     }
     let donation = &donation_;
@@ -1273,7 +1273,7 @@ pub fn io_stat<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_STAT, Port::new(stat_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_STAT.most.retain {
         donation_.retain = offer::IO_STAT.most.retain;
     }
     let donation = &donation_;
@@ -1318,7 +1318,7 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_REAUTHENTICATE, Port::new(auth_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_REAUTHENTICATE.most.retain {
         donation_.retain = offer::IO_REAUTHENTICATE.most.retain;
     }
     let donation = &donation_;
@@ -1350,7 +1350,7 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_RESTRICT_AUTH, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_RESTRICT_AUTH.most.retain {
         donation_.retain = offer::IO_RESTRICT_AUTH.most.retain;
     }
     let donation = &donation_;
@@ -1392,7 +1392,7 @@ pub fn io_duplicate<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_DUPLICATE, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_DUPLICATE.most.retain {
         donation_.retain = offer::IO_DUPLICATE.most.retain;
     }
     let donation = &donation_;
@@ -1436,7 +1436,7 @@ pub fn io_server_version<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SERVER_VERSION, Port::new(vers_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SERVER_VERSION.most.retain {
         donation_.retain = offer::IO_SERVER_VERSION.most.retain;
     }
     let donation = &donation_;
@@ -1485,7 +1485,7 @@ pub fn io_map<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::IO_MAP, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_MAP.most.retain {
         donation_.retain = offer::IO_MAP.most.retain;
     }
     let donation = &donation_;
@@ -1528,7 +1528,7 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_MAP_CNTL, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_MAP_CNTL.most.retain {
         donation_.retain = offer::IO_MAP_CNTL.most.retain;
     }
     let donation = &donation_;
@@ -1568,7 +1568,7 @@ pub fn io_get_conch<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_GET_CONCH, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_GET_CONCH.most.retain {
         donation_.retain = offer::IO_GET_CONCH.most.retain;
     }
     let donation = &donation_;
@@ -1596,7 +1596,7 @@ pub fn io_release_conch<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_RELEASE_CONCH, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_RELEASE_CONCH.most.retain {
         donation_.retain = offer::IO_RELEASE_CONCH.most.retain;
     }
     let donation = &donation_;
@@ -1624,7 +1624,7 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_EOFNOTIFY.most.retain {
         donation_.retain = offer::IO_EOFNOTIFY.most.retain;
     }
     let donation = &donation_;
@@ -1658,7 +1658,7 @@ pub fn io_prenotify<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_PRENOTIFY, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_PRENOTIFY.most.retain {
         donation_.retain = offer::IO_PRENOTIFY.most.retain;
     }
     let donation = &donation_;
@@ -1692,7 +1692,7 @@ pub fn io_postnotify<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_POSTNOTIFY, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_POSTNOTIFY.most.retain {
         donation_.retain = offer::IO_POSTNOTIFY.most.retain;
     }
     let donation = &donation_;
@@ -1720,7 +1720,7 @@ pub fn io_readnotify<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_READNOTIFY, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_READNOTIFY.most.retain {
         donation_.retain = offer::IO_READNOTIFY.most.retain;
     }
     let donation = &donation_;
@@ -1748,7 +1748,7 @@ pub fn io_readsleep<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_READSLEEP, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_READSLEEP.most.retain {
         donation_.retain = offer::IO_READSLEEP.most.retain;
     }
     let donation = &donation_;
@@ -1776,7 +1776,7 @@ pub fn io_sigio<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SIGIO, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SIGIO.most.retain {
         donation_.retain = offer::IO_SIGIO.most.retain;
     }
     let donation = &donation_;
@@ -1808,7 +1808,7 @@ pub fn io_pathconf<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_PATHCONF, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_PATHCONF.most.retain {
         donation_.retain = offer::IO_PATHCONF.most.retain;
     }
     let donation = &donation_;
@@ -1850,7 +1850,7 @@ pub fn io_identity<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_IDENTITY, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_IDENTITY.most.retain {
         donation_.retain = offer::IO_IDENTITY.most.retain;
     }
     let donation = &donation_;
@@ -1896,7 +1896,7 @@ pub fn io_revoke<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_REVOKE, Port::new(io_object, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_REVOKE.most.retain {
         donation_.retain = offer::IO_REVOKE.most.retain;
     }
     let donation = &donation_;
@@ -1931,7 +1931,7 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::IO_SELECT_TIMEOUT, Port::new(io_object, 19), Port::new(reply, 20))?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::IO_SELECT_TIMEOUT.most.retain {
         donation_.retain = offer::IO_SELECT_TIMEOUT.most.retain;
     }
     let donation = &donation_;

@@ -83,7 +83,7 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PAYER_FOR_UID, Port::new(service, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PAYER_FOR_UID.most.retain {
         donation_.retain = offer::PAYER_FOR_UID.most.retain;
     }
     let donation = &donation_;
@@ -129,7 +129,7 @@ pub fn payer_register<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PAYER_REGISTER, Port::new(service, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PAYER_REGISTER.most.retain {
         donation_.retain = offer::PAYER_REGISTER.most.retain;
     }
     let donation = &donation_;

@@ -1325,7 +1325,7 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPRIVPORTS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPRIVPORTS.most.retain {
         donation_.retain = offer::PROC_GETPRIVPORTS.most.retain;
     }
     let donation = &donation_;
@@ -1372,7 +1372,7 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETALLPIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETALLPIDS.most.retain {
         donation_.retain = offer::PROC_GETALLPIDS.most.retain;
     }
     let donation = &donation_;
@@ -1421,7 +1421,7 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETEXECDATA, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETEXECDATA.most.retain {
         donation_.retain = offer::PROC_SETEXECDATA.most.retain;
     }
     let donation = &donation_;
@@ -1452,7 +1452,7 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETEXECDATA, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETEXECDATA.most.retain {
         donation_.retain = offer::PROC_GETEXECDATA.most.retain;
     }
     let donation = &donation_;
@@ -1500,7 +1500,7 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_EXECDATA_NOTIFY, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_EXECDATA_NOTIFY.most.retain {
         donation_.retain = offer::PROC_EXECDATA_NOTIFY.most.retain;
     }
     let donation = &donation_;
@@ -1531,7 +1531,7 @@ pub fn proc_uname<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_UNAME, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_UNAME.most.retain {
         donation_.retain = offer::PROC_UNAME.most.retain;
     }
     let donation = &donation_;
@@ -1582,7 +1582,7 @@ pub fn proc_register_version<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_REGISTER_VERSION, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_REGISTER_VERSION.most.retain {
         donation_.retain = offer::PROC_REGISTER_VERSION.most.retain;
     }
     let donation = &donation_;
@@ -1614,7 +1614,7 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_REAUTHENTICATE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_REAUTHENTICATE.most.retain {
         donation_.retain = offer::PROC_REAUTHENTICATE.most.retain;
     }
     let donation = &donation_;
@@ -1643,7 +1643,7 @@ pub fn proc_child<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_CHILD, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_CHILD.most.retain {
         donation_.retain = offer::PROC_CHILD.most.retain;
     }
     let donation = &donation_;
@@ -1675,7 +1675,7 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETMSGPORT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETMSGPORT.most.retain {
         donation_.retain = offer::PROC_SETMSGPORT.most.retain;
     }
     let donation = &donation_;
@@ -1719,7 +1719,7 @@ pub fn proc_reassign<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_REASSIGN, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_REASSIGN.most.retain {
         donation_.retain = offer::PROC_REASSIGN.most.retain;
     }
     let donation = &donation_;
@@ -1753,7 +1753,7 @@ pub fn proc_setowner<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETOWNER, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETOWNER.most.retain {
         donation_.retain = offer::PROC_SETOWNER.most.retain;
     }
     let donation = &donation_;
@@ -1783,7 +1783,7 @@ pub fn proc_getpids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPIDS.most.retain {
         donation_.retain = offer::PROC_GETPIDS.most.retain;
     }
     let donation = &donation_;
@@ -1835,7 +1835,7 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SET_ARG_LOCATIONS.most.retain {
         donation_.retain = offer::PROC_SET_ARG_LOCATIONS.most.retain;
     }
     let donation = &donation_;
@@ -1865,7 +1865,7 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GET_ARG_LOCATIONS.most.retain {
         donation_.retain = offer::PROC_GET_ARG_LOCATIONS.most.retain;
     }
     let donation = &donation_;
@@ -1913,7 +1913,7 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETMSGPORT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETMSGPORT.most.retain {
         donation_.retain = offer::PROC_GETMSGPORT.most.retain;
     }
     let donation = &donation_;
@@ -1959,7 +1959,7 @@ pub fn proc_wait<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_.finish(id::PROC_WAIT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_WAIT.most.retain {
         donation_.retain = offer::PROC_WAIT.most.retain;
     }
     let donation = &donation_;
@@ -2011,7 +2011,7 @@ pub fn proc_dostop<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_DOSTOP, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_DOSTOP.most.retain {
         donation_.retain = offer::PROC_DOSTOP.most.retain;
     }
     let donation = &donation_;
@@ -2051,7 +2051,7 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_HANDLE_EXCEPTIONS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_HANDLE_EXCEPTIONS.most.retain {
         donation_.retain = offer::PROC_HANDLE_EXCEPTIONS.most.retain;
     }
     let donation = &donation_;
@@ -2085,7 +2085,7 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_STOP, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_STOP.most.retain {
         donation_.retain = offer::PROC_MARK_STOP.most.retain;
     }
     let donation = &donation_;
@@ -2113,7 +2113,7 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_CONT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_CONT.most.retain {
         donation_.retain = offer::PROC_MARK_CONT.most.retain;
     }
     let donation = &donation_;
@@ -2147,7 +2147,7 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_EXIT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_EXIT.most.retain {
         donation_.retain = offer::PROC_MARK_EXIT.most.retain;
     }
     let donation = &donation_;
@@ -2175,7 +2175,7 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_EXEC, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_EXEC.most.retain {
         donation_.retain = offer::PROC_MARK_EXEC.most.retain;
     }
     let donation = &donation_;
@@ -2203,7 +2203,7 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_TRACED, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_TRACED.most.retain {
         donation_.retain = offer::PROC_MARK_TRACED.most.retain;
     }
     let donation = &donation_;
@@ -2235,7 +2235,7 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MOD_STOPCHILD, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MOD_STOPCHILD.most.retain {
         donation_.retain = offer::PROC_MOD_STOPCHILD.most.retain;
     }
     let donation = &donation_;
@@ -2267,7 +2267,7 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_PID2TASK, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_PID2TASK.most.retain {
         donation_.retain = offer::PROC_PID2TASK.most.retain;
     }
     let donation = &donation_;
@@ -2311,7 +2311,7 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_TASK2PID, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_TASK2PID.most.retain {
         donation_.retain = offer::PROC_TASK2PID.most.retain;
     }
     let donation = &donation_;
@@ -2355,7 +2355,7 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_TASK2PROC, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_TASK2PROC.most.retain {
         donation_.retain = offer::PROC_TASK2PROC.most.retain;
     }
     let donation = &donation_;
@@ -2397,7 +2397,7 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_PROC2TASK, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_PROC2TASK.most.retain {
         donation_.retain = offer::PROC_PROC2TASK.most.retain;
     }
     let donation = &donation_;
@@ -2441,7 +2441,7 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_PID2PROC, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_PID2PROC.most.retain {
         donation_.retain = offer::PROC_PID2PROC.most.retain;
     }
     let donation = &donation_;
@@ -2488,7 +2488,7 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPROCINFO, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPROCINFO.most.retain {
         donation_.retain = offer::PROC_GETPROCINFO.most.retain;
     }
     let donation = &donation_;
@@ -2539,7 +2539,7 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPROCARGS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPROCARGS.most.retain {
         donation_.retain = offer::PROC_GETPROCARGS.most.retain;
     }
     let donation = &donation_;
@@ -2586,7 +2586,7 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPROCENV, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPROCENV.most.retain {
         donation_.retain = offer::PROC_GETPROCENV.most.retain;
     }
     let donation = &donation_;
@@ -2628,7 +2628,7 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MAKE_LOGIN_COLL, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MAKE_LOGIN_COLL.most.retain {
         donation_.retain = offer::PROC_MAKE_LOGIN_COLL.most.retain;
     }
     let donation = &donation_;
@@ -2660,7 +2660,7 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETLOGINID, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETLOGINID.most.retain {
         donation_.retain = offer::PROC_GETLOGINID.most.retain;
     }
     let donation = &donation_;
@@ -2705,7 +2705,7 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETLOGINPIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETLOGINPIDS.most.retain {
         donation_.retain = offer::PROC_GETLOGINPIDS.most.retain;
     }
     let donation = &donation_;
@@ -2752,7 +2752,7 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETLOGIN, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETLOGIN.most.retain {
         donation_.retain = offer::PROC_SETLOGIN.most.retain;
     }
     let donation = &donation_;
@@ -2783,7 +2783,7 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETLOGIN, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETLOGIN.most.retain {
         donation_.retain = offer::PROC_GETLOGIN.most.retain;
     }
     let donation = &donation_;
@@ -2825,7 +2825,7 @@ pub fn proc_setsid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETSID, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETSID.most.retain {
         donation_.retain = offer::PROC_SETSID.most.retain;
     }
     let donation = &donation_;
@@ -2857,7 +2857,7 @@ pub fn proc_getsid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETSID, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETSID.most.retain {
         donation_.retain = offer::PROC_GETSID.most.retain;
     }
     let donation = &donation_;
@@ -2902,7 +2902,7 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPGIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETSESSIONPGIDS.most.retain {
         donation_.retain = offer::PROC_GETSESSIONPGIDS.most.retain;
     }
     let donation = &donation_;
@@ -2949,7 +2949,7 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETSESSIONPIDS.most.retain {
         donation_.retain = offer::PROC_GETSESSIONPIDS.most.retain;
     }
     let donation = &donation_;
@@ -2993,7 +2993,7 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETSIDPORT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETSIDPORT.most.retain {
         donation_.retain = offer::PROC_GETSIDPORT.most.retain;
     }
     let donation = &donation_;
@@ -3039,7 +3039,7 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SETPGRP, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SETPGRP.most.retain {
         donation_.retain = offer::PROC_SETPGRP.most.retain;
     }
     let donation = &donation_;
@@ -3071,7 +3071,7 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPGRP, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPGRP.most.retain {
         donation_.retain = offer::PROC_GETPGRP.most.retain;
     }
     let donation = &donation_;
@@ -3116,7 +3116,7 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETPGRPPIDS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETPGRPPIDS.most.retain {
         donation_.retain = offer::PROC_GETPGRPPIDS.most.retain;
     }
     let donation = &donation_;
@@ -3162,7 +3162,7 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GET_TTY, Port::new(calling_process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GET_TTY.most.retain {
         donation_.retain = offer::PROC_GET_TTY.most.retain;
     }
     let donation = &donation_;
@@ -3206,7 +3206,7 @@ pub fn proc_getnports<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETNPORTS, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETNPORTS.most.retain {
         donation_.retain = offer::PROC_GETNPORTS.most.retain;
     }
     let donation = &donation_;
@@ -3250,7 +3250,7 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SET_INIT_TASK, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SET_INIT_TASK.most.retain {
         donation_.retain = offer::PROC_SET_INIT_TASK.most.retain;
     }
     let donation = &donation_;
@@ -3278,7 +3278,7 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MARK_IMPORTANT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MARK_IMPORTANT.most.retain {
         donation_.retain = offer::PROC_MARK_IMPORTANT.most.retain;
     }
     let donation = &donation_;
@@ -3308,7 +3308,7 @@ pub fn proc_is_important<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_IS_IMPORTANT, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_IS_IMPORTANT.most.retain {
         donation_.retain = offer::PROC_IS_IMPORTANT.most.retain;
     }
     let donation = &donation_;
@@ -3354,7 +3354,7 @@ pub fn proc_set_code<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SET_CODE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SET_CODE.most.retain {
         donation_.retain = offer::PROC_SET_CODE.most.retain;
     }
     let donation = &donation_;
@@ -3384,7 +3384,7 @@ pub fn proc_get_code<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GET_CODE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GET_CODE.most.retain {
         donation_.retain = offer::PROC_GET_CODE.most.retain;
     }
     let donation = &donation_;
@@ -3432,7 +3432,7 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_MAKE_TASK_NAMESPACE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_MAKE_TASK_NAMESPACE.most.retain {
         donation_.retain = offer::PROC_MAKE_TASK_NAMESPACE.most.retain;
     }
     let donation = &donation_;
@@ -3465,7 +3465,7 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SET_EXE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SET_EXE.most.retain {
         donation_.retain = offer::PROC_SET_EXE.most.retain;
     }
     let donation = &donation_;
@@ -3498,7 +3498,7 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GET_EXE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GET_EXE.most.retain {
         donation_.retain = offer::PROC_GET_EXE.most.retain;
     }
     let donation = &donation_;
@@ -3544,7 +3544,7 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_SET_ENTRY, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_SET_ENTRY.most.retain {
         donation_.retain = offer::PROC_SET_ENTRY.most.retain;
     }
     let donation = &donation_;
@@ -3574,7 +3574,7 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GET_ENTRY, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GET_ENTRY.most.retain {
         donation_.retain = offer::PROC_GET_ENTRY.most.retain;
     }
     let donation = &donation_;
@@ -3621,7 +3621,7 @@ pub fn proc_waitid<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_WAITID, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_WAITID.most.retain {
         donation_.retain = offer::PROC_WAITID.most.retain;
     }
     let donation = &donation_;
@@ -3679,7 +3679,7 @@ pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
             Port::default(),
         )?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_REAUTHENTICATE_REASSIGN.most.retain {
         donation_.retain = offer::PROC_REAUTHENTICATE_REASSIGN.most.retain;
     }
     let donation = &donation_;
@@ -3708,7 +3708,7 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
             Port::default(),
         )?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_REAUTHENTICATE_COMPLETE.most.retain {
         donation_.retain = offer::PROC_REAUTHENTICATE_COMPLETE.most.retain;
     }
     let donation = &donation_;
@@ -3735,7 +3735,7 @@ pub fn proc_getchildren_rusage<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::PROC_GETCHILDREN_RUSAGE, Port::new(process, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::PROC_GETCHILDREN_RUSAGE.most.retain {
         donation_.retain = offer::PROC_GETCHILDREN_RUSAGE.most.retain;
     }
     let donation = &donation_;

@@ -155,7 +155,7 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::STARTUP_ESSENTIAL_TASK, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::STARTUP_ESSENTIAL_TASK.most.retain {
         donation_.retain = offer::STARTUP_ESSENTIAL_TASK.most.retain;
     }
     let donation = &donation_;
@@ -194,7 +194,7 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
             Port::default(),
         )?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::STARTUP_REQUEST_NOTIFICATION.most.retain {
         donation_.retain = offer::STARTUP_REQUEST_NOTIFICATION.most.retain;
     }
     let donation = &donation_;
@@ -228,7 +228,7 @@ pub fn startup_reboot<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::STARTUP_REBOOT, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::STARTUP_REBOOT.most.retain {
         donation_.retain = offer::STARTUP_REBOOT.most.retain;
     }
     let donation = &donation_;
@@ -261,7 +261,7 @@ pub fn startup_procinit<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::STARTUP_PROCINIT, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::STARTUP_PROCINIT.most.retain {
         donation_.retain = offer::STARTUP_PROCINIT.most.retain;
     }
     let donation = &donation_;
@@ -313,7 +313,7 @@ pub fn startup_authinit<T: Transport + ?Sized>(
     let size_ = encoder_
         .finish(id::STARTUP_AUTHINIT, Port::new(server, 19), Port::default())?;
     let mut donation_ = *donation;
-    if donation_.retain == u64::MAX {
+    if donation_.retain > offer::STARTUP_AUTHINIT.most.retain {
         donation_.retain = offer::STARTUP_AUTHINIT.most.retain;
     }
     let donation = &donation_;

@@ -319,6 +319,47 @@ mod tests {
     }
 
     #[test]
+    fn constant_offers_have_bounds_in_every_resource() {
+        const TWO: Donation = Donation {
+            cpu_ns: 2,
+            frames: 2,
+            io: 2,
+            deadline_ns: 0,
+            depth: 2,
+            accept: 2,
+            retain: 2,
+            reserved: 0,
+        };
+        const SIX: Donation = Donation {
+            cpu_ns: 6,
+            frames: 6,
+            io: 6,
+            deadline_ns: u64::MAX,
+            depth: 6,
+            accept: 6,
+            retain: 6,
+            reserved: 0,
+        };
+        const ALL: Bounds = Bounds { default: Donation { deadline_ns: 9, ..SIX }, least: TWO, most: SIX };
+        let fields: [fn(&mut Donation) -> &mut u64; 6] = [
+            |d| &mut d.cpu_ns,
+            |d| &mut d.frames,
+            |d| &mut d.io,
+            |d| &mut d.depth,
+            |d| &mut d.accept,
+            |d| &mut d.retain,
+        ];
+        for field in fields {
+            let refused = |value| {
+                let mut offer = ALL.default;
+                *field(&mut offer) = value;
+                std::panic::catch_unwind(|| ALL.check(offer)).is_err()
+            };
+            assert_eq!([1, 2, 6, 7, u64::MAX].map(refused), [true, false, false, true, false]);
+        }
+    }
+
+    #[test]
     fn deadlines_of_constant_offers_have_bounds() {
         const LONG: Bounds = Bounds { least: Bounds::NOTHING.deadline(100), ..BOUNDS };
         let refused = |relative| {

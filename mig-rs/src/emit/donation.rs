@@ -35,7 +35,7 @@ pub(super) fn offers(out: &mut String, subsystem: &Subsystem) {
     out.push_str("}\n");
 }
 
-/// The statements by which a client offers what the interface allows instead of "all that remains".
+/// The statements by which a client offers what the interface allows instead of "all that remains"; and to retain never more than that, as this is capped, not judged.
 pub(super) fn attenuate(out: &mut String, routine: &Routine) {
     let Some(donation) = &routine.donation else { return };
     let bounded = Resource::ALL
@@ -46,9 +46,13 @@ pub(super) fn attenuate(out: &mut String, routine: &Routine) {
     let mut statements = String::new();
     for (resource, _) in bounded {
         let (bounds, field) = (bounds(routine), field(*resource));
+        let over = match resource {
+            Resource::Retain => format!("> {bounds}.most.retain"),
+            _ => "== u64::MAX".into(),
+        };
         let _ = write!(
             statements,
-            "if donation_.{field} == u64::MAX {{ donation_.{field} = {bounds}.most.{field}; }}"
+            "if donation_.{field} {over} {{ donation_.{field} = {bounds}.most.{field}; }}"
         );
     }
     if !statements.is_empty() {

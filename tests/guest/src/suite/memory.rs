@@ -16,6 +16,7 @@ use libhurd::ool::{self, Pages};
 use libhurd::port::SendRight;
 use libhurd::program::Program;
 use libhurd::stubs::account::account_children;
+use libhurd::stubs::io;
 use libhurd::{ALL, Env, Mach, Offer, clock, syscall, thread, vm};
 
 use super::{Bench, SELF, Test, Verdict, answers, fails, holds, must, same};
@@ -31,6 +32,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("a_gift_is_kept_in_a_session", gift_is_kept),
     ("a_session_ends_under_a_gift", session_ends_under_a_gift),
     ("copies", copies),
+    ("the_console_reads_a_loan", console_reads_a_loan),
 ];
 
 /// Where servers have queues: nothing is charged to calls, the rest is the same.
@@ -40,6 +42,7 @@ pub(crate) const AT_A_QUEUE: &[(&str, Test)] = &[
     ("a_lender_unmaps", lender_unmaps),
     ("a_gift_comes_back", gift_comes_back),
     ("copies", copies),
+    ("the_console_reads_a_loan", console_reads_a_loan),
 ];
 
 const PAGE: usize = 4096;
@@ -273,4 +276,18 @@ fn copies(bench: &Bench) -> Verdict {
         Ok(())
     })?;
     must("the server's end", server.end())
+}
+
+/// A server of the system itself: more text than fits in a message is lent to it, and it takes all of it.
+fn console_reads_a_loan(bench: &Bench) -> Verdict {
+    let console = libhurd::env::current().fd(1);
+    bench.exact(|| {
+        for len in [100, 2048, 2049, 5000] {
+            let text: Vec<u8> =
+                (1..=len).map(|at| if at % 100 == 0 || at == len { b'\n' } else { b'.' }).collect();
+            let written = io::io_write(&Mach, console, &text, -1, offer!(io::offer::IO_WRITE));
+            same("bytes written", must("io_write", written.map_err(RpcError::code))?.amount, len as u64)?;
+        }
+        Ok(())
+    })
 }
