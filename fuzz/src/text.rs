@@ -140,8 +140,12 @@ fn check_message(name: &str, message: &Message) {
 /// What every output must satisfy: it is Rust, it is safe, it has both sides of every routine, and it is the same every time.
 fn check_output(subsystem: &Subsystem) {
     let options = EmitOptions::default();
-    let text = emit(subsystem, "fuzz.defs", &options)
-        .unwrap_or_else(|error| panic!("accepted, but not emitted: {error}"));
+    let text = match emit(subsystem, "fuzz.defs", &options) {
+        Ok(text) => text,
+        // Names that differ in C and are one in Rust.
+        Err(error) if error.message.contains("twice in Rust") => return,
+        Err(error) => panic!("accepted, but not emitted: {error}"),
+    };
     let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("not Rust: {error}\n{text}"));
     assert!(!text.contains("unsafe "), "unsafe code:\n{text}");
     let (mut functions, mut methods) = (0, 0);
@@ -159,8 +163,8 @@ fn check_output(subsystem: &Subsystem) {
     let routines = subsystem.routines.len();
     assert_eq!((functions, methods), (routines, routines), "client functions, server methods:\n{text}");
     assert_eq!(
-        emit(subsystem, "fuzz.defs", &options).as_ref(),
-        Ok(&text),
+        emit(subsystem, "fuzz.defs", &options).as_ref().ok(),
+        Some(&text),
         "the output differs from run to run"
     );
 }
