@@ -46,6 +46,10 @@ fn tables(subsystem: &Subsystem) -> String {
 /// The preprocessor: whatever is accepted means the same inside a conditional, and the part that is not taken does not matter.
 pub fn preprocess(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    // What asks for its own line changes with what is put around it.
+    if text.contains("__LINE__") {
+        return;
+    }
     let Some(plain) = compiled(&text) else { return };
     for wrapped in [
         format!("#if 1\n{text}\n#else\n( \" #if ' ] nonsense\n#endif\n"),

@@ -39,6 +39,18 @@ impl Builder {
         self.options.define.push((name.into(), value.map(Into::into)));
         self
     }
+    /// Takes back what is defined so far: a macro of [`Builder::define`], or one that is always there.
+    #[must_use]
+    pub fn undefine(mut self, name: &str) -> Self {
+        self.options.add_undefine(name);
+        self
+    }
+    /// Reads a file first, of which only the macros remain: the mutations of an interface, say.
+    #[must_use]
+    pub fn imacros(mut self, file: impl Into<PathBuf>) -> Self {
+        self.options.imacros.push(file.into());
+        self
+    }
     /// Adds a file to compile.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {

@@ -15,7 +15,12 @@ pub(crate) enum Kind {
     Str,
     /// One other character.
     Punct,
+    /// In the place of something of which it has been said that it is wrong.
+    Wrong,
 }
+
+/// Names of macros, shared by all tokens of one expansion.
+pub(crate) type Hidden = Option<Rc<[Rc<str>]>>;
 
 /// One token.
 #[derive(Clone, Debug)]
@@ -35,7 +40,7 @@ pub(crate) struct Token {
     /// The comment that ends right before it, with only white space between.
     pub(crate) doc: Option<Rc<str>>,
     /// Names of macros that must not be expanded in it any more.
-    pub(crate) hidden: Vec<Rc<str>>,
+    pub(crate) hidden: Hidden,
 }
 
 impl Token {
@@ -45,6 +50,12 @@ impl Token {
         self.kind == Kind::Punct && self.text.starts_with(c)
     }
 
+    /// A string has both its quotes.
+    #[must_use]
+    pub(crate) fn is_whole_string(&self) -> bool {
+        self.text.len() > 1 && self.text.ends_with('"')
+    }
+
     /// The place to show: the use of a macro rather than its definition.
     #[must_use]
     pub(crate) fn place(&self) -> Span {
@@ -52,10 +63,30 @@ impl Token {
     }
 }
 
+/// Most tokens of one file; each takes some 100 bytes of memory.
+const MAX_TOKENS: usize = 1_000_000;
+
+/// The tokens of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Lexed {
+    pub(crate) tokens: Vec<Token>,
+    /// A comment that has no end.
+    pub(crate) open_comment: Option<Span>,
+    /// There are more.
+    pub(crate) too_many: bool,
+}
+
 /// Splits a whole file. Never fails: what is no token in C becomes [`Kind::Punct`].
 #[must_use]
-pub(crate) fn tokens(file: usize, text: &str) -> Vec<Token> {
-    Lexer { file, text, at: 0 }.run()
+pub(crate) fn tokens(file: usize, text: &str) -> Lexed {
+    // A mark of the byte order is no text.
+    let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    Lexer { file, text, at }.run()
+}
+
+/// The bytes of a backslash at the end of a line, with that end.
+fn continued(text: &str) -> Option<usize> {
+    ["\\\n", "\\\r\n"].iter().find(|end| text.starts_with(**end)).map(|end| end.len())
 }
 
 struct Lexer<'a> {
@@ -75,8 +106,8 @@ impl Lexer<'_> {
         }
     }
 
-    fn run(mut self) -> Vec<Token> {
-        let mut out = Vec::new();
+    fn run(mut self) -> Lexed {
+        let mut out = Lexed::default();
         let (mut starts_line, mut spaced, mut doc) = (true, false, None::<Rc<str>>);
         while let Some(c) = self.peek() {
             let rest = &self.text[self.at..];
@@ -87,26 +118,35 @@ impl Lexer<'_> {
                     doc = None;
                 }
                 self.at += 1;
-            } else if rest.starts_with("\\\n") || rest.starts_with("\\\r\n") {
-                self.at += rest.find('\n').map_or(1, |n| n + 1);
+            } else if let Some(len) = continued(rest) {
+                self.at += len;
                 spaced = true;
             } else if c.is_whitespace() {
                 self.at += c.len_utf8();
                 spaced = true;
             } else if let Some(comment) = rest.strip_prefix("/*") {
-                let len = comment.find("*/").map_or(rest.len(), |n| n + 4);
+                let len = match comment.find("*/") {
+                    Some(n) => n + 4,
+                    None => {
+                        out.open_comment = Some(Span { file: self.file, lo: self.at, hi: self.at + 2 });
+                        rest.len()
+                    }
+                };
                 doc = Some(comment_text(&rest[..len]).into());
                 self.at += len;
                 spaced = true;
             } else if rest.starts_with("//") {
-                let len = rest.find('\n').unwrap_or(rest.len());
-                doc = Some(rest[2..len].trim().into());
-                self.at += len;
+                let lo = self.at;
+                self.skip_line();
+                doc = Some(self.text[lo + 2..self.at].trim().into());
                 spaced = true;
+            } else if out.tokens.len() == MAX_TOKENS {
+                out.too_many = true;
+                return out;
             } else {
                 let lo = self.at;
                 let kind = self.one(c);
-                out.push(Token {
+                out.tokens.push(Token {
                     kind,
                     text: self.text[lo..self.at].into(),
                     span: Span { file: self.file, lo, hi: self.at },
@@ -114,12 +154,25 @@ impl Lexer<'_> {
                     starts_line,
                     spaced,
                     doc: doc.take(),
-                    hidden: Vec::new(),
+                    hidden: None,
                 });
                 (starts_line, spaced) = (false, false);
             }
         }
         out
+    }
+
+    /// To the end of the line, continued lines included.
+    fn skip_line(&mut self) {
+        loop {
+            let rest = &self.text[self.at..];
+            let end = rest.find('\n').unwrap_or(rest.len());
+            let is_continued = rest[..end].trim_end_matches('\r').ends_with('\\') && end < rest.len();
+            self.at += end + usize::from(is_continued);
+            if !is_continued {
+                return;
+            }
+        }
     }
 
     fn one(&mut self, c: char) -> Kind {
@@ -140,6 +193,10 @@ impl Lexer<'_> {
                         break;
                     }
                     Some('\\') => {
+                        if let Some(len) = continued(&self.text[self.at..]) {
+                            self.at += len;
+                            continue;
+                        }
                         self.at += 1;
                         if let Some(escaped) = self.peek().filter(|&c| c != '\n') {
                             self.at += escaped.len_utf8();

@@ -17,6 +17,7 @@ mod json;
 mod layout;
 mod lex;
 pub mod model;
+mod near;
 mod parse;
 mod pp;
 mod sema;
@@ -33,6 +34,7 @@ pub use layout::{Side, id_rows, layout_rows, word};
 pub use pp::Options;
 pub use workspace::{Codegen, codegen_workspace};
 
+use crate::pp::{Input, Preprocessed, preprocess};
 use crate::source::{Diagnostic, Failure, Severity, Sources};
 
 /// What came of a compilation.
@@ -51,8 +53,7 @@ pub struct Compiled {
 /// # Errors
 /// Everything that is wrong with it, as far as one run can tell.
 pub fn compile(file: impl Into<PathBuf>, options: &Options) -> Result<Compiled, Box<Failure>> {
-    let (tokens, sources, diagnostics) = pp::preprocess(options, &[file.into()]);
-    check(&tokens, sources, diagnostics)
+    check(preprocess(options, Input::File(file.into())))
 }
 
 /// Compiles text; `name` stands for its path in diagnostics.
@@ -60,19 +61,20 @@ pub fn compile(file: impl Into<PathBuf>, options: &Options) -> Result<Compiled, 
 /// # Errors
 /// As for [`compile`].
 pub fn compile_text(name: &str, text: &str, options: &Options) -> Result<Compiled, Box<Failure>> {
-    let (tokens, sources, diagnostics) = pp::preprocess_text(options, name, text);
-    check(&tokens, sources, diagnostics)
+    check(preprocess(options, Input::Text { name, text }))
 }
 
-fn check(
-    tokens: &[lex::Token],
-    sources: Sources,
-    mut diagnostics: Vec<Diagnostic>,
-) -> Result<Compiled, Box<Failure>> {
-    let (statements, more) = parse::parse(tokens);
-    diagnostics.extend(more);
-    let (subsystem, more) = sema::check(&statements);
-    diagnostics.extend(more);
+fn check(read: Preprocessed) -> Result<Compiled, Box<Failure>> {
+    let Preprocessed { tokens, sources, mut diagnostics, .. } = read;
+    let mut subsystem = None;
+    // Of a text that was not read to its end nothing can be said.
+    if !read.stopped {
+        let mut parsed = parse::parse(&tokens);
+        diagnostics.append(&mut parsed.diagnostics);
+        let more;
+        (subsystem, more) = sema::check(parsed, read.incomplete);
+        diagnostics.extend(more);
+    }
     condense(&mut diagnostics, &sources);
     match subsystem {
         Some(subsystem) if diagnostics.iter().all(|d| d.severity == Severity::Warning) => {
@@ -89,9 +91,18 @@ const MAX_SHOWN: usize = 50;
 fn condense(diagnostics: &mut Vec<Diagnostic>, sources: &Sources) {
     let mut seen = std::collections::HashSet::new();
     diagnostics.retain(|d| {
-        let place = d.span.map(|s| (sources.files.get(s.file).map(|f| f.path.clone()), s.lo, s.hi));
+        let place = d.span.map(|span| (sources.location(span), span.hi - span.lo.min(span.hi)));
         seen.insert((place, d.message.clone()))
     });
+    // What is wrong with the text of a macro is wrong where it is used; where it comes from is shown beside it.
+    for d in diagnostics.iter_mut() {
+        if let Some(defined_at) = d.span.and_then(|span| sources.macro_at(span))
+            && d.related.iter().all(|(_, label)| !label.contains("macro"))
+            && !pp::is_built_in(sources, defined_at.file)
+        {
+            d.related.push((defined_at, "the macro is defined here".into()));
+        }
+    }
     diagnostics.sort_by_key(|d| d.severity == Severity::Warning);
     let hidden = diagnostics.len().saturating_sub(MAX_SHOWN);
     if hidden > 0 {

@@ -103,10 +103,14 @@ fn all(arguments: &Arguments, files: &[String], routine: Option<&String>) -> Vec
     done.into_iter().map(|(_, said)| said).collect()
 }
 
+/// Most bytes of the standard input that are read; more than an interface may have tokens.
+const MAX_INPUT: u64 = 16 << 20;
+
 fn one(arguments: &Arguments, file: &str, routine: Option<&String>, said: &mut Said) -> Result<(), String> {
     let compiled = if file == "-" {
         let mut bytes = Vec::new();
         std::io::stdin()
+            .take(MAX_INPUT)
             .read_to_end(&mut bytes)
             .map_err(|e| format!("cannot read the standard input: {e}"))?;
         compile_text("<standard input>", &String::from_utf8_lossy(&bytes), &arguments.options)

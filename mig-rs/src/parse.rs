@@ -1,11 +1,13 @@
 //! Tokens to statements. After a mistake it goes on behind the next `;`, so that one run finds many.
 
 mod donation;
+mod routine;
 mod types;
 mod words;
 
-use crate::ast::{Argument, Ceiling, Direction, Expression, Flag, Name, Routine, Sides, Statement};
+use crate::ast::{Expression, Name, Sides, Statement};
 use crate::lex::{Kind, Token};
+use crate::near::near;
 use crate::source::{Diagnostic, Span};
 use words::{KEYWORDS, STATEMENTS};
 
@@ -14,12 +16,25 @@ const MAX_NESTING: usize = 64;
 /// Most findings of one run.
 const MAX_DIAGNOSTICS: usize = 50;
 
-type Parsed<T> = Result<T, Box<Diagnostic>>;
+type Outcome<T> = Result<T, Box<Diagnostic>>;
 
-/// Statements, and what is wrong with the rest.
-pub(crate) fn parse(tokens: &[Token]) -> (Vec<Statement>, Vec<Diagnostic>) {
+/// What a text says.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// Its statements.
+    pub(crate) statements: Vec<Statement>,
+    /// What is wrong with the rest.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Types whose statements are wrong; uses of them are not.
+    pub(crate) lost_types: Vec<String>,
+    /// The subsystem's statement is wrong.
+    pub(crate) lost_subsystem: bool,
+}
+
+/// Parses everything that can be parsed.
+pub(crate) fn parse(tokens: &[Token]) -> Parsed {
     let mut parser = Parser { tokens, at: 0, nesting: 0 };
-    let (mut statements, mut diagnostics) = (Vec::new(), Vec::new());
+    let mut parsed = Parsed::default();
     while parser.at < tokens.len() {
         if parser.accept(';') {
             continue;
@@ -28,19 +43,29 @@ pub(crate) fn parse(tokens: &[Token]) -> (Vec<Statement>, Vec<Diagnostic>) {
         parser.nesting = 0;
         match parser.statement() {
             Ok((statement, missing)) => {
-                statements.push(statement);
-                diagnostics.extend(missing.map(|d| *d));
+                parsed.statements.push(statement);
+                parsed.diagnostics.extend(missing.map(|d| *d));
             }
             Err(diagnostic) => {
-                diagnostics.push(*diagnostic);
-                if diagnostics.len() >= MAX_DIAGNOSTICS {
+                // What was meant counts, too.
+                let word = tokens.get(start).filter(|t| t.kind == Kind::Ident).map(lower).unwrap_or_default();
+                match (near(&word, &STATEMENTS), tokens.get(start + 1)) {
+                    (Some("type"), Some(name)) => parsed.lost_types.push(name.text.to_string()),
+                    (Some("subsystem"), _) => parsed.lost_subsystem = true,
+                    _ => {}
+                }
+                // Of what is wrong already nothing more is said.
+                if tokens.get(parser.at).is_none_or(|t| t.kind != Kind::Wrong) {
+                    parsed.diagnostics.push(*diagnostic);
+                }
+                if parsed.diagnostics.len() >= MAX_DIAGNOSTICS {
                     break;
                 }
                 parser.recover(start);
             }
         }
     }
-    (statements, diagnostics)
+    parsed
 }
 
 struct Parser<'a> {
@@ -85,7 +110,7 @@ impl<'a> Parser<'a> {
         self.peek().map_or_else(|| "the end of the file".into(), |t| format!("`{}`", t.text))
     }
 
-    fn fail<T>(&self, message: impl Into<String>, help: &str) -> Parsed<T> {
+    fn fail<T>(&self, message: impl Into<String>, help: &str) -> Outcome<T> {
         let mut diagnostic = Diagnostic::error(self.here(), message).help(help);
         if let Some(token) = self.peek().filter(|t| t.used_at.is_some_and(|u| u != t.span)) {
             diagnostic = diagnostic.related(token.span, "the text comes from this macro");
@@ -93,7 +118,7 @@ impl<'a> Parser<'a> {
         Err(Box::new(diagnostic))
     }
 
-    fn expect(&mut self, c: char, after: &str) -> Parsed<Span> {
+    fn expect(&mut self, c: char, after: &str) -> Outcome<Span> {
         let span = self.here();
         if self.accept(c) {
             return Ok(span);
@@ -102,7 +127,7 @@ impl<'a> Parser<'a> {
     }
 
     /// An identifier that is no word of the language.
-    fn name(&mut self, what: &str) -> Parsed<Name> {
+    fn name(&mut self, what: &str) -> Outcome<Name> {
         if let Some(token) = self.peek().filter(|t| t.kind == Kind::Ident)
             && (KEYWORDS.contains(&lower(token).as_str()) || token.text.starts_with("MACH_MSG_TYPE_"))
         {
@@ -114,7 +139,7 @@ impl<'a> Parser<'a> {
         self.word(what)
     }
 
-    fn word(&mut self, what: &str) -> Parsed<Name> {
+    fn word(&mut self, what: &str) -> Outcome<Name> {
         match self.peek() {
             Some(t) if t.kind == Kind::Ident && !t.text.contains('$') => {
                 self.at += 1;
@@ -127,7 +152,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn nest(&mut self) -> Parsed<()> {
+    fn nest(&mut self) -> Outcome<()> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
             return self
@@ -144,7 +169,7 @@ impl<'a> Parser<'a> {
             depth += i32::from(t.is('(') || t.is('{')) - i32::from(t.is(')') || t.is('}'));
         }
         while let Some(token) = self.peek() {
-            if token.starts_line && STATEMENTS.contains(&lower(token).as_str()) {
+            if token.starts_line && self.begins_statement(token) {
                 return;
             }
             self.at += 1;
@@ -155,7 +180,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn statement(&mut self) -> Parsed<(Statement, Option<Box<Diagnostic>>)> {
+    fn begins_statement(&self, token: &Token) -> bool {
+        STATEMENTS.contains(&lower(token).as_str())
+    }
+
+    fn statement(&mut self) -> Outcome<(Statement, Option<Box<Diagnostic>>)> {
         let Some(first) = self.peek() else { return self.fail("expected a statement", "") };
         let doc = first.doc.as_deref().map(str::to_string);
         let word = if first.kind == Kind::Ident { lower(first) } else { String::new() };
@@ -163,9 +192,8 @@ impl<'a> Parser<'a> {
         let statement = match word.as_str() {
             "subsystem" => self.subsystem(doc)?,
             "skip" => {
-                let count =
-                    if self.peek().is_some_and(|t| t.kind == Kind::Number) { self.number()? } else { 1 };
-                Statement::Skip(count)
+                let bare = self.peek().is_none_or(|t| t.is(';') || t.starts_line);
+                Statement::Skip(if bare { 1 } else { self.number()? })
             }
             "routine" | "simpleroutine" => {
                 Statement::Routine(self.routine(first.place(), word == "simpleroutine", doc, None)?)
@@ -205,10 +233,14 @@ impl<'a> Parser<'a> {
             }
             _ => {
                 self.at -= 1;
-                return self.fail(
-                    format!("expected a statement, found {}", self.found()),
-                    "statements begin with subsystem, type, routine, simpleroutine, skip, import, ...",
-                );
+                let help = match near(&word, &STATEMENTS) {
+                    Some(known) => format!("did you mean {known}?"),
+                    None => {
+                        "statements begin with subsystem, type, routine, simpleroutine, skip, import, ..."
+                            .into()
+                    }
+                };
+                return self.fail(format!("expected a statement, found {}", self.found()), &help);
             }
         };
         let end = self.tokens[self.at - 1].place();
@@ -221,13 +253,13 @@ impl<'a> Parser<'a> {
             Diagnostic::error(behind, format!("expected `;` after a statement, found {}", self.found()))
                 .help("add `;`");
         // If the next statement begins here, only the `;` is missing, and this statement counts.
-        if self.peek().is_none_or(|t| t.starts_line && STATEMENTS.contains(&lower(t).as_str())) {
+        if self.peek().is_none_or(|t| t.starts_line && self.begins_statement(t)) {
             return Ok((statement, Some(Box::new(missing))));
         }
         Err(Box::new(missing))
     }
 
-    fn subsystem(&mut self, doc: Option<String>) -> Parsed<Statement> {
+    fn subsystem(&mut self, doc: Option<String>) -> Outcome<Statement> {
         let (mut kernel_user, mut kernel_server) = (false, false);
         loop {
             if self.accept_word("kerneluser") {
@@ -241,12 +273,13 @@ impl<'a> Parser<'a> {
         let name = self.name("the name of the subsystem")?;
         let place = self.here();
         let base = self.number()?;
-        let base = i32::try_from(base)
-            .map_err(|_| Box::new(Diagnostic::error(place, "message ids are at most 2147483647")))?;
+        let base = i32::try_from(base).map_err(|_| {
+            Box::new(Diagnostic::error(place, "message ids are at most 2147483647").help("begin lower"))
+        })?;
         Ok(Statement::Subsystem { name, base, kernel_user, kernel_server, doc })
     }
 
-    fn number(&mut self) -> Parsed<u32> {
+    fn number(&mut self) -> Outcome<u32> {
         let Some(token) = self.peek().filter(|t| t.kind == Kind::Number) else {
             return self.fail(format!("expected a number, found {}", self.found()), "numbers are decimal");
         };
@@ -263,7 +296,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `+ - * / ( )` over decimal numbers.
-    fn arithmetic(&mut self) -> Parsed<u32> {
+    fn arithmetic(&mut self) -> Outcome<u32> {
         let place = self.here();
         let value = self.sum()?;
         u32::try_from(value).map_err(|_| {
@@ -271,7 +304,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn sum(&mut self) -> Parsed<i64> {
+    fn sum(&mut self) -> Outcome<i64> {
         let mut left = self.product()?;
         loop {
             let place = self.here();
@@ -282,11 +315,13 @@ impl<'a> Parser<'a> {
             } else {
                 return Ok(left);
             };
-            left = result.ok_or_else(|| Box::new(Diagnostic::error(place, "this overflows")))?;
+            left = result.ok_or_else(|| {
+                Box::new(Diagnostic::error(place, "this overflows").help("use smaller numbers"))
+            })?;
         }
     }
 
-    fn product(&mut self) -> Parsed<i64> {
+    fn product(&mut self) -> Outcome<i64> {
         let mut left = self.factor()?;
         loop {
             let place = self.here();
@@ -297,12 +332,16 @@ impl<'a> Parser<'a> {
             } else {
                 return Ok(left);
             };
-            left = result
-                .ok_or_else(|| Box::new(Diagnostic::error(place, "this overflows, or divides by 0")))?;
+            left = result.ok_or_else(|| {
+                Box::new(
+                    Diagnostic::error(place, "this overflows, or divides by 0")
+                        .help("use smaller numbers, and others than 0 behind `/`"),
+                )
+            })?;
         }
     }
 
-    fn factor(&mut self) -> Parsed<i64> {
+    fn factor(&mut self) -> Outcome<i64> {
         if self.accept('(') {
             self.nest()?;
             let value = self.sum()?;
@@ -314,7 +353,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The raw text up to `;`.
-    fn expression(&mut self, after: &str) -> Parsed<Expression> {
+    fn expression(&mut self, after: &str) -> Outcome<Expression> {
         let start = self.here();
         let mut text = String::new();
         while let Some(token) = self.peek().filter(|t| !t.is(';')) {
@@ -333,7 +372,7 @@ impl<'a> Parser<'a> {
         Ok(Expression { text, span: start.to(self.tokens[self.at - 1].place()) })
     }
 
-    fn import_file(&mut self) -> Parsed<String> {
+    fn import_file(&mut self) -> Outcome<String> {
         match self.peek() {
             Some(t) if t.kind == Kind::Str => {
                 self.at += 1;
@@ -359,119 +398,4 @@ impl<'a> Parser<'a> {
             ),
         }
     }
-
-    fn routine(
-        &mut self,
-        start: Span,
-        simple: bool,
-        doc: Option<String>,
-        donation: Option<Vec<Ceiling>>,
-    ) -> Parsed<Routine> {
-        let name = self.name("the name of a routine")?;
-        self.expect('(', "the name of a routine")?;
-        let mut arguments = Vec::new();
-        if !self.accept(')') {
-            loop {
-                if self.peek().is_some_and(|t| t.is(';') || t.is(')')) {
-                    return self.fail(
-                        format!("expected an argument, found {}", self.found()),
-                        "`;` separates arguments: none before the first, none behind the last",
-                    );
-                }
-                arguments.push(self.argument()?);
-                if self.accept(')') {
-                    break;
-                }
-                if !self.accept(';') {
-                    return self.fail(
-                        format!("expected `;` or `)` after an argument, found {}", self.found()),
-                        "arguments are separated by `;`, flags by `,`; a type that is spelled out needs a name: `name : name_t = ...`",
-                    );
-                }
-            }
-        }
-        let span = start.to(self.tokens[self.at - 1].place());
-        Ok(Routine { name, simple, arguments, doc, donation, span })
-    }
-
-    fn argument(&mut self) -> Parsed<Argument> {
-        let word = self.peek().map(lower).unwrap_or_default();
-        let direction = match word.as_str() {
-            "in" => Direction::In,
-            "out" => Direction::Out,
-            "inout" => Direction::InOut,
-            "requestport" => Direction::RequestPort,
-            "replyport" => Direction::ReplyPort,
-            "sreplyport" => Direction::SReplyPort,
-            "ureplyport" => Direction::UReplyPort,
-            "waittime" => Direction::WaitTime,
-            "msgoption" => Direction::MsgOption,
-            "msgseqno" => Direction::MsgSeqno,
-            _ => Direction::None,
-        };
-        // A direction word followed by `:` is a name.
-        let start = self.at;
-        let named = self.tokens.get(self.at + 1).is_some_and(|t| t.is(':'));
-        let direction = if named { Direction::None } else { direction };
-        self.at += usize::from(direction != Direction::None);
-        let name = self.name("the name of an argument")?;
-        self.expect(':', "the name of an argument")?;
-        let type_name = self.name("the type of an argument")?;
-        let spec = if self.accept('=') { Some(self.type_spec()?) } else { None };
-        let flags = self.flags()?;
-        let text = spell(&self.tokens[start..self.at]);
-        Ok(Argument { direction, name, type_name, spec, flags, text })
-    }
-
-    fn flags(&mut self) -> Parsed<Vec<(Flag, Span)>> {
-        let mut flags = Vec::new();
-        while self.accept(',') {
-            let span = self.here();
-            let word = self.word("a flag")?;
-            let flag = match word.text.to_ascii_lowercase().as_str() {
-                "islong" => Flag::IsLong,
-                "isnotlong" => Flag::IsNotLong,
-                "dealloc" if self.accept('[') => {
-                    self.expect(']', "`dealloc[`")?;
-                    Flag::DeallocDynamic
-                }
-                "dealloc" => Flag::Dealloc,
-                "notdealloc" => Flag::NotDealloc,
-                "servercopy" => Flag::ServerCopy,
-                "countinout" => Flag::CountInOut,
-                "retcode" => Flag::RetCode,
-                "copy" => Flag::Copy,
-                "loan" => Flag::Loan,
-                "gift" => Flag::Gift,
-                other => {
-                    self.at -= 1;
-                    return self.fail(
-                        format!("`{other}` is no flag"),
-                        "flags are IsLong, IsNotLong, Dealloc, Dealloc[], NotDealloc, ServerCopy, CountInOut, RetCode; COPY, LOAN and GIFT with <donation.defs>",
-                    );
-                }
-            };
-            flags.push((flag, span));
-        }
-        Ok(flags)
-    }
-}
-
-/// An argument with its spaces made uniform.
-fn spell(tokens: &[Token]) -> String {
-    let mut text = String::new();
-    for token in tokens {
-        let after = text.chars().last();
-        let space = match (after, token.text.chars().next()) {
-            (Some(':' | '(' | '[' | '^' | '|' | '*' | '+' | '-' | '/'), _) | (None, _) => false,
-            (_, Some(':' | ',' | ';' | ')' | ']' | '[' | '|' | '*' | '+' | '-' | '/')) => false,
-            (Some(']'), _) | (_, Some('=')) => true,
-            _ => true,
-        };
-        if space {
-            text.push(' ');
-        }
-        text.push_str(&token.text);
-    }
-    text
 }

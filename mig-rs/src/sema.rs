@@ -15,10 +15,17 @@ use crate::layout::{reply, request};
 use crate::model::{
     Argument, Dealloc, Donation, Placement, Role, Routine, Shape, StructDef, Subsystem, Transfer, Wire, msgt,
 };
+use crate::near::distance;
+use crate::parse::Parsed;
 use crate::source::{Diagnostic, Span};
 
 /// Reply ids are request ids + 100: a subsystem with more ids answers with its own requests.
 const MAX_IDS: u32 = 100;
+
+/// Most routines of an interface.
+const MAX_ROUTINES: usize = 2000;
+/// Most arguments of a routine.
+const MAX_ARGUMENTS: usize = 1000;
 
 /// What statements have said so far about the routines that follow, and about the output as a whole.
 #[derive(Default)]
@@ -36,9 +43,18 @@ pub(crate) struct Checker {
     c_types: HashMap<String, CTypes>,
     /// Types whose definition is wrong.
     broken: HashSet<String>,
+    /// A subsystem may be there that was not seen.
+    no_subsystem: bool,
+    /// There are too many routines, which has been said.
+    crowded: bool,
+    /// Something is missing, so an unknown name may be right.
+    partial: bool,
     /// Something was left out because of a broken type.
     incomplete: bool,
     structs: Vec<Rc<StructDef>>,
+    struct_names: HashSet<String>,
+    /// How deep structs are in structs.
+    struct_depths: HashMap<String, usize>,
     subsystem: Option<Subsystem>,
     next: i64,
     names: HashMap<String, Span>,
@@ -52,13 +68,20 @@ pub(crate) struct Checker {
 }
 
 /// The model, or what is wrong. `None` without an error means a file without subsystem.
-pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnostic>) {
+///
+/// `partial`: something is missing that the file includes, which has been said already.
+pub(crate) fn check(parsed: Parsed, partial: bool) -> (Option<Subsystem>, Vec<Diagnostic>) {
     let mut checker = Checker {
+        partial,
+        no_subsystem: partial || parsed.lost_subsystem,
+        crowded: false,
         types: HashMap::new(),
         c_types: HashMap::new(),
-        broken: HashSet::new(),
+        broken: parsed.lost_types.into_iter().collect(),
         incomplete: false,
         structs: Vec::new(),
+        struct_names: HashSet::new(),
+        struct_depths: HashMap::new(),
         subsystem: None,
         next: 0,
         names: HashMap::new(),
@@ -72,7 +95,7 @@ pub(crate) fn check(statements: &[Statement]) -> (Option<Subsystem>, Vec<Diagnos
     };
     // The built-in types belong to the language, so that type files can be checked by themselves.
     checker.builtins();
-    for statement in statements {
+    for statement in &parsed.statements {
         checker.statement(statement);
     }
     checker.finish()
@@ -89,6 +112,9 @@ impl Checker {
                 subsystem.rcsid = self.words.rcsid;
                 (Some(subsystem), self.diagnostics)
             }
+            None if self.no_subsystem => (None, self.diagnostics),
+            // That routines come before any subsystem has been said.
+            None if self.first_routine.is_some() => (None, self.diagnostics),
             None => {
                 let d = match self.last {
                     Some(span) => Diagnostic::error(span, "no subsystem here; this file only defines types"),
@@ -194,7 +220,7 @@ impl Checker {
         let base = match &self.subsystem {
             Some(subsystem) => subsystem.base,
             None => {
-                if self.first_routine.is_none() {
+                if self.first_routine.is_none() && !self.no_subsystem {
                     self.first_routine = Some(place);
                     self.diagnostics.push(
                         Diagnostic::error(
@@ -212,7 +238,8 @@ impl Checker {
             self.diagnostics.push(
                 Diagnostic::error(place, "more than 100 ids: requests collide with replies")
                     .warning()
-                    .note("the reply to a request has the request's id + 100"),
+                    .note("the reply to a request has the request's id + 100")
+                    .help("put the rest into a subsystem of its own"),
             );
         }
         if let Some(&before) = self.names.get(&written.name.text) {
@@ -221,11 +248,24 @@ impl Checker {
                     .related(before, "first here")
                     .help("rename one of them"),
             );
+        } else {
+            self.names.insert(written.name.text.clone(), place);
+        }
+        if self.names.len() > MAX_ROUTINES {
+            if !std::mem::replace(&mut self.crowded, true) {
+                self.diagnostics.push(
+                    Diagnostic::error(place, format!("more than {MAX_ROUTINES} routines"))
+                        .help("divide them among several subsystems"),
+                );
+            }
             return;
         }
-        self.names.insert(written.name.text.clone(), place);
         let Ok(id) = i32::try_from(i64::from(base) + number) else {
-            self.diagnostics.push(Diagnostic::error(place, "the message id does not fit in 32 bits"));
+            self.diagnostics.push(
+                Diagnostic::error(place, "the message id does not fit in 32 bits")
+                    .note("ids count up from the subsystem's number, one for every routine and skip")
+                    .help("begin lower, or skip less"),
+            );
             return;
         };
         let donation = match &written.donation {
@@ -254,6 +294,14 @@ impl Checker {
     }
 
     fn arguments(&mut self, written: &ast::Routine) -> Option<Vec<Argument>> {
+        if let Some(extra) = written.arguments.get(MAX_ARGUMENTS) {
+            self.diagnostics.push(
+                Diagnostic::error(extra.name.span, format!("more than {MAX_ARGUMENTS} arguments"))
+                    .note("a routine's arguments are parameters of a function")
+                    .help("put some of them into a struct or an array"),
+            );
+            return None;
+        }
         let before = self.errors();
         self.incomplete = false;
         let mut seen: HashMap<&str, Span> = HashMap::new();
@@ -265,7 +313,8 @@ impl Checker {
                         argument.name.span,
                         format!("two arguments are named {}", argument.name.text),
                     )
-                    .related(first, "first here"),
+                    .related(first, "first here")
+                    .help("rename one of them"),
                 );
             }
             seen.insert(&argument.name.text, argument.name.span);
@@ -408,17 +457,25 @@ impl Checker {
         if let Some((wire, _)) = self.types.get(&name.text) {
             return Some(wire.clone());
         }
-        // What is wrong with it has been said where it is defined.
-        if self.broken.contains(&name.text) {
+        // What is wrong with it has been said where it is defined, or where that is missing.
+        if self.partial || self.broken.contains(&name.text) {
             self.incomplete = true;
             return None;
         }
         let mut diagnostic = Diagnostic::error(name.span, format!("no type {} has been defined", name.text))
             .note("a type must be defined before it is used");
-        let near = self.types.keys().map(|k| (distance(k, &name.text), k)).min();
+        // Nobody reads more suggestions than findings.
+        let known =
+            self.types.keys().take(if self.diagnostics.len() < crate::MAX_SHOWN { usize::MAX } else { 0 });
+        let near = known.map(|k| (distance(k, &name.text), k)).min();
         diagnostic = match near {
             Some((d, near)) if d <= 2 => diagnostic.help(format!("did you mean {near}?")),
-            _ => diagnostic.help("include the file that defines it, such as <mach/std_types.defs>"),
+            _ => match types::symbol_near(&name.text.to_ascii_uppercase()) {
+                Some(symbol) => {
+                    diagnostic.help(format!("did you mean {symbol}? names of descriptors are in capitals"))
+                }
+                None => diagnostic.help("include the file that defines it, such as <mach/std_types.defs>"),
+            },
         };
         self.diagnostics.push(diagnostic);
         None
@@ -437,22 +494,4 @@ impl Checker {
             self.types.insert(name.into(), (types::integer(msgt_name, bits, signed), whole));
         }
     }
-}
-
-/// Edit distance, for suggestions; long words count as far.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len() > 64 || b.len() > 64 || a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (above + 1).min(row[j] + 1).min(corner + usize::from(x != y));
-            corner = above;
-        }
-    }
-    row[b.len()]
 }

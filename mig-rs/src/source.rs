@@ -1,9 +1,15 @@
 //! Source files, places in them, and diagnostics that point at those places.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod marks;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+pub(crate) use marks::Flag;
+use marks::Marks;
 
 /// A range of bytes in one source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,20 +43,63 @@ pub struct SourceFile {
     pub text: String,
     /// The `#include` that brought it in.
     pub included_at: Option<Span>,
+    /// Where its lines begin.
+    lines: Vec<usize>,
+    /// What line markers say of where its parts come from.
+    marks: Marks,
 }
+
+/// A place as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The file; of a text that went through another preprocessor, what its line markers say.
+    pub path: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in bytes.
+    pub column: usize,
+}
+
+/// Longest line that is shown, in bytes.
+const MAX_LINE: usize = 2000;
+/// Most files of an include chain that are shown.
+const MAX_CHAIN: usize = 9;
 
 /// All files of one compilation.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// In the order of reading.
     pub files: Vec<SourceFile>,
+    /// Uses of macros, and where those are defined.
+    macros: HashMap<Span, Span>,
 }
 
 impl Sources {
     /// Adds a file and returns its index.
     pub fn add(&mut self, path: impl Into<PathBuf>, text: String, included_at: Option<Span>) -> usize {
-        self.files.push(SourceFile { path: path.into(), text, included_at });
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let marks = Marks::default();
+        self.files.push(SourceFile { path: path.into(), text, included_at, lines, marks });
         self.files.len() - 1
+    }
+
+    /// A line marker, `directive`: what follows it comes from elsewhere.
+    pub(crate) fn mark(&mut self, directive: Span, line: usize, name: Option<&str>, flag: Flag) {
+        if let Some(file) = self.files.get_mut(directive.file) {
+            let index = file.line_of(directive.lo);
+            let from = file.lines.get(index + 1).copied().unwrap_or(file.text.len());
+            file.marks.add(directive.lo, index, from, line, name, flag);
+        }
+    }
+
+    /// A macro was used.
+    pub(crate) fn used(&mut self, at: Span, defined_at: Span) {
+        self.macros.entry(at).or_insert(defined_at);
+    }
+
+    /// The definition of the macro that is used exactly there.
+    pub(crate) fn macro_at(&self, at: Span) -> Option<Span> {
+        self.macros.get(&at).copied()
     }
 
     /// The text of a span.
@@ -59,28 +108,74 @@ impl Sources {
         self.files.get(span.file).and_then(|f| f.text.get(span.lo..span.hi)).unwrap_or("")
     }
 
-    /// `path:line`.
+    /// The place where a span begins.
     #[must_use]
-    pub fn place(&self, span: Span) -> String {
-        match self.files.get(span.file) {
-            Some(file) => {
-                let before = file.text.get(..span.lo).unwrap_or("");
-                format!("{}:{}", file.path.display(), before.matches('\n').count() + 1)
-            }
-            None => String::from("?"),
+    pub fn location(&self, span: Span) -> Location {
+        let Some(file) = self.files.get(span.file) else {
+            return Location { path: "?".into(), line: 0, column: 0 };
+        };
+        let (index, mark) = (file.line_of(span.lo), file.marks.at(span.lo));
+        let start = file.lines.get(index).copied().unwrap_or(0);
+        Location {
+            path: mark
+                .as_ref()
+                .and_then(marks::Marked::path)
+                .map_or_else(|| file.path.display().to_string(), str::to_owned),
+            line: mark.map_or(index + 1, |m| m.line(index)),
+            column: span.lo.saturating_sub(start) + 1,
         }
     }
 
-    /// The file's name without directory and extension.
+    /// `path:line`.
     #[must_use]
-    pub fn stem(&self, file: usize) -> String {
-        self.files
-            .get(file)
-            .and_then(|f| Path::file_stem(&f.path))
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default()
+    pub fn place(&self, span: Span) -> String {
+        let location = self.location(span);
+        if location.line == 0 { location.path } else { format!("{}:{}", location.path, location.line) }
+    }
+
+    /// The `path:line` of every `#include` on the way to a place, innermost first, and whether there are more.
+    fn included_from(&self, span: Span) -> (Vec<String>, bool) {
+        let (mut chain, mut at) = (Vec::new(), Some(span));
+        while let Some(span) = at {
+            let Some(file) = self.files.get(span.file) else { break };
+            for (path, line) in file.marks.chain(span.lo) {
+                if chain.len() == MAX_CHAIN {
+                    return (chain, true);
+                }
+                chain.push(format!("{}:{line}", path.unwrap_or(&file.path.display().to_string())));
+            }
+            at = file.included_at;
+            if let Some(span) = at {
+                if chain.len() == MAX_CHAIN {
+                    return (chain, true);
+                }
+                chain.push(self.place(span));
+            }
+        }
+        (chain, false)
     }
 }
+
+impl SourceFile {
+    /// The index of the line that has a byte.
+    fn line_of(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start <= at).saturating_sub(1)
+    }
+
+    /// The bytes around `lo..hi` that are whole lines and come from one file.
+    fn window(&self, lo: usize, hi: usize) -> Range<usize> {
+        let section = self.marks.section(lo, self.text.len());
+        let last = self.line_of(hi.max(lo).saturating_sub(usize::from(hi > lo)));
+        let end = self.lines.get(last + 1).copied().unwrap_or(self.text.len());
+        let start = self.lines.get(self.line_of(lo)).copied().unwrap_or(0);
+        start.max(section.start)..end.min(section.end).max(start.max(section.start))
+    }
+}
+
+/// A place, what is said beside it, and how it is drawn.
+type Place<'a> = (Span, &'a str, AnnotationKind);
+/// A file, the part of it that comes from one place, and the places there.
+type Part<'a> = (usize, Range<usize>, Vec<Place<'a>>);
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,36 +278,50 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(self.message.as_str()));
-        let mut places: Vec<(Span, &str, AnnotationKind)> = Vec::new();
+        let mut places: Vec<Place<'_>> = Vec::new();
         if let Some(span) = self.span {
             places.push((span, &self.label, AnnotationKind::Primary));
         }
         places.extend(self.related.iter().map(|(s, l)| (*s, l.as_str(), AnnotationKind::Context)));
-        let paths: Vec<String> = sources.files.iter().map(|f| f.path.display().to_string()).collect();
-        let mut drawn: Vec<usize> = Vec::new();
-        for &(span, ..) in &places {
-            let Some(file) = sources.files.get(span.file) else { continue };
-            if drawn.contains(&span.file) {
+        // Places in one part of one file are drawn together, in the order in which the parts are first spoken of.
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for place in places {
+            let Some(file) = sources.files.get(place.0.file) else { continue };
+            let section = file.marks.section(place.0.lo, file.text.len());
+            match parts.iter_mut().find(|p| (p.0, &p.1) == (place.0.file, &section)) {
+                Some(part) => part.2.push(place),
+                None => parts.push((place.0.file, section, vec![place])),
+            }
+        }
+        let paths: Vec<String> = parts.iter().map(|part| sources.location(part.2[0].0).path).collect();
+        for ((file, section, places), path) in parts.iter().zip(&paths) {
+            let Some(file) = sources.files.get(*file) else { continue };
+            let ranges: Vec<Range<usize>> = places.iter().map(|p| clamp(&file.text, section, p.0)).collect();
+            let (lo, hi) =
+                ranges.iter().fold((usize::MAX, 0), |(lo, hi), r| (lo.min(r.start), hi.max(r.end)));
+            let window = file.window(lo, hi);
+            let first =
+                sources.location(Span { file: places[0].0.file, lo: window.start, hi: window.start }).line;
+            let text = file.text.get(window.clone()).unwrap_or("");
+            if text.lines().any(|line| line.len() > MAX_LINE) {
+                let place = sources.location(places[0].0);
+                let origin = Origin::path(path.as_str()).line(place.line).char_column(place.column);
+                group = group.element(origin);
                 continue;
             }
-            drawn.push(span.file);
-            let mut snippet = Snippet::source(file.text.as_str()).path(paths[span.file].as_str());
-            for (span, label, kind) in places.iter().filter(|(s, ..)| s.file == span.file) {
-                let range = clamp(&file.text, *span);
-                let annotation = kind.span(range);
+            let mut snippet = Snippet::source(text).path(path.as_str()).line_start(first);
+            for ((_, label, kind), range) in places.iter().zip(&ranges) {
+                let inside = |at: usize| at.saturating_sub(window.start).min(text.len());
+                let annotation = kind.span(inside(range.start)..inside(range.end));
                 snippet =
                     snippet.annotation(if label.is_empty() { annotation } else { annotation.label(*label) });
             }
             group = group.element(snippet);
         }
-        let mut includes = Vec::new();
-        let mut at = self.span.and_then(|s| sources.files.get(s.file)).and_then(|f| f.included_at);
-        while let Some(span) = at {
-            includes.push(format!("included from {}", sources.place(span)));
-            at = sources.files.get(span.file).and_then(|f| f.included_at);
-            if includes.len() > 8 {
-                break;
-            }
+        let (chain, more) = self.span.map(|span| sources.included_from(span)).unwrap_or_default();
+        let mut includes: Vec<String> = chain.iter().map(|place| format!("included from {place}")).collect();
+        if more {
+            includes.push("and so on".into());
         }
         for line in &includes {
             group = group.element(Level::NOTE.message(line.as_str()));
@@ -227,10 +336,10 @@ impl Diagnostic {
     }
 }
 
-/// A range that is inside `text` and on character boundaries.
-fn clamp(text: &str, span: Span) -> std::ops::Range<usize> {
+/// A range that is inside `section` of `text` and on character boundaries.
+fn clamp(text: &str, section: &Range<usize>, span: Span) -> Range<usize> {
     let down = |mut at: usize| {
-        at = at.min(text.len());
+        at = at.clamp(section.start, section.end).min(text.len());
         while !text.is_char_boundary(at) {
             at -= 1;
         }

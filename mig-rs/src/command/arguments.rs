@@ -81,7 +81,7 @@ pub(crate) fn parse(list: impl Iterator<Item = String>) -> Result<Arguments, Str
                     None => (text, None),
                 });
             }
-            _ if word.starts_with("-U") => options.undefine.push(value(&word[2..])?),
+            _ if word.starts_with("-U") => options.add_undefine(&value(&word[2..])?),
             _ if word.starts_with('-') && word.len() > 1 => {
                 return Err(format!("unknown option {word}\n\n{USAGE}"));
             }

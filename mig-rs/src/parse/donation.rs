@@ -1,6 +1,6 @@
 //! What a call may spend: `DONATION (...)` and `DONATION_DEFAULT (...)` of `<donation.defs>`.
 
-use super::{Parsed, Parser, lower};
+use super::{Outcome, Parser, lower};
 use crate::ast::{Ceiling, Resource, Routine};
 use crate::lex::Kind;
 use crate::source::Span;
@@ -12,7 +12,7 @@ const SIZES: [(&str, u64); 3] = [("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 <
 
 impl Parser<'_> {
     /// Behind the word `donation`: the ceilings, and the routine that they are for.
-    pub(super) fn donated_routine(&mut self, start: Span, doc: Option<String>) -> Parsed<Routine> {
+    pub(super) fn donated_routine(&mut self, start: Span, doc: Option<String>) -> Outcome<Routine> {
         let donation = self.ceilings()?;
         let own = self.peek().and_then(|t| t.doc.as_deref()).map(str::to_string);
         let simple = if self.accept_word("routine") {
@@ -29,7 +29,7 @@ impl Parser<'_> {
     }
 
     /// `( ceiling {, ceiling} )`
-    pub(super) fn ceilings(&mut self) -> Parsed<Vec<Ceiling>> {
+    pub(super) fn ceilings(&mut self) -> Outcome<Vec<Ceiling>> {
         self.expect('(', "DONATION")?;
         let mut list = Vec::new();
         loop {
@@ -41,7 +41,7 @@ impl Parser<'_> {
         }
     }
 
-    fn ceiling(&mut self) -> Parsed<Ceiling> {
+    fn ceiling(&mut self) -> Outcome<Ceiling> {
         let span = self.here();
         let found = self.peek().filter(|t| t.kind == Kind::Ident).map(lower);
         let Some(resource) = Resource::ALL.into_iter().find(|r| found.as_deref() == Some(r.word())) else {
@@ -89,7 +89,7 @@ impl Parser<'_> {
     }
 
     /// A number with its unit, in the unit of the resource.
-    fn amount(&mut self, resource: Resource) -> Parsed<u64> {
+    fn amount(&mut self, resource: Resource) -> Outcome<u64> {
         let place = self.here();
         // `5ms` is one token.
         let glued = self.peek().filter(|t| t.kind == Kind::Number).and_then(|t| {
@@ -104,10 +104,10 @@ impl Parser<'_> {
             None => {
                 let number = self.sum()?;
                 let Ok(number) = u64::try_from(number) else {
-                    return Err(Box::new(crate::source::Diagnostic::error(
-                        place,
-                        "an amount cannot be negative",
-                    )));
+                    return Err(Box::new(
+                        crate::source::Diagnostic::error(place, "an amount cannot be negative")
+                            .help("use 0 or more"),
+                    ));
                 };
                 let unit = match self.peek() {
                     Some(t) if t.kind == Kind::Ident && !self.is_word("at") => {

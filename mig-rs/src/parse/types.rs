@@ -1,12 +1,12 @@
 //! Types.
 
-use super::{Parsed, Parser, lower};
+use super::{Outcome, Parser, lower};
 use crate::ast::{Base, Bound, Symbol, TypeSpec};
 use crate::lex::{Kind, Token};
 use crate::source::Span;
 
 impl Parser<'_> {
-    pub(super) fn type_spec(&mut self) -> Parsed<TypeSpec> {
+    pub(super) fn type_spec(&mut self) -> Outcome<TypeSpec> {
         let base = self.base()?;
         let mut spec =
             TypeSpec { base, ctype: None, cusertype: None, cservertype: None, translations: Vec::new() };
@@ -35,7 +35,7 @@ impl Parser<'_> {
     }
 
     /// `T f ( S )`, `T f`, `f ( T )`: the names in order.
-    fn translation(&mut self, word: &str) -> Parsed<Vec<String>> {
+    fn translation(&mut self, word: &str) -> Outcome<Vec<String>> {
         let mut names = vec![self.name("a name")?.text];
         if word != "destructor" {
             names.push(self.name("the name of a function")?.text);
@@ -48,7 +48,7 @@ impl Parser<'_> {
         Ok(names)
     }
 
-    fn symbol(&mut self) -> Parsed<Symbol> {
+    fn symbol(&mut self) -> Outcome<Symbol> {
         match self.peek() {
             Some(t) if t.kind == Kind::Number || is_symbol(t) => {
                 self.at += 1;
@@ -56,19 +56,19 @@ impl Parser<'_> {
             }
             _ => self.fail(
                 format!("expected a MACH_MSG_TYPE_ name or `polymorphic`, found {}", self.found()),
-                "see the table of descriptor names",
+                "one `|` stands between what is put and what is seen, as in MACH_MSG_TYPE_MAKE_SEND_ONCE | polymorphic",
             ),
         }
     }
 
-    fn base(&mut self) -> Parsed<Base> {
+    fn base(&mut self) -> Outcome<Base> {
         self.nest()?;
         let base = self.base_inner();
         self.nesting -= 1;
         base
     }
 
-    fn base_inner(&mut self) -> Parsed<Base> {
+    fn base_inner(&mut self) -> Outcome<Base> {
         let start = self.here();
         let Some(token) = self.peek() else {
             return self.fail("expected a type, found the end of the file", "");
@@ -131,14 +131,14 @@ impl Parser<'_> {
         Ok(Base::Named(self.name("a type")?))
     }
 
-    fn of(&mut self) -> Parsed<()> {
+    fn of(&mut self) -> Outcome<()> {
         if self.accept_word("of") {
             return Ok(());
         }
         self.fail(format!("expected `of`, found {}", self.found()), "write `array [...] of type`")
     }
 
-    fn array_of(&mut self, bound: Bound, start: Span) -> Parsed<Base> {
+    fn array_of(&mut self, bound: Bound, start: Span) -> Outcome<Base> {
         self.of()?;
         Ok(Base::Array(bound, Box::new(self.base()?), start))
     }

@@ -1,7 +1,7 @@
 //! The words of the language.
 
 /// Words that begin a statement.
-pub(super) const STATEMENTS: [&str; 18] = [
+pub(super) const STATEMENTS: [&str; 17] = [
     "subsystem",
     "skip",
     "routine",
@@ -17,7 +17,6 @@ pub(super) const STATEMENTS: [&str; 18] = [
     "nowaittime",
     "msgoption",
     "rcsid",
-    "end",
     "donation",
     "donation_default",
 ];

@@ -1,11 +1,19 @@
 //! Types: from their spelling to the wire.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Checker;
 use crate::ast::{Base, Bound, Flag, Name, Symbol, TypeSpec};
 use crate::model::{Dealloc, Elem, Field, MAX_INLINE, Placement, Prim, Shape, StructDef, Wire, msgt};
+use crate::near::near;
 use crate::source::{Diagnostic, Span};
+
+/// Most fields of a struct.
+const MAX_FIELDS: usize = 4096;
+/// Deepest nesting of arrays in arrays, and of structs in structs.
+const MAX_ARRAYS: usize = 32;
+const MAX_STRUCTS: usize = 64;
 
 /// Most bytes that one item may have in a message.
 const MAX_ITEM: u64 = 1 << 20;
@@ -38,6 +46,13 @@ const SYMBOLS: [(&str, u32, u32, u32); 25] = [
     ("COPY_RECEIVE", 16, 16, 64),
     ("POLYMORPHIC", 0xff, 0xff, 64),
 ];
+
+/// The descriptor name that somebody may have meant.
+pub(super) fn symbol_near(text: &str) -> Option<String> {
+    let word = text.strip_prefix("MACH_MSG_TYPE_")?;
+    let names: Vec<&'static str> = SYMBOLS.iter().map(|s| s.0).collect();
+    near(&word.to_ascii_uppercase(), &names).map(|name| format!("MACH_MSG_TYPE_{name}"))
+}
 
 /// C names that say whether an integer is signed.
 const SIGNED: [&str; 16] = [
@@ -161,7 +176,10 @@ impl Checker {
                 self.diagnostics.push(
                     Diagnostic::error(symbol.span, format!("{} is no descriptor name", symbol.text))
                         .note("descriptor names are in capitals")
-                        .help("known are MACH_MSG_TYPE_ INTEGER_32, INTEGER_64, BOOLEAN, CHAR, BYTE, STRING_C, PORT_NAME, MOVE_SEND, COPY_SEND, MAKE_SEND, ..."),
+                        .help(match symbol_near(&symbol.text) {
+                            Some(known) => format!("did you mean {known}?"),
+                            None => "known are MACH_MSG_TYPE_ INTEGER_32, INTEGER_64, BOOLEAN, CHAR, BYTE, STRING_C, PORT_NAME, MOVE_SEND, COPY_SEND, MAKE_SEND, ...".into(),
+                        }),
                 );
                 None
             }
@@ -184,7 +202,8 @@ impl Checker {
             if (own == 64) != (bits == 64) && sent != msgt::POLYMORPHIC {
                 self.diagnostics.push(
                     Diagnostic::error(receive.span, "a right on one side, plain data on the other")
-                        .related(send.span, "here"),
+                        .related(send.span, "here")
+                        .help("name rights on both sides, or data on both"),
                 );
             }
         }
@@ -313,6 +332,15 @@ impl Checker {
         }
     }
 
+    /// How deep structs are in an element.
+    fn depth(&self, elem: &Elem) -> usize {
+        match elem {
+            Elem::Prim(_) => 0,
+            Elem::Array(inner, _) => self.depth(inner),
+            Elem::Struct(def) => self.struct_depths.get(&def.name).copied().unwrap_or(1),
+        }
+    }
+
     /// The element that an array of `wire` has, or what forbids it.
     fn element(&mut self, wire: &Wire, span: Span) -> Option<Elem> {
         if wire.placement == Placement::Inline {
@@ -327,7 +355,8 @@ impl Checker {
         }
         self.diagnostics.push(
             Diagnostic::error(span, "elements of an array must have a fixed size and lie in the message")
-                .note("an array of arrays of variable length has no descriptor"),
+                .note("an array of arrays of variable length has no descriptor")
+                .help("give the elements a fixed size, or send them as several arguments"),
         );
         None
     }
@@ -343,6 +372,15 @@ impl Checker {
             return None;
         }
         let elem = self.element(&inner, span)?;
+        let arrays =
+            std::iter::successors(Some(&elem), |e| if let Elem::Array(e, _) = e { Some(e) } else { None });
+        if arrays.count() > MAX_ARRAYS {
+            self.diagnostics.push(
+                Diagnostic::error(span, format!("arrays of arrays, more than {MAX_ARRAYS} deep"))
+                    .help("use one array, or a struct"),
+            );
+            return None;
+        }
         let bytes = u64::from(inner.bits) * u64::from(inner.number) / 8;
         let too_large = |this: &mut Self| {
             this.diagnostics.push(
@@ -379,6 +417,14 @@ impl Checker {
         doc: Option<String>,
     ) -> Option<Wire> {
         let (mut at, mut align, mut fields) = (0u64, 1u32, Vec::<Field>::new());
+        let (mut names, mut depth) = (HashMap::new(), 0);
+        if let Some((_, extra)) = written.get(MAX_FIELDS) {
+            self.diagnostics.push(
+                Diagnostic::error(extra.span, format!("more than {MAX_FIELDS} fields"))
+                    .help("use arrays, or structs in the struct"),
+            );
+            return None;
+        }
         for (base, field) in written {
             let wire = self.base(base)?;
             let elem = self.element(&wire, field.span)?;
@@ -389,9 +435,23 @@ impl Checker {
                 );
                 return None;
             }
-            if fields.iter().any(|f| f.name == field.text) {
-                self.diagnostics
-                    .push(Diagnostic::error(field.span, format!("two fields are named {}", field.text)));
+            if let Some(first) = names.insert(&field.text, field.span) {
+                self.diagnostics.push(
+                    Diagnostic::error(field.span, format!("two fields are named {}", field.text))
+                        .related(first, "first here")
+                        .help("rename one of them"),
+                );
+                return None;
+            }
+            depth = depth.max(self.depth(&elem));
+            if depth >= MAX_STRUCTS {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        field.span,
+                        format!("structs in structs, more than {MAX_STRUCTS} deep"),
+                    )
+                    .help("spell out the fields of some of them"),
+                );
                 return None;
             }
             let own = alignment(&elem, wire.bits);
@@ -419,8 +479,9 @@ impl Checker {
             2 => (msgt::INTEGER_16, 16),
             _ => (msgt::BYTE, 8),
         };
+        self.struct_depths.insert(name.into(), depth + 1);
         let def = Rc::new(StructDef { name: name.into(), fields, size, align, doc });
-        if !self.structs.iter().any(|s| s.name == name) {
+        if self.struct_names.insert(name.into()) {
             self.structs.push(def.clone());
         }
         Some(Wire { number: size * 8 / bits, ..plain(msgt_name, bits, Elem::Struct(def)) })

@@ -1,0 +1,2 @@
+skip 2;
+#include_next <nx.h>
