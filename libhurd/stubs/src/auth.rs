@@ -61,37 +61,9 @@ pub mod offer {
         },
     };
     /// `auth_user_authenticate`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const AUTH_USER_AUTHENTICATE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const AUTH_USER_AUTHENTICATE: Bounds = AUTH_GETIDS;
     /// `auth_server_authenticate`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const AUTH_SERVER_AUTHENTICATE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const AUTH_SERVER_AUTHENTICATE: Bounds = AUTH_GETIDS;
 }
 /// What `auth_getids` returns.
 #[derive(Clone, Debug, PartialEq)]

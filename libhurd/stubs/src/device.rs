@@ -58,53 +58,11 @@ pub mod offer {
         },
     };
     /// `device_close`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_CLOSE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_CLOSE: Bounds = DEVICE_OPEN;
     /// `device_write`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_WRITE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_WRITE: Bounds = DEVICE_OPEN;
     /// `device_write_inband`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_WRITE_INBAND: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_WRITE_INBAND: Bounds = DEVICE_OPEN;
     /// `device_read`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; accept 256 frames; nothing is retained.
     pub const DEVICE_READ: Bounds = Bounds {
         default: Donation {
@@ -123,117 +81,19 @@ pub mod offer {
         },
     };
     /// `device_read_inband`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_READ_INBAND: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_READ_INBAND: Bounds = DEVICE_OPEN;
     /// `device_map`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_MAP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_MAP: Bounds = DEVICE_OPEN;
     /// `device_set_status`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_SET_STATUS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_SET_STATUS: Bounds = DEVICE_OPEN;
     /// `device_get_status`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_GET_STATUS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_GET_STATUS: Bounds = DEVICE_OPEN;
     /// `device_set_filter`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_SET_FILTER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_SET_FILTER: Bounds = DEVICE_OPEN;
     /// `device_intr_register`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_INTR_REGISTER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_INTR_REGISTER: Bounds = DEVICE_OPEN;
     /// `device_intr_ack`: cpu 200 ms; frames 320; io 2048 units of 512 bytes; depth 2; nothing is retained.
-    pub const DEVICE_INTR_ACK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 200_000_000,
-            frames: 320,
-            io: 2_048,
-            depth: 2,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DEVICE_INTR_ACK: Bounds = DEVICE_OPEN;
 }
 /// What `device_open` returns.
 #[derive(Clone, Debug, PartialEq)]

@@ -58,37 +58,9 @@ pub mod offer {
         },
     };
     /// `exec_setexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const EXEC_SETEXECDATA: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const EXEC_SETEXECDATA: Bounds = EXEC_INIT;
     /// `exec_exec_paths`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
-    pub const EXEC_EXEC_PATHS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 1_000_000_000,
-            frames: 4_096,
-            io: 65_536,
-            deadline_ns: 3_000_000_000,
-            depth: 8,
-            retain: 256,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 256,
-            ..Donation::ALL
-        },
-    };
+    pub const EXEC_EXEC_PATHS: Bounds = EXEC_EXEC;
 }
 /// As exec_exec_paths, without paths. Old.
 ///

@@ -121,261 +121,37 @@ pub mod offer {
         },
     };
     /// `file_chauthor`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_CHAUTHOR: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_CHAUTHOR: Bounds = FILE_CHOWN;
     /// `file_chmod`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_CHMOD: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_CHMOD: Bounds = FILE_CHOWN;
     /// `file_chflags`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_CHFLAGS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_CHFLAGS: Bounds = FILE_CHOWN;
     /// `file_utimes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_UTIMES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_UTIMES: Bounds = FILE_CHOWN;
     /// `file_set_size`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_SET_SIZE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_SET_SIZE: Bounds = FILE_CHOWN;
     /// `file_lock`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_LOCK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_LOCK: Bounds = FILE_CHOWN;
     /// `file_lock_stat`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_LOCK_STAT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_LOCK_STAT: Bounds = FILE_CHOWN;
     /// `file_check_access`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_CHECK_ACCESS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_CHECK_ACCESS: Bounds = FILE_CHOWN;
     /// `file_notice_changes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_NOTICE_CHANGES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_NOTICE_CHANGES: Bounds = FILE_CHOWN;
     /// `file_getcontrol`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GETCONTROL: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GETCONTROL: Bounds = FILE_CHOWN;
     /// `file_statfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_STATFS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_STATFS: Bounds = FILE_CHOWN;
     /// `file_sync`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_SYNC: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_SYNC: Bounds = FILE_CHOWN;
     /// `file_syncfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_SYNCFS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_SYNCFS: Bounds = FILE_CHOWN;
     /// `file_get_storage_info`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GET_STORAGE_INFO: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GET_STORAGE_INFO: Bounds = FILE_CHOWN;
     /// `file_getlinknode`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GETLINKNODE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GETLINKNODE: Bounds = FILE_CHOWN;
     /// `file_getfh`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GETFH: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GETFH: Bounds = FILE_CHOWN;
     /// `dir_lookup`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames.
     pub const DIR_LOOKUP: Bounds = Bounds {
         default: Donation {
@@ -411,247 +187,35 @@ pub mod offer {
         },
     };
     /// `dir_mkdir`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_MKDIR: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_MKDIR: Bounds = FILE_CHOWN;
     /// `dir_rmdir`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_RMDIR: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_RMDIR: Bounds = FILE_CHOWN;
     /// `dir_unlink`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_UNLINK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_UNLINK: Bounds = FILE_CHOWN;
     /// `dir_link`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_LINK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_LINK: Bounds = FILE_CHOWN;
     /// `dir_rename`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_RENAME: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_RENAME: Bounds = FILE_CHOWN;
     /// `dir_mkfile`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_MKFILE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_MKFILE: Bounds = FILE_CHOWN;
     /// `dir_notice_changes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const DIR_NOTICE_CHANGES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const DIR_NOTICE_CHANGES: Bounds = FILE_CHOWN;
     /// `file_set_translator`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_SET_TRANSLATOR: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_SET_TRANSLATOR: Bounds = FILE_CHOWN;
     /// `file_get_translator`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; accept 256 frames; nothing is retained.
-    pub const FILE_GET_TRANSLATOR: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            accept: 256,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GET_TRANSLATOR: Bounds = DIR_READDIR;
     /// `file_get_translator_cntl`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GET_TRANSLATOR_CNTL: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GET_TRANSLATOR_CNTL: Bounds = FILE_CHOWN;
     /// `file_get_fs_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_GET_FS_OPTIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_GET_FS_OPTIONS: Bounds = FILE_CHOWN;
     /// `file_reparent`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_REPARENT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_REPARENT: Bounds = FILE_CHOWN;
     /// `file_exec_paths`: cpu 1 s; frames 4096; io 65536 units of 512 bytes; deadline 3 s; depth 8; the server may retain 256 frames.
-    pub const FILE_EXEC_PATHS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 1_000_000_000,
-            frames: 4_096,
-            io: 65_536,
-            deadline_ns: 3_000_000_000,
-            depth: 8,
-            retain: 256,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 256,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_EXEC_PATHS: Bounds = FILE_EXEC;
     /// `file_utimens`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_UTIMENS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_UTIMENS: Bounds = FILE_CHOWN;
     /// `file_record_lock`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const FILE_RECORD_LOCK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FILE_RECORD_LOCK: Bounds = FILE_CHOWN;
 }
 /// What `file_lock_stat` returns.
 #[derive(Clone, Debug, PartialEq)]

@@ -59,22 +59,7 @@ pub mod offer {
         },
     };
     /// `fsys_goaway`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GOAWAY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GOAWAY: Bounds = FSYS_STARTUP;
     /// `fsys_getroot`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; the server may retain 256 frames.
     pub const FSYS_GETROOT: Bounds = Bounds {
         default: Donation {
@@ -93,158 +78,23 @@ pub mod offer {
         },
     };
     /// `fsys_getfile`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GETFILE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GETFILE: Bounds = FSYS_STARTUP;
     /// `fsys_syncfs`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_SYNCFS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_SYNCFS: Bounds = FSYS_STARTUP;
     /// `fsys_set_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_SET_OPTIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_SET_OPTIONS: Bounds = FSYS_STARTUP;
     /// `fsys_getpriv`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GETPRIV: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GETPRIV: Bounds = FSYS_STARTUP;
     /// `fsys_init`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_INIT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_INIT: Bounds = FSYS_STARTUP;
     /// `fsys_forward`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_FORWARD: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_FORWARD: Bounds = FSYS_STARTUP;
     /// `fsys_get_options`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GET_OPTIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GET_OPTIONS: Bounds = FSYS_STARTUP;
     /// `fsys_get_children`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GET_CHILDREN: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GET_CHILDREN: Bounds = FSYS_STARTUP;
     /// `fsys_get_source`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; deadline 10 s; depth 8; nothing is retained.
-    pub const FSYS_GET_SOURCE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            deadline_ns: 10_000_000_000,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const FSYS_GET_SOURCE: Bounds = FSYS_STARTUP;
 }
 /// What `fsys_startup` returns.
 #[derive(Clone, Debug, PartialEq)]

@@ -115,197 +115,29 @@ pub mod offer {
         },
     };
     /// `io_seek`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SEEK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SEEK: Bounds = IO_WRITE;
     /// `io_readable`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_READABLE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_READABLE: Bounds = IO_WRITE;
     /// `io_set_all_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SET_ALL_OPENMODES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SET_ALL_OPENMODES: Bounds = IO_WRITE;
     /// `io_get_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_GET_OPENMODES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_GET_OPENMODES: Bounds = IO_WRITE;
     /// `io_set_some_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SET_SOME_OPENMODES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SET_SOME_OPENMODES: Bounds = IO_WRITE;
     /// `io_clear_some_openmodes`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_CLEAR_SOME_OPENMODES: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_CLEAR_SOME_OPENMODES: Bounds = IO_WRITE;
     /// `io_async`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_ASYNC: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_ASYNC: Bounds = IO_WRITE;
     /// `io_mod_owner`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_MOD_OWNER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_MOD_OWNER: Bounds = IO_WRITE;
     /// `io_get_owner`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_GET_OWNER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_GET_OWNER: Bounds = IO_WRITE;
     /// `io_get_icky_async_id`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_GET_ICKY_ASYNC_ID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_GET_ICKY_ASYNC_ID: Bounds = IO_WRITE;
     /// `io_select`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SELECT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SELECT: Bounds = IO_WRITE;
     /// `io_stat`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_STAT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_STAT: Bounds = IO_WRITE;
     /// `io_reauthenticate`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
     pub const IO_REAUTHENTICATE: Bounds = Bounds {
         default: Donation {
@@ -323,277 +155,39 @@ pub mod offer {
         },
     };
     /// `io_restrict_auth`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
-    pub const IO_RESTRICT_AUTH: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 256,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 256,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_RESTRICT_AUTH: Bounds = IO_REAUTHENTICATE;
     /// `io_duplicate`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; the server may retain 256 frames.
-    pub const IO_DUPLICATE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 256,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 256,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_DUPLICATE: Bounds = IO_REAUTHENTICATE;
     /// `io_server_version`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SERVER_VERSION: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SERVER_VERSION: Bounds = IO_WRITE;
     /// `io_map`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_MAP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_MAP: Bounds = IO_WRITE;
     /// `io_map_cntl`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_MAP_CNTL: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_MAP_CNTL: Bounds = IO_WRITE;
     /// `io_get_conch`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_GET_CONCH: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_GET_CONCH: Bounds = IO_WRITE;
     /// `io_release_conch`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_RELEASE_CONCH: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_RELEASE_CONCH: Bounds = IO_WRITE;
     /// `io_eofnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_EOFNOTIFY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_EOFNOTIFY: Bounds = IO_WRITE;
     /// `io_prenotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_PRENOTIFY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_PRENOTIFY: Bounds = IO_WRITE;
     /// `io_postnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_POSTNOTIFY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_POSTNOTIFY: Bounds = IO_WRITE;
     /// `io_readnotify`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_READNOTIFY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_READNOTIFY: Bounds = IO_WRITE;
     /// `io_readsleep`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_READSLEEP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_READSLEEP: Bounds = IO_WRITE;
     /// `io_sigio`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SIGIO: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SIGIO: Bounds = IO_WRITE;
     /// `io_pathconf`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_PATHCONF: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_PATHCONF: Bounds = IO_WRITE;
     /// `io_identity`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_IDENTITY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_IDENTITY: Bounds = IO_WRITE;
     /// `io_revoke`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_REVOKE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_REVOKE: Bounds = IO_WRITE;
     /// `io_select_timeout`: cpu 500 ms; frames 320; io 4096 units of 512 bytes; depth 8; nothing is retained.
-    pub const IO_SELECT_TIMEOUT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 500_000_000,
-            frames: 320,
-            io: 4_096,
-            depth: 8,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const IO_SELECT_TIMEOUT: Bounds = IO_WRITE;
 }
 /// What `io_write` returns.
 #[derive(Clone, Debug, PartialEq)]

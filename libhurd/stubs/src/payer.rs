@@ -38,21 +38,7 @@ pub mod offer {
         },
     };
     /// `payer_register`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const PAYER_REGISTER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PAYER_REGISTER: Bounds = PAYER_FOR_UID;
 }
 /// What `payer_for_uid` returns.
 #[derive(Clone, Debug, PartialEq)]

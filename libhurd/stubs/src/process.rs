@@ -157,110 +157,19 @@ pub mod offer {
         },
     };
     /// `proc_getallpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETALLPIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETALLPIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_setexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETEXECDATA: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETEXECDATA: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getexecdata`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETEXECDATA: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETEXECDATA: Bounds = PROC_GETPRIVPORTS;
     /// `proc_execdata_notify`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_EXECDATA_NOTIFY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_EXECDATA_NOTIFY: Bounds = PROC_GETPRIVPORTS;
     /// `proc_uname`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_UNAME: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_UNAME: Bounds = PROC_GETPRIVPORTS;
     /// `proc_register_version`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_REGISTER_VERSION: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_REGISTER_VERSION: Bounds = PROC_GETPRIVPORTS;
     /// `proc_reauthenticate`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_REAUTHENTICATE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_REAUTHENTICATE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_child`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
     pub const PROC_CHILD: Bounds = Bounds {
         default: Donation {
@@ -277,800 +186,111 @@ pub mod offer {
         },
     };
     /// `proc_setmsgport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETMSGPORT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETMSGPORT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_reassign`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_REASSIGN: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_REASSIGN: Bounds = PROC_GETPRIVPORTS;
     /// `proc_setowner`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETOWNER: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETOWNER: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_set_arg_locations`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SET_ARG_LOCATIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SET_ARG_LOCATIONS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_get_arg_locations`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GET_ARG_LOCATIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GET_ARG_LOCATIONS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getmsgport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETMSGPORT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETMSGPORT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_wait`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_WAIT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_WAIT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_dostop`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_DOSTOP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_DOSTOP: Bounds = PROC_GETPRIVPORTS;
     /// `proc_handle_exceptions`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_HANDLE_EXCEPTIONS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_HANDLE_EXCEPTIONS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_stop`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_STOP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_STOP: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_cont`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_CONT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_CONT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_exit`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_EXIT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_EXIT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_exec`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_EXEC: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_EXEC: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_traced`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_TRACED: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_TRACED: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mod_stopchild`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MOD_STOPCHILD: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MOD_STOPCHILD: Bounds = PROC_GETPRIVPORTS;
     /// `proc_pid2task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_PID2TASK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_PID2TASK: Bounds = PROC_GETPRIVPORTS;
     /// `proc_task2pid`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
-    pub const PROC_TASK2PID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 64,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 64,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_TASK2PID: Bounds = PROC_CHILD;
     /// `proc_task2proc`: cpu 50 ms; frames 64; depth 4; the server may retain 64 frames.
-    pub const PROC_TASK2PROC: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 64,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 64,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_TASK2PROC: Bounds = PROC_CHILD;
     /// `proc_proc2task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_PROC2TASK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_PROC2TASK: Bounds = PROC_GETPRIVPORTS;
     /// `proc_pid2proc`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_PID2PROC: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_PID2PROC: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getprocinfo`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPROCINFO: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPROCINFO: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getprocargs`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPROCARGS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPROCARGS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getprocenv`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPROCENV: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPROCENV: Bounds = PROC_GETPRIVPORTS;
     /// `proc_make_login_coll`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MAKE_LOGIN_COLL: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MAKE_LOGIN_COLL: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getloginid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETLOGINID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETLOGINID: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getloginpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETLOGINPIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETLOGINPIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_setlogin`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETLOGIN: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETLOGIN: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getlogin`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETLOGIN: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETLOGIN: Bounds = PROC_GETPRIVPORTS;
     /// `proc_setsid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETSID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETSID: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getsid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETSID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETSID: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getsessionpgids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETSESSIONPGIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETSESSIONPGIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getsessionpids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETSESSIONPIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETSESSIONPIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getsidport`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETSIDPORT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETSIDPORT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_setpgrp`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SETPGRP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SETPGRP: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getpgrp`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPGRP: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPGRP: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getpgrppids`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETPGRPPIDS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETPGRPPIDS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_get_tty`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GET_TTY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GET_TTY: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getnports`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETNPORTS: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETNPORTS: Bounds = PROC_GETPRIVPORTS;
     /// `proc_set_init_task`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SET_INIT_TASK: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SET_INIT_TASK: Bounds = PROC_GETPRIVPORTS;
     /// `proc_mark_important`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MARK_IMPORTANT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MARK_IMPORTANT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_is_important`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_IS_IMPORTANT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_IS_IMPORTANT: Bounds = PROC_GETPRIVPORTS;
     /// `proc_set_code`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SET_CODE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SET_CODE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_get_code`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GET_CODE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GET_CODE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_make_task_namespace`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_MAKE_TASK_NAMESPACE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_MAKE_TASK_NAMESPACE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_set_exe`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SET_EXE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SET_EXE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_get_exe`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GET_EXE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GET_EXE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_set_entry`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_SET_ENTRY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_SET_ENTRY: Bounds = PROC_GETPRIVPORTS;
     /// `proc_get_entry`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GET_ENTRY: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GET_ENTRY: Bounds = PROC_GETPRIVPORTS;
     /// `proc_waitid`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_WAITID: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_WAITID: Bounds = PROC_GETPRIVPORTS;
     /// `proc_reauthenticate_reassign`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_REAUTHENTICATE_REASSIGN: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_REAUTHENTICATE_REASSIGN: Bounds = PROC_GETPRIVPORTS;
     /// `proc_reauthenticate_complete`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_REAUTHENTICATE_COMPLETE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_REAUTHENTICATE_COMPLETE: Bounds = PROC_GETPRIVPORTS;
     /// `proc_getchildren_rusage`: cpu 50 ms; frames 64; depth 4; nothing is retained.
-    pub const PROC_GETCHILDREN_RUSAGE: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const PROC_GETCHILDREN_RUSAGE: Bounds = PROC_GETPRIVPORTS;
 }
 /// What `proc_getprivports` returns.
 #[derive(Clone, Debug, PartialEq)]

@@ -43,69 +43,13 @@ pub mod offer {
         },
     };
     /// `startup_request_notification`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const STARTUP_REQUEST_NOTIFICATION: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const STARTUP_REQUEST_NOTIFICATION: Bounds = STARTUP_ESSENTIAL_TASK;
     /// `startup_reboot`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const STARTUP_REBOOT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const STARTUP_REBOOT: Bounds = STARTUP_ESSENTIAL_TASK;
     /// `startup_procinit`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const STARTUP_PROCINIT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const STARTUP_PROCINIT: Bounds = STARTUP_ESSENTIAL_TASK;
     /// `startup_authinit`: cpu 50 ms; frames 64; deadline 10 s; depth 4; nothing is retained.
-    pub const STARTUP_AUTHINIT: Bounds = Bounds {
-        default: Donation {
-            cpu_ns: 50_000_000,
-            frames: 64,
-            deadline_ns: 10_000_000_000,
-            depth: 4,
-            retain: 0,
-            ..Donation::ALL
-        },
-        least: Bounds::NOTHING,
-        most: Donation {
-            retain: 0,
-            ..Donation::ALL
-        },
-    };
+    pub const STARTUP_AUTHINIT: Bounds = STARTUP_ESSENTIAL_TASK;
 }
 /// What `startup_procinit` returns.
 #[derive(Clone, Debug, PartialEq)]

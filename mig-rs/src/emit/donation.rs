@@ -20,17 +20,24 @@ pub(super) fn offers(out: &mut String, subsystem: &Subsystem) {
         "/// Defaults and bounds of what calls may spend. A constant offer is checked when the program is compiled: `mig_runtime::offer!(offer::ROUTINE, cpu_ns: 5_000_000)`.\n\
          pub mod offer {\nuse mig_runtime::{Bounds, Donation};\n",
     );
+    let mut written: Vec<(&Donation, String)> = Vec::new();
     for routine in &subsystem.routines {
         let Some(donation) = &routine.donation else { continue };
+        let name = shout(&routine.name);
         let _ = writeln!(out, "#[doc = {:?}]", format!(" `{}`: {}", routine.name, words(donation)));
+        let _ = write!(out, "pub const {name}: Bounds = ");
+        if let Some((_, same)) = written.iter().find(|(before, _)| *before == donation) {
+            let _ = writeln!(out, "{same};");
+            continue;
+        }
         let _ = writeln!(
             out,
-            "pub const {}: Bounds = Bounds {{ default: {}, least: {}, most: {} }};",
-            shout(&routine.name),
+            "Bounds {{ default: {}, least: {}, most: {} }};",
             record(donation, |c| c.default),
             record(donation, |c| c.least),
             record(donation, |c| c.most),
         );
+        written.push((donation, name));
     }
     out.push_str("}\n");
 }
