@@ -1,2 +1,0 @@
-skip 2;
-#include_next <nx.h>
