@@ -69,8 +69,8 @@ fn place(items: Vec<(String, Option<usize>, bool, Wire)>) -> Message {
             Placement::Inline => {}
         }
         if wire.carries_rights() {
-            // Only a right that is certain to be one makes the message certainly complex.
-            let certain = wire.send != msgt::POLYMORPHIC && wire.receive != msgt::POLYMORPHIC;
+            // Only a right that its receiver knows to be one makes the message certainly complex.
+            let certain = wire.receive != msgt::POLYMORPHIC;
             always |= certain;
             maybe |= !certain;
         }

@@ -64,6 +64,22 @@ pub fn compile_text(name: &str, text: &str, options: &Options) -> Result<Compile
     check(preprocess(options, Input::Text { name, text }))
 }
 
+/// The statements of one `.defs` file as written, and of what it includes; nothing is looked up.
+///
+/// # Errors
+/// What is wrong with its form.
+pub fn statements(file: impl Into<PathBuf>, options: &Options) -> Result<Vec<ast::Statement>, Box<Failure>> {
+    let Preprocessed { tokens, sources, mut diagnostics, stopped, .. } =
+        preprocess(options, Input::File(file.into()));
+    let mut parsed = parse::parse(&tokens);
+    diagnostics.append(&mut parsed.diagnostics);
+    condense(&mut diagnostics, &sources);
+    if !stopped && diagnostics.iter().all(|d| d.severity == Severity::Warning) {
+        return Ok(parsed.statements);
+    }
+    Err(Box::new(Failure { sources, diagnostics }))
+}
+
 fn check(read: Preprocessed) -> Result<Compiled, Box<Failure>> {
     let Preprocessed { tokens, sources, mut diagnostics, .. } = read;
     let mut subsystem = None;

@@ -64,7 +64,7 @@ pub const NEEDS: &[Need] = &[
     program("gzip", "gzip", "compresses the payload"),
 ];
 
-/// What comparing mig-rs with GNU MIG needs besides; without it those tests are ignored.
+/// What comparing mig-rs with GNU MIG needs besides; without it those tests fail.
 pub const TEST_NEEDS: &[Need] = &[
     program("gcc", "gcc", "compiles GNU MIG's stubs (tests beside GNU MIG, bench)"),
     program("dpkg", "dpkg", "unpacks GNU MIG of Debian trixie (the same)"),

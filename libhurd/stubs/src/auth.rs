@@ -245,7 +245,7 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let newport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -459,7 +459,7 @@ fn try_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool
         >(Shape {
             min: 72,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
     let other_handles = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
@@ -507,7 +507,7 @@ fn try_auth_user_authenticate_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::AUTH_USER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
@@ -551,7 +551,7 @@ fn try_auth_server_authenticate_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::AUTH_SERVER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;

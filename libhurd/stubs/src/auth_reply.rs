@@ -155,7 +155,7 @@ fn try_auth_user_authenticate_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let newhandle = decoder_.port(0x0000_0001_2000_4011)?;

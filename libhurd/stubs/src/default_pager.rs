@@ -100,7 +100,7 @@ pub fn default_pager_object_create<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let memory_object = decoder_.port(0x0000_0001_2000_4011)?;

@@ -177,7 +177,7 @@ pub fn device_open<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let device = decoder_.port(0x0000_0001_2000_4011)?;
@@ -402,7 +402,7 @@ pub fn device_read_inband<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
+    let data = decoder_.results::<u8>(0x0000_0000_2000_0808, 128, 0, true)?;
     decoder_.end()?;
     Ok(DeviceReadInbandReply {
         data: Bounded::of(&data),
@@ -537,7 +537,10 @@ pub fn device_get_status<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let status = decoder_
+        .results::<
+            i32,
+        >(0x0000_0000_2000_2002, (status_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(DeviceGetStatusReply {
         status: Bounded::of(&status),
@@ -1258,7 +1261,7 @@ fn try_device_set_filter_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
         >(Shape {
             min: 72,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::DEVICE_SET_FILTER)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1298,7 +1301,7 @@ fn try_device_intr_register_<
         >(Shape {
             min: 80,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::DEVICE_INTR_REGISTER)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -1334,7 +1337,7 @@ fn try_device_intr_ack_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: 
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::DEVICE_INTR_ACK)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;

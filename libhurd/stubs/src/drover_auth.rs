@@ -121,7 +121,7 @@ fn try_auth_user_offer_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::AUTH_USER_OFFER)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;

@@ -460,7 +460,7 @@ fn try_exec_setexecdata_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: b
         >(Shape {
             min: 48,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::EXEC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;

@@ -75,7 +75,7 @@ pub fn exec_startup_get_info<T: Transport + ?Sized>(
         Shape {
             min: 184,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let user_entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;

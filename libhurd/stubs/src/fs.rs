@@ -756,7 +756,7 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let control = decoder_.port(0x0000_0001_2000_4011)?;
@@ -906,7 +906,7 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
         Shape {
             min: 80,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
@@ -956,7 +956,7 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let linknode = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1054,7 +1054,7 @@ pub fn dir_lookup<T: Transport + ?Sized>(
         Shape {
             min: 1112,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -1335,7 +1335,7 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let newnode = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1497,7 +1497,7 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let translator_cntl = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1588,7 +1588,7 @@ pub fn file_reparent<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let new_file = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2763,7 +2763,7 @@ fn try_file_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::FILE_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -3345,7 +3345,7 @@ fn try_dir_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::DIR_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -3379,7 +3379,7 @@ fn try_file_set_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
         >(Shape {
             min: 104,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::FILE_SET_TRANSLATOR)?;
     let passive_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -3676,7 +3676,7 @@ fn try_file_record_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
         >(Shape {
             min: 104,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::FILE_RECORD_LOCK)?;
     let cmd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;

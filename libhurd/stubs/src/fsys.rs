@@ -188,7 +188,7 @@ pub fn fsys_startup<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let realnode = decoder_.port(0x0000_0001_2000_4011)?;
@@ -270,7 +270,7 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
         Shape {
             min: 1112,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -324,7 +324,7 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
@@ -433,7 +433,7 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
         Shape {
             min: 96,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let host_priv = decoder_.port(0x0000_0001_2000_4011)?;
@@ -595,7 +595,7 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let names = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
@@ -899,7 +899,7 @@ fn try_fsys_startup_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::FSYS_STARTUP)?;
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -972,7 +972,7 @@ fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
         >(Shape {
             min: 80,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
     let mut places_ = encoder_.places();
@@ -1203,7 +1203,7 @@ fn try_fsys_forward_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
         >(Shape {
             min: 56,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::FSYS_FORWARD)?;
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;

@@ -602,7 +602,7 @@ fn try_fsys_startup_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let realnode = decoder_.port(0x0000_0001_2000_4011)?;
@@ -661,7 +661,7 @@ fn try_fsys_getroot_reply_<
         >(Shape {
             min: 1112,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_retry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -693,7 +693,7 @@ fn try_fsys_getfile_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
@@ -781,7 +781,7 @@ fn try_fsys_getpriv_reply_<
         >(Shape {
             min: 96,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let host_priv = decoder_.port(0x0000_0001_2000_4011)?;

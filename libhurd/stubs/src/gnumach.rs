@@ -1120,7 +1120,7 @@ fn try_register_new_task_notification_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let notification = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;

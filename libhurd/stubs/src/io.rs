@@ -667,7 +667,7 @@ pub fn io_async<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let async_id_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -783,7 +783,7 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let icky_async_id_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -958,7 +958,7 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let new_object = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1000,7 +1000,7 @@ pub fn io_duplicate<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let newport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1093,7 +1093,7 @@ pub fn io_map<T: Transport + ?Sized>(
         Shape {
             min: 80,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let memobjrd = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1136,7 +1136,7 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let memobj = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1458,7 +1458,7 @@ pub fn io_identity<T: Transport + ?Sized>(
         Shape {
             min: 96,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let idport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2369,7 +2369,7 @@ fn try_io_async_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::IO_ASYNC)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2583,7 +2583,7 @@ fn try_io_reauthenticate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;

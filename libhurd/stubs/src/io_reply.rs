@@ -1692,7 +1692,7 @@ fn try_io_async_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: 
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let async_id_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1781,7 +1781,7 @@ fn try_io_get_icky_async_id_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let id_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1869,7 +1869,7 @@ fn try_io_restrict_auth_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_object = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1899,7 +1899,7 @@ fn try_io_duplicate_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let newport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1969,7 +1969,7 @@ fn try_io_map_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEAN: bo
         >(Shape {
             min: 80,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let rdobject = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1999,7 +1999,7 @@ fn try_io_map_cntl_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let memobj = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2288,7 +2288,7 @@ fn try_io_identity_reply_<S: IoReplyServer + ?Sized, const RAW: bool, const CLEA
         >(Shape {
             min: 96,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let idport = decoder_.port(0x0000_0001_2000_4011)?;

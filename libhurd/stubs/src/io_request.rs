@@ -1724,7 +1724,7 @@ fn try_io_async_request_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let reply = decoder_.port(0x0000_0001_2000_40ff)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;

@@ -438,7 +438,10 @@ pub fn task_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let task_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let task_info_out = decoder_
+        .results::<
+            i32,
+        >(0x0000_0000_2000_2002, (task_info_out_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(TaskInfoReply {
         task_info_out: Bounded::of(&task_info_out),
@@ -505,7 +508,10 @@ pub fn thread_get_state<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let old_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
+    let old_state = decoder_
+        .results::<
+            u32,
+        >(0x0000_0000_2000_2002, (old_state_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(ThreadGetStateReply {
         old_state: Bounded::of(&old_state),
@@ -580,7 +586,10 @@ pub fn thread_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let thread_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let thread_info_out = decoder_
+        .results::<
+            i32,
+        >(0x0000_0000_2000_2002, (thread_info_out_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(ThreadInfoReply {
         thread_info_out: Bounded::of(&thread_info_out),

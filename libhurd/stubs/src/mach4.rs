@@ -212,7 +212,7 @@ fn try_memory_object_create_proxy_<
         >(Shape {
             min: 80,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let max_protection = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let object = decoder_.array::<PortName>(0x0000_0000_2000_4011, 1024)?;

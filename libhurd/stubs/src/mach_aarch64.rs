@@ -60,7 +60,10 @@ pub fn aarch64_get_hwcaps<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let hwcaps = decoder_.array::<u64>(0x0000_0000_2000_400b, 16)?;
+    let hwcaps = decoder_
+        .results::<
+            u64,
+        >(0x0000_0000_2000_400b, (hwcaps_count as usize).min(16), 32, true)?;
     let midr_el1 = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let revidr_el1 = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;

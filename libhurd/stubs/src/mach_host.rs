@@ -1295,7 +1295,10 @@ pub fn host_info<T: Transport + ?Sized>(
             complex: Some(false),
         },
     )?;
-    let host_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let host_info_out = decoder_
+        .results::<
+            i32,
+        >(0x0000_0000_2000_2002, (host_info_out_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(HostInfoReply {
         host_info_out: Bounded::of(&host_info_out),
@@ -1340,7 +1343,15 @@ pub fn processor_info<T: Transport + ?Sized>(
         },
     )?;
     let host = decoder_.port(0x0000_0001_2000_4011)?.name;
-    let processor_info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let processor_info_out = decoder_
+        .results::<
+            i32,
+        >(
+            0x0000_0000_2000_2002,
+            (processor_info_out_count as usize).min(1024),
+            0,
+            true,
+        )?;
     decoder_.end()?;
     Ok(ProcessorInfoReply {
         host,
@@ -1386,7 +1397,10 @@ pub fn processor_set_info<T: Transport + ?Sized>(
         },
     )?;
     let host = decoder_.port(0x0000_0001_2000_4011)?.name;
-    let info_out = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
+    let info_out = decoder_
+        .results::<
+            i32,
+        >(0x0000_0000_2000_2002, (info_out_count as usize).min(1024), 0, true)?;
     decoder_.end()?;
     Ok(ProcessorSetInfoReply {
         host,

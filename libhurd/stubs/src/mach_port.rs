@@ -586,7 +586,7 @@ pub fn mach_port_request_notification<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let previous = decoder_.port(0x0000_0001_2000_4012)?;
@@ -1768,7 +1768,7 @@ fn try_mach_port_request_notification_<
         >(Shape {
             min: 96,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let name = decoder_.value::<PortName>(0x0000_0001_2000_200f)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;

@@ -279,7 +279,7 @@ pub fn msg_get_init_port<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -350,7 +350,7 @@ pub fn msg_get_init_ports<T: Transport + ?Sized>(
         Shape {
             min: 56,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
@@ -566,7 +566,7 @@ pub fn msg_get_dtable<T: Transport + ?Sized>(
         Shape {
             min: 56,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let dtable = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
@@ -639,7 +639,7 @@ pub fn msg_get_fd<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;

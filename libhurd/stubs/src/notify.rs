@@ -351,7 +351,7 @@ fn try_mach_notify_port_destroyed_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let rights = decoder_.port(0x0000_0001_2000_4010)?;
     decoder_.end()?;

@@ -64,7 +64,7 @@ pub fn password_check_user<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
@@ -106,7 +106,7 @@ pub fn password_check_group<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;

@@ -83,7 +83,7 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let account = decoder_.port(0x0000_0001_2000_4011)?;
@@ -231,7 +231,7 @@ fn try_payer_register_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bo
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::PAYER_REGISTER)?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;

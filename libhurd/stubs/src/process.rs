@@ -686,7 +686,7 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let ports = decoder_.data::<PortName>(0x0000_0000_c000_4011, 256)?;
@@ -909,7 +909,7 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let oldmsgport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1147,7 +1147,7 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let msgport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1589,7 +1589,7 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let proc = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1675,7 +1675,7 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let proc = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2227,7 +2227,7 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let sessport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -2396,7 +2396,7 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let tty = decoder_.port(0x0000_0001_2000_4011)?;
@@ -4105,7 +4105,7 @@ fn try_proc_setexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
         >(Shape {
             min: 48,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::PROC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
@@ -4182,7 +4182,7 @@ fn try_proc_execdata_notify_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::PROC_EXECDATA_NOTIFY)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
@@ -4290,7 +4290,7 @@ fn try_proc_reauthenticate_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::PROC_REAUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
@@ -6018,7 +6018,7 @@ fn try_proc_make_task_namespace_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::PROC_MAKE_TASK_NAMESPACE)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;

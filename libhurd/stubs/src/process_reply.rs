@@ -1708,7 +1708,7 @@ fn try_proc_getsidport_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sessport = decoder_.port(0x0000_0001_2000_4011)?;
@@ -1798,7 +1798,7 @@ fn try_proc_get_tty_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let tty = decoder_.port(0x0000_0001_2000_4011)?;

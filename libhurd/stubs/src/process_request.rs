@@ -2551,7 +2551,7 @@ fn try_proc_setexecdata_request_<
         >(Shape {
             min: 48,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         })?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
@@ -2610,7 +2610,7 @@ fn try_proc_execdata_notify_request_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -2701,7 +2701,7 @@ fn try_proc_reauthenticate_request_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
@@ -4047,7 +4047,7 @@ fn try_proc_make_task_namespace_request_<
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;

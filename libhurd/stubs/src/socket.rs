@@ -152,7 +152,7 @@ pub fn socket_create<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let sock = decoder_.port(0x0000_0001_2000_4011)?;
@@ -216,7 +216,7 @@ pub fn socket_accept<T: Transport + ?Sized>(
         Shape {
             min: 80,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let conn_sock = decoder_.port(0x0000_0001_2000_4011)?;
@@ -309,7 +309,7 @@ pub fn socket_name<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
@@ -346,7 +346,7 @@ pub fn socket_peername<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
@@ -415,7 +415,7 @@ pub fn socket_create_address<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
@@ -454,7 +454,7 @@ pub fn socket_fabricate_address<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;
@@ -695,7 +695,7 @@ pub fn socket_recv<T: Transport + ?Sized>(
         Shape {
             min: 104,
             fixed: false,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let addr = decoder_.port(0x0000_0001_2000_4011)?;

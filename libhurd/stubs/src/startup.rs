@@ -271,7 +271,7 @@ pub fn startup_authinit<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let proc = decoder_.port(0x0000_0001_2000_4011)?;
@@ -462,7 +462,7 @@ fn try_startup_request_notification_<
         >(Shape {
             min: 1080,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::STARTUP_REQUEST_NOTIFICATION)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
@@ -574,7 +574,7 @@ fn try_startup_authinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN
         >(Shape {
             min: 48,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let _ = this_.admit(&offer::STARTUP_AUTHINIT)?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;

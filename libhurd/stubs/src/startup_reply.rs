@@ -265,7 +265,7 @@ fn try_startup_authinit_reply_<
         >(Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         })?;
     let return_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let proc = decoder_.port(0x0000_0001_2000_4011)?;

@@ -108,7 +108,7 @@ pub fn term_getctty<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let ctty = decoder_.port(0x0000_0001_2000_4011)?;
@@ -150,7 +150,7 @@ pub fn term_open_ctty<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let newtty = decoder_.port(0x0000_0001_2000_4011)?;
@@ -412,7 +412,7 @@ pub fn termctty_open_terminal<T: Transport + ?Sized>(
         Shape {
             min: 64,
             fixed: true,
-            complex: None,
+            complex: Some(true),
         },
     )?;
     let terminal = decoder_.port(0x0000_0001_2000_4011)?;

@@ -191,8 +191,11 @@ fn refuse(
             // Names of polymorphic items are free; in the raw form several names come to the same right.
             let name = bit < 8 && (wire.receive == POLYMORPHIC || (raw && wire.carries_rights()));
             let free = match bit {
-                // Where the name is free or the form is long, MIG compares field by field, and not these.
-                24..=28 | 31 => !fixed || wire.receive == POLYMORPHIC || wire.is_long(),
+                // Where the name is free or the form is long, and rights in a kernel, MIG compares field by field, and not these.
+                24..=28 | 31 => {
+                    let kernels = raw && wire.carries_rights();
+                    !fixed || wire.receive == POLYMORPHIC || wire.is_long() || kernels
+                }
                 29 => wire.placement == Placement::Chosen,
                 32.. => wire.is_variable(),
                 _ => false,

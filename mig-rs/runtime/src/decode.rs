@@ -7,7 +7,7 @@
 
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
 use drover_abi::port::NOTIFY_SEND_ONCE;
-use drover_abi::returns::{MIG_BAD_ARGUMENTS, MIG_REPLY_MISMATCH};
+use drover_abi::returns::{MIG_ARRAY_TOO_LARGE, MIG_BAD_ARGUMENTS, MIG_REPLY_MISMATCH};
 use zerocopy::FromBytes;
 
 use crate::port::received;
@@ -221,7 +221,9 @@ impl<'m> Decoder<'m> {
                 return Err(Bad);
             }
         } else {
-            self.expect(word, expected, compared(expected))?;
+            // A kernel's server compares rights field by field.
+            let mask = if self.raw { !(TypeWord::DEALLOCATE | UNUSED) } else { compared(expected) };
+            self.expect(word, expected, mask)?;
         }
         Ok(Port { name: N::of_word(u64::load(self.take(8)?)), disposition: word.name() })
     }
@@ -263,6 +265,40 @@ impl<'m> Decoder<'m> {
         let word = self.word()?;
         self.expect(word, expected, !(NUMBER | TypeWord::DEALLOCATE | UNUSED))?;
         self.elements(word, max)
+    }
+
+    /// As [`Decoder::array`], for a client that has room for `room` elements: of more it learns that they were too many, if the
+    /// message is otherwise as long as they say. `rest`: what follows at least, `last`: and at most.
+    ///
+    /// # Errors
+    /// `MIG_ARRAY_TOO_LARGE`, or `MIG_TYPE_ERROR` if it is not that.
+    pub fn results<T: Value>(
+        &mut self,
+        expected: u64,
+        room: usize,
+        rest: usize,
+        last: bool,
+    ) -> Result<Array<'m, T>, RpcError> {
+        let word = self.word()?;
+        self.expect(word, expected, !(NUMBER | TypeWord::DEALLOCATE | UNUSED))?;
+        let (unit, stride) = unit_and_stride::<T>(word);
+        let count = word.number() as usize / unit;
+        if count > room {
+            return Err(self.too_many(count, stride, rest, last));
+        }
+        Ok(self.elements(word, room)?)
+    }
+
+    /// What is wrong with more elements than there is room for.
+    #[cold]
+    #[inline(never)]
+    fn too_many(&self, count: usize, stride: usize, rest: usize, last: bool) -> RpcError {
+        let needed = count.checked_mul(stride).and_then(|n| n.checked_next_multiple_of(8)?.checked_add(rest));
+        let left = self.items.len().saturating_sub(self.at);
+        match needed {
+            Some(needed) if needed == left || (needed < left && !last) => RpcError::Mig(MIG_ARRAY_TOO_LARGE),
+            _ => Bad.into(),
+        }
     }
 
     fn elements<T: Value>(&mut self, word: TypeWord, max: usize) -> Result<Array<'m, T>, Bad> {
@@ -310,8 +346,9 @@ impl<'m> Decoder<'m> {
     /// [`Bad`] if it is not that.
     pub fn ool_fixed<T: Value>(&mut self, expected: u64) -> Result<Ool, Bad> {
         let word = self.word()?;
-        // In its sender's own words the bit says what is to become of the sender's memory.
-        self.expect(word, expected, if self.raw { !TypeWord::DEALLOCATE } else { u64::MAX })?;
+        // In its sender's own words the bit says what is to become of the sender's memory; a kernel's server compares field by field.
+        let mask = if self.raw { !(TypeWord::DEALLOCATE | UNUSED) } else { u64::MAX };
+        self.expect(word, expected, mask)?;
         self.ool_item::<T>(word)
     }
 

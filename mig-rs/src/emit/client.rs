@@ -2,15 +2,31 @@
 
 use std::fmt::Write as _;
 
-use super::items::{client_type, decode, encode_argument, hex, keep};
+use super::items::{client_type, decode, elem_of, encode_argument, hex, keep};
 use super::rust::{ident, shout};
-use super::{EmitOptions, items_of, reply_name, routine_doc, shape, words};
-use crate::layout::word;
-use crate::model::{Role, Routine, Wire, msgt};
+use super::{EmitOptions, Types, items_of, reply_name, routine_doc, shape, words};
+use crate::layout::{received_word, word};
+use crate::model::{Argument, Item, Message, Placement, Role, Routine, Shape, Wire, msgt};
 use crate::source::Diagnostic;
 
 /// Functions with larger buffers are never inlined, so that a caller's frame does not hold several of them.
 const LARGE_BUFFER: u64 = 512;
+
+/// The call that reads an array that lies in a reply: the client's room, and what follows, decide what is wrong with too many.
+fn results(item: &Item, argument: &Argument, reply: &Message, types: Types<'_>) -> Option<String> {
+    let wire = &item.wire;
+    let (Shape::Variable(..), Placement::Inline) = (&wire.shape, wire.placement) else { return None };
+    let behind = || reply.items.iter().filter(|i| i.type_offset > item.type_offset);
+    let rest: u64 = behind().map(|i| 8 + i.wire.min_data_length().next_multiple_of(8)).sum();
+    let last = behind().all(|i| !i.wire.is_variable() || i.wire.placement == Placement::OutOfLine);
+    let max = super::items::max(wire);
+    let room = match argument.count_in_out {
+        true => format!("({} as usize).min({max})", ident(&format!("{}_count", argument.name))),
+        false => max.to_string(),
+    };
+    let (word, elem) = (hex(received_word(wire)), elem_of(wire, types));
+    Some(format!("results::<{elem}>({word}, {room}, {rest}, {last})"))
+}
 
 pub(super) fn client(
     out: &mut String,
@@ -130,7 +146,10 @@ pub(super) fn client(
     for (item, index) in items_of(reply) {
         let argument = &routine.arguments[index];
         let name = ident(&argument.name);
-        let mut value = decode(&item.wire, true, types);
+        let mut value = match results(item, argument, reply, types) {
+            Some(call) => format!("decoder_.{call}?"),
+            None => decode(&item.wire, true, types),
+        };
         if let Some(own) = words::user_type(argument, options) {
             value = format!("{own}::from({value})");
         }

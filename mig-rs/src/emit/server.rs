@@ -68,6 +68,11 @@ fn decode_argument(argument: &Argument, options: &EmitOptions) -> String {
 /// Replies up to that size may lie in the dispatcher's frame.
 const SMALL_REPLY: u64 = 128;
 
+/// The expression for the reply port.
+pub(super) fn reply_port(options: &EmitOptions) -> &'static str {
+    if options.types().right.is_some() { "this_.reply_right()" } else { "this_.reply_port()" }
+}
+
 /// The name of a routine's method.
 fn method(routine: &Routine, options: &EmitOptions) -> String {
     ident(&format!("{}{}", options.prefix, routine.server_name))
@@ -263,10 +268,12 @@ pub(super) fn serve(
             }
         }
         match argument.role {
-            Role::ReplyPort { server: true, .. } if types.right.is_some() => {
-                arguments.push_str(", this_.reply_right()");
+            Role::ReplyPort { server: true, .. } if incoming(argument, options).is_some() => {
+                let _ = write!(arguments, ", {}", ident(&argument.name));
             }
-            Role::ReplyPort { server: true, .. } => arguments.push_str(", this_.reply_port()"),
+            Role::ReplyPort { server: true, .. } => {
+                let _ = write!(arguments, ", {}", reply_port(options));
+            }
             Role::In | Role::InOut => {
                 let _ = write!(arguments, ", {}", ident(&argument.name));
             }

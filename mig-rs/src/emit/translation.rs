@@ -15,7 +15,7 @@ pub(super) fn incoming<'a>(argument: &'a Argument, options: &EmitOptions) -> Opt
     let t = argument.translation.as_deref().filter(|_| options.translate)?;
     match argument.role {
         Role::RequestPort => (t.intran.is_some() || t.intran_payload.is_some()).then_some(t),
-        Role::In | Role::InOut => t.intran.is_some().then_some(t),
+        Role::In | Role::InOut | Role::ReplyPort { server: true, .. } => t.intran.is_some().then_some(t),
         _ => None,
     }
 }
@@ -208,7 +208,11 @@ pub(super) fn translate_in(
     let name = ident(&argument.name);
     if argument.role != Role::RequestPort {
         let intran = translation.intran.as_deref().unwrap_or_default();
-        return format!("let {name} = server_.{}({name})?;", function(intran, translation, overloaded));
+        let value = match argument.role {
+            Role::ReplyPort { .. } => super::server::reply_port(options).into(),
+            _ => name.clone(),
+        };
+        return format!("let {name} = server_.{}({value})?;", function(intran, translation, overloaded));
     }
     let port = match &translation.intran {
         Some(intran) => {

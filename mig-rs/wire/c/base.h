@@ -7,4 +7,8 @@
 #include <mach/mach_types.h>
 #include <mach/mig_errors.h>
 #include <mach/mig_support.h>
+#ifdef KERNEL
+#include <ipc/ipc_port.h>
+#include <kern/ipc_mig.h>
+#endif
 #include <stdint.h>

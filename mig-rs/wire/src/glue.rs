@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
-use mig_rs::model::{Argument, Elem, Placement, Prim, Role, Shape, Subsystem};
+use mig_rs::model::{Argument, Elem, Placement, Prim, Role, Routine, Shape, Subsystem};
 
 use crate::gnu::Written;
 
@@ -123,17 +123,37 @@ fn is_array(argument: &Argument, parameter: &Parameter) -> bool {
     }
 }
 
-/// Bytes of one element in C.
-fn element(argument: &Argument) -> u64 {
+/// Bytes of an element in C. A kernel's rights are as large as addresses.
+fn size_of(elem: &Elem, kernel: bool) -> u64 {
+    if kernel && elem.is_right() { elem.size() * 2 } else { elem.size() }
+}
+
+/// Bytes of one element of an argument in C.
+fn element(argument: &Argument, kernel: bool) -> u64 {
     match &argument.wire.shape {
-        Shape::Fixed(elem) | Shape::Variable(elem, _) => elem.size(),
+        Shape::Fixed(elem) | Shape::Variable(elem, _) => size_of(elem, kernel),
         Shape::Str { .. } => 1,
     }
 }
 
+/// What a server makes of an argument that comes in: the value is no longer as on the wire.
+fn is_made(argument: &Argument) -> bool {
+    argument.translation.as_deref().is_some_and(|t| match argument.role {
+        Role::RequestPort => t.intran.is_some() || t.intran_payload.is_some(),
+        Role::In | Role::InOut | Role::ReplyPort { server: true, .. } => t.intran.is_some(),
+        _ => false,
+    })
+}
+
+/// The function that makes what goes out of the server's value.
+fn outtran(argument: &Argument) -> Option<&str> {
+    argument.translation.as_deref().filter(|_| argument.role.in_reply())?.outtran.as_deref()
+}
+
 /// A C type without a name of its own: size and alignment are all that matters, and what kind of register it goes in.
-fn plain(elem: &Elem) -> String {
+fn plain(elem: &Elem, kernel: bool) -> String {
     match elem {
+        Elem::Prim(Prim::Right) if kernel => "mach_port_t".into(),
         Elem::Prim(Prim::Bool) => "int".into(),
         Elem::Prim(Prim::Float(32)) => "float".into(),
         Elem::Prim(Prim::Float(_)) => "double".into(),
@@ -141,13 +161,14 @@ fn plain(elem: &Elem) -> String {
         Elem::Prim(Prim::Int { bits, .. }) => format!("uint{bits}_t"),
         Elem::Prim(_) => "mach_port_name_t".into(),
         Elem::Struct(_) | Elem::Array(..) => {
-            let align = elem.align().max(1);
-            format!("struct {{ uint{}_t w[{}]; }}", align * 8, elem.size() / u64::from(align))
+            let align = if kernel && elem.is_right() { 8 } else { elem.align().max(1) };
+            format!("struct {{ uint{}_t w[{}]; }}", align * 8, size_of(elem, kernel) / u64::from(align))
         }
     }
 }
 
 struct Types<'a> {
+    kernel: bool,
     known: &'a BTreeSet<String>,
     own: BTreeSet<String>,
     text: String,
@@ -170,7 +191,7 @@ impl Types<'_> {
 
     /// The type of an argument, and that of its elements, which the structs in `code` mention.
     fn of(&mut self, argument: &Argument, parameter: &Parameter, code: &str) {
-        let name = parameter.kind.as_str();
+        let (name, kernel) = (parameter.kind.as_str(), self.kernel);
         // Of strings and arrays there is a type with `const` in it, too.
         let name = if self.is_known(name) { name } else { name.strip_prefix("const_").unwrap_or(name) };
         let constant = format!("const_{name}");
@@ -183,8 +204,8 @@ impl Types<'_> {
                 self.define(&constant, |n| format!("const char *{n}"));
             }
             (Shape::Variable(elem, most), placement) => {
-                let element = element_type(&argument.name, code).unwrap_or_else(|| plain(elem));
-                self.define(&element, |n| format!("{} {n}", plain(elem)));
+                let element = element_type(&argument.name, code).unwrap_or_else(|| plain(elem, kernel));
+                self.define(&element, |n| format!("{} {n}", plain(elem, kernel)));
                 if placement == Placement::Inline {
                     let most = most.unwrap_or(0);
                     self.define(name, |n| format!("{element} {n}[{most}]"));
@@ -194,11 +215,11 @@ impl Types<'_> {
                 }
             }
             (Shape::Fixed(elem @ Elem::Array(..)), _) if is_array(argument, parameter) => {
-                let bits = elem.align().max(1) * 8;
-                let n = elem.size() * 8 / u64::from(bits);
+                let bits = if self.kernel && elem.is_right() { 64 } else { elem.align().max(1) * 8 };
+                let n = size_of(elem, self.kernel) * 8 / u64::from(bits);
                 self.define(name, |name| format!("uint{bits}_t {name}[{n}]"));
             }
-            (Shape::Fixed(elem), _) => self.define(name, |n| format!("{} {n}", plain(elem))),
+            (Shape::Fixed(elem), _) => self.define(name, |n| format!("{} {n}", plain(elem, kernel))),
         }
     }
 }
@@ -233,7 +254,11 @@ pub fn c(
 ) -> Result<Glue> {
     let mut known = known.clone();
     known.extend(typedefs(by_hand.unwrap_or("")));
-    let mut types = Types { known: &known, own: BTreeSet::new(), text: String::new() };
+    let kernel = subsystem.kernel_server || subsystem.kernel_user;
+    if kernel {
+        known.insert("ipc_port_t".into());
+    }
+    let mut types = Types { kernel, known: &known, own: BTreeSet::new(), text: String::new() };
     let (users, servers) = (prototypes(&user.header)?, prototypes(&server.header)?);
     if users.len() != subsystem.routines.len() || servers.len() != users.len() {
         bail!(
@@ -246,6 +271,7 @@ pub fn c(
     let mut code = String::from("#include <string.h>\n#include \"wire.h\"\n");
     let mut table = String::new();
     for ((routine, user_side), server_side) in subsystem.routines.iter().zip(&users).zip(&servers) {
+        names(routine, (user, user_side), (server, server_side))?;
         for (prototype, text) in [(user_side, &user.code), (server_side, &server.code)] {
             let text = stub(text, &routine.name);
             for parameter in &prototype.parameters {
@@ -257,17 +283,19 @@ pub fn c(
             }
         }
         call(&mut code, &routine.arguments, user_side);
-        serve(&mut code, &routine.arguments, server_side);
+        serve(&mut code, &routine.arguments, server_side, kernel);
         let _ = writeln!(table, "  {{ \"{}\", call_{} }},", routine.name, user_side.name);
     }
-    let (_, demux) = server.code.rsplit_once("mig_external boolean_t ").context("no demultiplexer")?;
-    let demux = demux.split('\n').next().unwrap_or("").trim();
+    let own = subsystem.server_demux.clone().unwrap_or_else(|| format!("{}_server", subsystem.name));
+    let demux = format!("{}{own}", server.prefix);
+    if !server.code.contains(&format!("mig_routine_t {demux}_routines[] = {{")) {
+        bail!("{interface}: GNU MIG's demultiplexer is not {demux}");
+    }
     let _ = writeln!(
         code,
-        "extern boolean_t {demux} (mach_msg_header_t *, mach_msg_header_t *);\n\
-         static int serve (void *request, void *reply) {{ return {demux} (request, reply); }}\n\
-         static const struct wire_routine routines[] = {{\n{table}}};\n\
+        "{}static const struct wire_routine routines[] = {{\n{table}}};\n\
          const struct wire_interface wire_{interface} = {{ \"{interface}\", serve, {}, routines }};",
+        if subsystem.kernel_server { kernel_demux(subsystem, &demux) } else { user_demux(&demux) },
         users.len()
     );
     let types = format!(
@@ -291,7 +319,7 @@ pub fn mended(code: &str, subsystem: &Subsystem) -> String {
     };
     for name in arguments.filter(wrong).map(|a| &a.name) {
         for n in 0..32 {
-            let put_right = format!("wire_names (In{n}P->{name}, In{n}P->{name}Type.msgt_number),");
+            let put_right = format!("wire_side_by_side (In{n}P->{name}, In{n}P->{name}Type.msgt_number),");
             code = code.replace(&format!("In{n}P->{name}.name,"), &put_right);
         }
     }
@@ -313,6 +341,53 @@ pub fn table(names: &[String]) -> String {
         all.len()
     );
     text
+}
+
+fn user_demux(demux: &str) -> String {
+    format!(
+        "extern boolean_t {demux} (mach_msg_header_t *, mach_msg_header_t *);\n\
+         static int serve (void *request, void *reply) {{ return {demux} (request, reply); }}\n"
+    )
+}
+
+/// Of a kernel's server GNU MIG writes a table only: a kernel looks up all its interfaces in one place. There it begins the
+/// reply, too, to the port that is the header's local one.
+fn kernel_demux(subsystem: &Subsystem, demux: &str) -> String {
+    format!(
+        "extern mig_routine_t {demux}_routines[];\n\
+         static int\nserve (void *request, void *reply)\n{{\n  \
+         const mach_msg_header_t *in = request;\n  \
+         mig_reply_header_t *out = reply;\n  \
+         uint32_t number = in->msgh_id - {base};\n  \
+         out->Head.msgh_bits = MACH_MSGH_BITS (MACH_MSGH_BITS_LOCAL (in->msgh_bits), 0);\n  \
+         out->Head.msgh_size = sizeof *out;\n  \
+         out->Head.msgh_remote_port = in->msgh_local_port;\n  \
+         out->Head.msgh_local_port = MACH_PORT_NULL;\n  \
+         out->Head.msgh_seqno = 0;\n  \
+         out->Head.msgh_id = in->msgh_id + 100;\n  \
+         out->RetCodeType = (mach_msg_type_t) {{ .msgt_name = MACH_MSG_TYPE_INTEGER_32, .msgt_size = 32, .msgt_number = 1, .msgt_inline = TRUE }};\n  \
+         out->RetCode = MIG_BAD_ID;\n  \
+         if (number >= {count} || {demux}_routines[number] == 0)\n    return FALSE;\n  \
+         {demux}_routines[number] (request, &out->Head);\n  return TRUE;\n}}\n",
+        base = subsystem.base,
+        count = subsystem.count
+    )
+}
+
+/// GNU MIG's functions are named as mig-rs's, but for `-prefix`.
+fn names(
+    routine: &Routine,
+    (user, user_side): (&Written, &Prototype),
+    (server, server_side): (&Written, &Prototype),
+) -> Result<()> {
+    for (written, prototype, own) in
+        [(user, user_side, &routine.user_name), (server, server_side, &routine.server_name)]
+    {
+        if prototype.name != format!("{}{own}", written.prefix) {
+            bail!("GNU MIG's function is {}, mig-rs's {own}", prototype.name);
+        }
+    }
+    Ok(())
 }
 
 fn declaration(prototype: &Prototype) -> String {
@@ -365,21 +440,36 @@ fn call(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
 }
 
 /// The function that a server's stub calls.
-fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
+fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype, kernel: bool) {
     let parameter = |index: usize, part: Part| {
         let is_it = |p: &&Parameter| {
             belongs(&p.name, arguments).is_some_and(|(i, _, found)| i == index && found == part)
         };
         prototype.parameters.iter().find(is_it)
     };
-    let (mut seen, mut given) = (String::new(), String::new());
+    let (mut refused, mut seen, mut given) = (String::new(), String::new(), String::new());
     for (i, argument) in arguments.iter().enumerate() {
         let Some(data) = parameter(i, Part::Data) else { continue };
-        let (name, size) = (&data.name, element(argument));
+        let (name, size) = (&data.name, element(argument, kernel));
         let count = parameter(i, Part::Count);
         let disposition = parameter(i, Part::Disposition);
-        let passed = argument.role.in_request() || matches!(argument.role, Role::ReplyPort { .. });
-        if passed {
+        let passed = argument.role.in_request()
+            || matches!(argument.role, Role::ReplyPort { .. } | Role::RequestPort | Role::MsgSeqno);
+        let told = match disposition {
+            Some(p) if p.pointer => format!("*{}", p.name),
+            Some(p) => p.name.clone(),
+            None => "0".into(),
+        };
+        if is_made(argument) && argument.translation.as_deref().is_some_and(|t| t.intran.is_none()) {
+            // GNU MIG assigns a bare port to it, so that it is a number.
+            let _ = writeln!(refused, "  if ({name} == 0)\n    return wire_host.refused ();");
+            let _ = writeln!(seen, "  wire_host.seen ({i}, &{name}, sizeof {name}, 1, {told}, 1);");
+        } else if is_made(argument) {
+            let pointer = data.pointer || is_array(argument, data);
+            let object = if pointer { format!("(*{name})") } else { name.clone() };
+            let _ = writeln!(refused, "  if ({object}.is_null)\n    return wire_host.refused ();");
+            let _ = writeln!(seen, "  wire_host.seen ({i}, {object}.bytes, {object}.size, 1, {told}, 1);");
+        } else if passed {
             let pointer =
                 if data.pointer && !is_array(argument, data) || is_array(argument, data) && !data.pointer {
                     format!("(const void *) {name}")
@@ -388,11 +478,6 @@ fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
                 } else {
                     format!("&{name}")
                 };
-            let told = match disposition {
-                Some(p) if p.pointer => format!("*{}", p.name),
-                Some(p) => p.name.clone(),
-                None => "0".into(),
-            };
             let (length, number) = match (&argument.wire.shape, count) {
                 (Shape::Str { size, .. }, _) => (format!("strnlen ({name}, {size})"), "1".to_owned()),
                 (_, Some(count)) => {
@@ -415,7 +500,11 @@ fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
             continue;
         }
         let answer = format!("answer_[{i}]");
+        if let Some(function) = outtran(argument) {
+            let _ = writeln!(given, "  *{name} = wire_answer (\"{function}\", {answer}.data, {size});");
+        }
         match (&argument.wire.shape, argument.wire.placement) {
+            _ if outtran(argument).is_some() => {}
             (_, Placement::OutOfLine) => {
                 let _ = writeln!(given, "  *{name} = ({}) {answer}.data;", data.kind);
             }
@@ -449,7 +538,7 @@ fn serve(out: &mut String, arguments: &[Argument], prototype: &Prototype) {
     }
     let _ = writeln!(
         out,
-        "{}\n{{\n{seen}  int code_ = wire_host.code ();\n  if (code_ != 0)\n    return code_;\n  \
+        "{}\n{{\n{refused}{seen}  int code_ = wire_host.code ();\n  if (code_ != 0)\n    return code_;\n  \
          const struct wire_value *answer_ = wire_host.answer ();\n{given}  return 0;\n}}",
         declaration(prototype)
     );

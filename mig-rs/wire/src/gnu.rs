@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// A package, its path below a mirror's root, and the hash of its file.
-struct Package {
-    path: &'static str,
-    sha256: &'static str,
+struct Package<'a> {
+    path: &'a str,
+    sha256: &'a str,
 }
 
-const PACKAGES: [Package; 2] = [
+const PACKAGES: [Package<'static>; 2] = [
     Package {
         path: "pool/main/m/mig/mig-x86-64-gnu_1.8+git20231217-8_amd64.deb",
         sha256: "b8ebde492856b4cd5cd1b71d6795a45d0c8e284fdfd8c1fe3d9c48828a098ff8",
@@ -35,8 +35,8 @@ pub struct Gnu {
     root: PathBuf,
 }
 
-impl Package {
-    fn file(&self) -> &'static str {
+impl Package<'_> {
+    fn file(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(self.path)
     }
 }
@@ -59,19 +59,45 @@ pub fn find(folder: &Path) -> Option<Gnu> {
 /// # Errors
 /// When they can be had from nowhere; the text says what to do by hand.
 pub fn ensure(folder: &Path) -> Result<Gnu> {
+    ensure_by(folder, &PACKAGES, &fetch)
+}
+
+/// As [`ensure`], with the given packages and way to fetch one into a file.
+fn ensure_by(
+    folder: &Path,
+    packages: &[Package<'_>],
+    fetch: &dyn Fn(&Package<'_>, &Path) -> Result<()>,
+) -> Result<Gnu> {
     if let Some(gnu) = find(folder) {
         return Ok(gnu);
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    // All of them first: only what is genuine is unpacked.
+    for package in packages {
+        let file = folder.join(package.file());
+        let there = file.exists();
+        if genuine(&file, package.sha256) {
+            continue;
+        }
+        fetch(package, &file).with_context(|| {
+            let refused = match there {
+                true => format!(
+                    "{} is not the package: its SHA-256 should be {}. ",
+                    file.display(),
+                    package.sha256
+                ),
+                false => String::new(),
+            };
+            format!("{refused}{}", by_hand(folder, packages))
+        })?;
+    }
     // Made aside and moved into place, so that whoever looks at the same time finds all or nothing.
     let aside = folder.join(format!("root.{}", std::process::id()));
-    for package in &PACKAGES {
+    for package in packages {
         let file = folder.join(package.file());
-        if !genuine(&file, package.sha256) {
-            fetch(package, &file).with_context(|| by_hand(folder))?;
-        }
         let status = Command::new("dpkg").arg("-x").args([&file, &aside]).stdin(Stdio::null()).status();
         if !status.is_ok_and(|s| s.success()) {
+            let _ = std::fs::remove_dir_all(&aside);
             bail!("`dpkg -x {} {}` failed; it is in Debian's package dpkg", file.display(), aside.display());
         }
     }
@@ -80,12 +106,13 @@ pub fn ensure(folder: &Path) -> Result<Gnu> {
         // Somebody else was faster.
         let _ = std::fs::remove_dir_all(&aside);
     }
-    find(folder).with_context(|| format!("the packages in {} are not what they were", folder.display()))
+    find(folder)
+        .with_context(|| format!("{} is not what the packages hold; delete it and try again", root.display()))
 }
 
 /// What a person types when nothing can be fetched.
-fn by_hand(folder: &Path) -> String {
-    let urls: Vec<String> = PACKAGES.iter().map(|p| format!("{DEBIAN}/{}", p.path)).collect();
+fn by_hand(folder: &Path, packages: &[Package<'_>]) -> String {
+    let urls: Vec<String> = packages.iter().map(|p| format!("{DEBIAN}/{}", p.path)).collect();
     format!(
         "GNU MIG of Debian trixie could not be fetched. With a network, type\n\n    (cd {} && wget {})\n\nor put these two files there by other means",
         folder.display(),
@@ -99,7 +126,7 @@ fn genuine(file: &Path, sha256: &str) -> bool {
     output.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).starts_with(sha256))
 }
 
-fn fetch(package: &Package, file: &Path) -> Result<()> {
+fn fetch(package: &Package<'_>, file: &Path) -> Result<()> {
     let part = file.with_extension(format!("part{}", std::process::id()));
     for mirror in mirrors() {
         let url = format!("{mirror}/{}", package.path);
@@ -147,8 +174,12 @@ pub struct Flags {
     pub include: Vec<PathBuf>,
     /// `-D`.
     pub define: Vec<String>,
+    /// `-imacros`.
+    pub imacros: Vec<PathBuf>,
     /// `-prefix`.
     pub prefix: Option<String>,
+    /// `-subrprefix`; `__` if there is none.
+    pub subrprefix: Option<String>,
 }
 
 /// What GNU MIG wrote for one side.
@@ -160,6 +191,8 @@ pub struct Written {
     pub header: String,
     /// The list of ids: subsystem, base, routine, number, id, id of the reply.
     pub list: String,
+    /// What `-prefix` has put before all names.
+    pub prefix: String,
 }
 
 /// Whose stubs.
@@ -218,6 +251,9 @@ impl Gnu {
         for folder in &flags.include {
             command.arg("-I").arg(folder);
         }
+        for file in &flags.imacros {
+            command.arg("-imacros").arg(file);
+        }
         command
     }
 
@@ -237,7 +273,7 @@ impl Gnu {
         }
         std::fs::write(name("i"), &cpp.stdout)?;
         let mut command = Command::new(self.compiler());
-        command.args(["-n", "-subrprefix", "__"]);
+        command.args(["-n", "-subrprefix", flags.subrprefix.as_deref().unwrap_or("__")]);
         if let Some(prefix) = &flags.prefix {
             command.args(["-prefix", prefix]);
         }
@@ -261,6 +297,131 @@ impl Gnu {
             std::fs::read_to_string(name(what))
                 .with_context(|| format!("cannot read {}", name(what).display()))
         };
-        Ok(Written { code: read("c")?, header: read("h")?, list: read("l")? })
+        let prefix = flags.prefix.clone().unwrap_or_default();
+        Ok(Written { code: read("c")?, header: read("h")?, list: read("l")?, prefix })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A package of the test's own, which holds what [`find`] looks for, or nothing of it.
+    struct Made {
+        path: &'static str,
+        bytes: Vec<u8>,
+        sha256: String,
+    }
+
+    /// An empty folder for one test.
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("mig-wire-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        folder
+    }
+
+    fn made(scratch: &Path) -> Made {
+        let tree = scratch.join("tree");
+        for (file, text) in [
+            (
+                "DEBIAN/control",
+                "Package: made\nVersion: 1\nArchitecture: all\nMaintainer: a test\nDescription: made\n",
+            ),
+            ("usr/lib/mig/x86_64-gnu-migcom", "the compiler"),
+            ("usr/include/x86_64-linux-gnu/mach/mach.defs", "definitions"),
+        ] {
+            let file = tree.join(file);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::write(file, text).expect("written");
+        }
+        let file = scratch.join("built.deb");
+        let status = Command::new("dpkg-deb").arg("-b").args([&tree, &file]).stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|s| s.success()), "dpkg-deb, which comes with dpkg, builds a package");
+        let sum = Command::new("sha256sum").arg(&file).output().expect("sha256sum");
+        let sha256 = String::from_utf8_lossy(&sum.stdout).split(' ').next().unwrap_or("").to_owned();
+        assert_eq!(sha256.len(), 64);
+        Made { path: "pool/made_1_all.deb", bytes: std::fs::read(&file).expect("built"), sha256 }
+    }
+
+    impl Made {
+        fn package(&self) -> [Package<'_>; 1] {
+            [Package { path: self.path, sha256: &self.sha256 }]
+        }
+    }
+
+    fn no_network(_: &Package<'_>, _: &Path) -> Result<()> {
+        bail!("no network")
+    }
+
+    #[test]
+    fn without_network_the_packages_that_are_there_do() {
+        let scratch = scratch("there");
+        let (made, folder) = (made(&scratch), scratch.join("packages"));
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("made_1_all.deb"), &made.bytes).expect("written");
+        let gnu = ensure_by(&folder, &made.package(), &no_network).expect("nothing need be fetched");
+        assert_eq!(std::fs::read_to_string(gnu.compiler()).expect("unpacked"), "the compiler");
+        // And what is unpacked does without the packages.
+        std::fs::remove_file(folder.join("made_1_all.deb")).expect("removed");
+        ensure_by(&folder, &made.package(), &no_network).expect("it is unpacked");
+        std::fs::remove_dir_all(scratch).expect("removed");
+    }
+
+    #[test]
+    fn without_network_and_packages_the_error_says_what_to_type() {
+        let scratch = scratch("absent");
+        let folder = scratch.join("packages");
+        let error =
+            format!("{:#}", ensure_by(&folder, &PACKAGES, &no_network).expect_err("there is nothing"));
+        for package in &PACKAGES {
+            assert!(error.contains(&format!("{DEBIAN}/{}", package.path)), "{error}");
+        }
+        assert!(error.contains(&format!("(cd {} && wget ", folder.display())), "{error}");
+        assert!(error.contains("no network"), "{error}");
+        assert!(find(&folder).is_none());
+        std::fs::remove_dir_all(scratch).expect("removed");
+    }
+
+    #[test]
+    fn a_damaged_package_is_refused_or_fetched_anew() {
+        let scratch = scratch("damaged");
+        let (made, folder) = (made(&scratch), scratch.join("packages"));
+        std::fs::create_dir_all(&folder).expect("made");
+        let file = folder.join("made_1_all.deb");
+        let mut bytes = made.bytes.clone();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(&file, &bytes).expect("written");
+        let error =
+            format!("{:#}", ensure_by(&folder, &made.package(), &no_network).expect_err("it is damaged"));
+        let says = format!("is not the package: its SHA-256 should be {}", made.sha256);
+        assert!(error.contains(&says), "{error}");
+        assert!(!folder.join("root").exists(), "nothing of it is unpacked");
+        let fetched = Cell::new(0);
+        let network = |_: &Package<'_>, file: &Path| {
+            fetched.set(fetched.get() + 1);
+            std::fs::write(file, &made.bytes).context("it cannot be written")
+        };
+        ensure_by(&folder, &made.package(), &network).expect("there is a network");
+        assert_eq!(fetched.get(), 1);
+        std::fs::remove_dir_all(scratch).expect("removed");
+    }
+
+    #[test]
+    fn a_package_that_holds_something_else_is_not_taken_for_gnu_mig() {
+        let scratch = scratch("else");
+        let (made, folder) = (made(&scratch), scratch.join("packages"));
+        std::fs::create_dir_all(folder.join("root/usr")).expect("made");
+        std::fs::write(folder.join("made_1_all.deb"), &made.bytes).expect("written");
+        // Somebody has left a tree behind that is not the whole.
+        let error = format!(
+            "{:#}",
+            ensure_by(&folder, &made.package(), &no_network).expect_err("the tree is not the packages'")
+        );
+        assert!(error.contains("delete it and try again"), "{error}");
+        std::fs::remove_dir_all(scratch).expect("removed");
     }
 }

@@ -1,5 +1,6 @@
 //! mig-rs beside GNU MIG: the host's side of comparing them.
 //!
+//! * [`interfaces`] lists what is compared, and how it is compiled;
 //! * [`gnu`] fetches Debian trixie's GNU MIG and the `.defs` of GNU Mach, unpacks them privately and runs them;
 //! * [`rows`] reads layouts out of the C that GNU MIG writes, in the columns of `mig-rs layout`;
 //! * [`glue`] writes C that calls and serves any routine of an interface from plain arrays of values;
@@ -10,12 +11,12 @@
 //! `build.rs`, out of the same model.
 //!
 //! Deliberately absent: a copy of anything of GNU MIG's. Without the packages (no network, no Debian) there is nothing
-//! to compare with, and the tests say so instead of passing.
+//! to compare with, and the tests fail and say how to get them.
 #![forbid(unsafe_code)]
 
 pub mod glue;
 pub mod gnu;
-mod interfaces;
+pub mod interfaces;
 pub mod object;
 pub mod rows;
 pub mod speed;

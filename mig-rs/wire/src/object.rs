@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use mig_rs::model::Subsystem;
-use mig_rs::{EmitOptions, Options, compile, emit};
+use mig_rs::{EmitOptions, compile, emit};
 
+use crate::glue;
 use crate::gnu::{Flags, Gnu, Side};
-use crate::{glue, interfaces};
+use crate::interfaces::{self, Source};
 
 /// The folder of C that goes with GNU MIG's: headers that Debian's packages lack, and `wire.c`.
 #[must_use]
@@ -16,11 +17,11 @@ pub fn shim() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("c")
 }
 
-/// The interfaces that are compared on the wire: this crate's fixtures and the workspace's own, as (name, file).
+/// The interfaces that are compared on the wire: this crate's fixtures and the workspace's own.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn interfaces() -> std::io::Result<Vec<(String, PathBuf)>> {
+pub fn interfaces() -> std::io::Result<Vec<Source>> {
     interfaces::interfaces(Path::new(env!("CARGO_MANIFEST_DIR")))
 }
 
@@ -64,27 +65,34 @@ pub fn shared(gnu: &Gnu, work: &Path) -> Result<PathBuf> {
     let known = glue::typedefs(&run(cc(gnu).args(["-E", "-x", "c"]).arg(shim().join("base.h")))?);
     let mut objects = Vec::new();
     let mut names = Vec::new();
-    for (name, file) in interfaces().context("cannot read the interfaces")? {
-        let folder = work.join(&name);
+    for source in interfaces().context("cannot read the interfaces")? {
+        let Source { name, file, manner } = &source;
+        let folder = work.join(name);
         let flags = |letter: &str| Flags {
             include: include(),
-            define: Vec::new(),
-            prefix: Some(format!("{letter}_{name}_")),
+            define: manner.define.map(|name| format!("{name}=1")).into_iter().collect(),
+            imacros: source.imacros().into_iter().collect(),
+            prefix: Some(manner.prefix.map_or_else(|| format!("{letter}_{name}_"), str::to_owned)),
+            subrprefix: manner.subrprefix.map(str::to_owned),
         };
-        let user = gnu.compile(&file, &flags("u"), Side::User, &folder)?;
-        let server = gnu.compile(&file, &flags("s"), Side::Server, &folder)?;
-        let options = Options { include: include(), ..Options::default() };
-        let subsystem = compile(&file, &options).map_err(|f| anyhow::anyhow!("{f}"))?.subsystem;
-        let made = glue::c(&name, &subsystem, &user, &server, &known, by_hand(&file).as_deref())?;
+        let user = gnu.compile(file, &flags("u"), Side::User, &folder)?;
+        let server = gnu.compile(file, &flags("s"), Side::Server, &folder)?;
+        let subsystem =
+            compile(file, &source.options(include())).map_err(|f| anyhow::anyhow!("{f}"))?.subsystem;
+        let made = glue::c(name, &subsystem, &user, &server, &known, by_hand(file).as_deref())?;
         std::fs::write(folder.join("types.h"), made.types)?;
         std::fs::write(folder.join("glue.c"), made.code)?;
         std::fs::write(folder.join("user.c"), &user.code)?;
         std::fs::write(folder.join("server.c"), glue::mended(&server.code, &subsystem))?;
+        // Whichever side is the kernel's: in its messages ports take 8 bytes, and so they do for the stubs of both sides.
+        let kernel = subsystem.kernel_server || subsystem.kernel_user;
         for part in ["user", "server", "glue"] {
             let object = folder.join(format!("{part}.o"));
             // Padding that the stubs leave unwritten is zero, as in Rust.
             run(cc(gnu)
-                .args(["-O1", "-fPIC", "-ftrivial-auto-var-init=zero", "-c", "-include"])
+                .args(["-O1", "-fPIC", "-ftrivial-auto-var-init=zero", "-DUseExternRCSId=0"])
+                .args(kernel.then_some("-DKERNEL"))
+                .args(["-c", "-include"])
                 .arg(folder.join("types.h"))
                 .arg("-I")
                 .arg(&folder)
@@ -94,7 +102,7 @@ pub fn shared(gnu: &Gnu, work: &Path) -> Result<PathBuf> {
             .with_context(|| format!("C of {name}"))?;
             objects.push(object);
         }
-        names.push(name);
+        names.push(source.name);
     }
     std::fs::write(work.join("table.c"), glue::table(&names))?;
     let library = work.join("wire.so");
@@ -103,6 +111,19 @@ pub fn shared(gnu: &Gnu, work: &Path) -> Result<PathBuf> {
     command.args(objects).arg(shim().join("wire.c")).arg(work.join("table.c"));
     run(&mut command)?;
     Ok(library)
+}
+
+/// Compiles a server's stubs, with declarations that no header has, in the folder `out`; `kernel`: as a kernel's.
+///
+/// # Errors
+/// What the compiler says.
+pub fn compile_c(gnu: &Gnu, code: &str, types: &str, kernel: bool, out: &Path) -> Result<()> {
+    let (source, header) = (out.join("server.c"), out.join("types.h"));
+    std::fs::write(&source, code)?;
+    std::fs::write(&header, format!("#include \"base.h\"\n{types}\n"))?;
+    let mut command = cc(gnu);
+    command.args(kernel.then_some("-DKERNEL")).args(["-fsyntax-only", "-include"]).arg(header).arg(source);
+    run(&mut command).map(drop)
 }
 
 /// Types and functions of translations, written by hand beside the fixture.

@@ -13,6 +13,7 @@ use mig_rs::{Options, compile};
 
 use crate::glue;
 use crate::gnu::{Flags, Gnu, Side};
+use crate::interfaces::Source;
 use crate::object::{cc, include, interfaces, run, shim};
 
 /// What it takes to generate stubs for all definitions of GNU Mach that compile and for all of this workspace.
@@ -50,7 +51,9 @@ fn sets(gnu: &Gnu, work: &Path) -> Result<[Set; 2]> {
         }
     }
     let own = Flags { include: include(), ..Flags::default() };
-    let interfaces = interfaces()?.into_iter().map(|(_, file)| file).collect();
+    let mut interfaces: Vec<PathBuf> = interfaces()?.into_iter().map(|source| source.file).collect();
+    // However many ways a file is compiled on the wire.
+    interfaces.dedup();
     Ok([Set { flags: mach, files }, Set { flags: own, files: interfaces }])
 }
 
@@ -149,12 +152,13 @@ fn c_program(gnu: &Gnu, work: &Path) -> Result<PathBuf> {
     let known = glue::typedefs(&run(cc(gnu).args(["-E", "-x", "c"]).arg(shim().join("base.h")))?);
     let mut objects = Vec::new();
     let mut driver = cc(gnu);
-    for (name, file) in interfaces()?.into_iter().filter(|(n, _)| n == "null" || n == "fs") {
+    for Source { name, file, .. } in interfaces()?.into_iter().filter(|s| s.name == "null" || s.name == "fs")
+    {
         let folder = work.join(&name);
         let flags = |letter: &str| Flags {
             include: include(),
-            define: Vec::new(),
             prefix: Some(format!("{letter}_{name}_")),
+            ..Flags::default()
         };
         let user = gnu.compile(&file, &flags("u"), Side::User, &folder)?;
         let server = gnu.compile(&file, &flags("s"), Side::Server, &folder)?;

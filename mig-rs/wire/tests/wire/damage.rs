@@ -5,17 +5,18 @@
 //! lets through.
 
 use libtest_mimic::Failed;
-use mig_rs::model::{Complex, Item, Placement, Routine, Shape};
+use mig_rs::model::{Complex, Item, Message, Placement, Routine, Shape};
 
 use super::Subject;
-use super::exchange::{Server, Verdict, Whose, items, receive, serve, trace};
-use super::plain::{RECORDER, Seen, Wire};
+use super::exchange::{Server, Verdict, Whose, delivered, items, serve, trace};
+use super::objects::{self, Ran};
+use super::plain::{RECORDER, Seen};
 use super::random::{Fill, Random};
-use super::rounds::Values;
+use super::rounds::{Values, call, ordered, unserved};
 
 /// Why the verdicts may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+pub(crate) enum Known {
     /// More elements than the interface allows. GNU MIG of 2023 compares with the message's size only; that of 2026
     /// has the bound.
     TooMany,
@@ -29,33 +30,41 @@ enum Known {
     /// A string of varying length without a NUL at its end. GNU MIG of 2023 passes it on as it is, that of 2026 puts a NUL
     /// there, as mig-rs does.
     NoEnd,
+    /// The interface translates payloads, and no ports, and this came without a payload: GNU MIG, which warned, hands the
+    /// port's bare name to the server.
+    NoPayload,
 }
+
+/// `MACH_MSG_TYPE_PROTECTED_PAYLOAD`, in the byte of the local port.
+const PROTECTED_PAYLOAD: u8 = 23;
 
 /// What a server made of a message.
 #[derive(Debug, PartialEq)]
 struct Taken {
     verdict: Verdict,
     seen: Vec<Seen>,
+    ran: Vec<Ran>,
 }
 
-fn take(server: &Server, values: &Values, message: &[u8]) -> Taken {
+fn take(server: &Server, routine: &Routine, values: &Values, message: &[u8]) -> Taken {
     RECORDER.set(values.recorder());
+    objects::start(None);
     let verdict = serve(server, message);
-    Taken { verdict, seen: RECORDER.take().seen }
+    Taken { verdict, seen: RECORDER.take().seen, ran: ordered(routine, objects::ran()) }
 }
 
-fn word(message: &[u8], at: usize) -> u64 {
+pub(crate) fn word(message: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(message[at..at + 8].try_into().expect("8 bytes"))
 }
 
-fn with_word(message: &[u8], at: usize, word: u64) -> Vec<u8> {
+pub(crate) fn with_word(message: &[u8], at: usize, word: u64) -> Vec<u8> {
     let mut bytes = message.to_vec();
     bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
     bytes
 }
 
 /// Cut or lengthened, and its header says so.
-fn sized(message: &[u8], size: usize) -> Vec<u8> {
+pub(crate) fn sized(message: &[u8], size: usize) -> Vec<u8> {
     let mut bytes = message.to_vec();
     bytes.resize(size, 0);
     bytes[4..8].copy_from_slice(&(size as u32).to_le_bytes());
@@ -63,10 +72,16 @@ fn sized(message: &[u8], size: usize) -> Vec<u8> {
 }
 
 /// What is done with a message; it is told what is wrong with it.
-type Test<'a> = dyn FnMut(&[u8], &str) -> Result<(), Failed> + 'a;
+pub(crate) type Test<'a> = dyn FnMut(&[u8], &str) -> Result<(), Failed> + 'a;
 
-/// Calls `test` with every damaged form of a message and what was done to it.
-fn damaged(routine: &Routine, good: &[u8], random: &mut Random, test: &mut Test<'_>) -> Result<(), Failed> {
+/// Calls `test` with every damaged form of a message and what was done to it. `id`: of the interface's first routine, or so.
+pub(crate) fn damaged(
+    model: &Message,
+    id: i32,
+    good: &[u8],
+    random: &mut Random,
+    test: &mut Test<'_>,
+) -> Result<(), Failed> {
     for size in 32..good.len() {
         test(&sized(good, size), &format!("cut at {size}"))?;
     }
@@ -83,11 +98,11 @@ fn damaged(routine: &Routine, good: &[u8], random: &mut Random, test: &mut Test<
             test(&with_word(good, 0, changed), &format!("the header says {size} bytes"))?;
         }
     }
-    for id in [0, 1, 71, routine.id - 100_000, routine.id + 100_000, i32::MAX, i32::MIN, -1] {
+    for id in [0, 1, 71, id - 100_000, id + 100_000, id - 100, id + 100, i32::MAX, i32::MIN, -1] {
         let changed = word(good, 24) & 0xffff_ffff | u64::from(id as u32) << 32;
         test(&with_word(good, 24, changed), &format!("id {id}"))?;
     }
-    for ((at, _), item) in items(good).into_iter().zip(&routine.request.items) {
+    for ((at, _), item) in items(good).into_iter().zip(&model.items) {
         let old = word(good, at);
         for bit in 0..64 {
             test(
@@ -135,10 +150,10 @@ fn size_of(message: &[u8]) -> Option<usize> {
 }
 
 /// The parts of a message as its receiver reads them, by the interface's items.
-fn parts<'a>(routine: &'a Routine, message: &[u8]) -> Vec<(&'a Item, u64, usize)> {
+fn parts<'a>(model: &'a Message, message: &[u8]) -> Vec<(&'a Item, u64, usize)> {
     let mut list = Vec::new();
     let mut at = 32;
-    for item in &routine.request.items {
+    for item in &model.items {
         if at + 8 > message.len() {
             break;
         }
@@ -161,10 +176,10 @@ fn parts<'a>(routine: &'a Routine, message: &[u8]) -> Vec<(&'a Item, u64, usize)
 }
 
 /// The reasons that this message gives to differ.
-fn known(routine: &Routine, message: &[u8]) -> Vec<Known> {
+pub(crate) fn known(model: &Message, message: &[u8]) -> Vec<Known> {
     let mut list = Vec::new();
     let is_complex = message[3] & 0x80 != 0;
-    for (item, word, at) in parts(routine, message) {
+    for (item, word, at) in parts(model, message) {
         let wire = &item.wire;
         let number = word >> 32;
         let inline = word >> 29 & 1 == 1;
@@ -191,7 +206,7 @@ fn known(routine: &Routine, message: &[u8]) -> Vec<Known> {
             }
         }
         let travels = !inline || (16..=21).contains(&(word & 0xff));
-        if routine.request.complex == Complex::Maybe && !is_complex && travels {
+        if model.complex == Complex::Maybe && !is_complex && travels {
             list.push(Known::NotMarked);
         }
     }
@@ -201,19 +216,23 @@ fn known(routine: &Routine, message: &[u8]) -> Vec<Known> {
 /// Damages requests of one routine.
 pub(crate) fn check(subject: &Subject, routine: &Routine) -> Result<(), Failed> {
     let name = format!("{}::{}", subject.interface.name, routine.name);
-    let (call, _) = subject.routine(routine)?;
-    let mut random = Random::new(&name);
+    let mut random = Random::new(&name, subject.is_kernel());
     for fill in [Fill::One, Fill::Any, Fill::Beyond] {
-        let values = Values::random(routine, &mut random, fill, 0);
+        let mut values = Values::random(routine, &mut random, fill, 0);
+        // What a server makes of a port without payload, if it knows payloads only, differs: see `rounds`.
+        values.payload = (!subject.model.kernel_server).then(|| random.next());
         values.register();
         RECORDER.set(values.recorder());
-        super::exchange::connect(subject.server(Whose::Ours, routine));
-        let _ = call(&Wire, &values.ins);
-        let good = receive(&trace().request);
         let servers = [Whose::Gnu, Whose::Ours].map(|whose| subject.server(whose, routine));
+        super::exchange::connect(servers[1], values.payload);
+        let _ = call(subject, routine, Whose::Ours, &values);
+        let good = delivered(&servers[1], &trace().request);
         let mut test = |message: &[u8], what: &str| {
-            let reasons = known(routine, message);
-            let ours = take(&servers[1], &values, message);
+            let mut reasons = known(&routine.request, message);
+            if unserved(routine, message[1] == PROTECTED_PAYLOAD) {
+                reasons.push(Known::NoPayload);
+            }
+            let ours = take(&servers[1], routine, &values, message);
             if reasons.contains(&Known::Overflow) {
                 // GNU MIG's server would read beyond the message; ours must refuse.
                 return match ours.verdict {
@@ -223,7 +242,7 @@ pub(crate) fn check(subject: &Subject, routine: &Routine) -> Result<(), Failed> 
                     }
                 };
             }
-            let theirs = take(&servers[0], &values, message);
+            let theirs = take(&servers[0], routine, &values, message);
             let served = matches!(theirs.verdict, Verdict::Served(_));
             let excused = match &reasons[..] {
                 [] => false,
@@ -239,7 +258,7 @@ pub(crate) fn check(subject: &Subject, routine: &Routine) -> Result<(), Failed> 
             .into())
         };
         test(&good, "nothing")?;
-        damaged(routine, &good, &mut random, &mut test)?;
+        damaged(&routine.request, routine.id, &good, &mut random, &mut test)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What lies between client and server: the message is kept, changed as a kernel changes it, and served.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use drover_abi::message::{BITS_COMPLEX, msgt};
 use drover_abi::returns::MIG_NO_REPLY;
@@ -19,7 +19,10 @@ const REPLY: usize = 8192;
 /// `MACH_RCV_TIMED_OUT`: what a client sees of a call that is not answered.
 pub(crate) const NO_ANSWER: i32 = 0x1000_4003;
 /// `MACH_RCV_TOO_LARGE`.
-const TOO_LARGE: i32 = 0x1000_4004;
+pub(crate) const TOO_LARGE: i32 = 0x1000_4004;
+
+/// `msgh_seqno` of every request that is received.
+const SEQNO: u32 = 0x5eed_0001;
 
 /// Whose stubs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,43 @@ pub(crate) struct Server {
     pub(crate) stubs: Stubs,
     /// The routine has no reply.
     pub(crate) one_way: bool,
+    /// It is a kernel: it reads what its caller wrote, ports of the header in their places.
+    pub(crate) kernel: bool,
+    /// Its clients are a kernel's: what are addresses of ports to them, are names to it.
+    pub(crate) narrow: bool,
 }
+
+/// The other end of a client's wire.
+#[derive(Clone)]
+enum Far {
+    Server(Server),
+    /// Nobody: the client gets this, whatever it asks.
+    Reply(Vec<u8>),
+}
+
+/// The parameters of `mach_msg` behind the message: `struct wire_sent`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// `enum wire_way`; Rust has one only.
+    pub(crate) way: u32,
+    pub(crate) option: u32,
+    pub(crate) send_size: u32,
+    pub(crate) receive_size: u32,
+    pub(crate) receive_name: u32,
+    pub(crate) timeout: u32,
+    pub(crate) notify: u32,
+}
+
+/// `WIRE_INTERRUPTIBLE`.
+pub(crate) const INTERRUPTIBLE: u32 = 1;
+/// `WIRE_FROM_KERNEL`.
+pub(crate) const FROM_KERNEL: u32 = 2;
 
 /// What went over the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trace {
+    pub(crate) sent: Sent,
     pub(crate) request: Vec<u8>,
     pub(crate) reply: Option<Vec<u8>>,
 }
@@ -57,42 +92,87 @@ pub(crate) enum Verdict {
 }
 
 thread_local! {
-    static SERVER: RefCell<Option<Server>> = const { RefCell::new(None) };
+    static FAR: RefCell<Option<Far>> = const { RefCell::new(None) };
     static TRACE: RefCell<Trace> = RefCell::default();
+    /// What the receiver has put behind the port that requests come to.
+    static PAYLOAD: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-pub(crate) fn connect(server: Server) {
-    SERVER.set(Some(server));
+/// Connects the clients that follow to a server; its port may have a payload.
+pub(crate) fn connect(server: Server, payload: Option<u64>) {
+    FAR.set(Some(Far::Server(server)));
+    PAYLOAD.set(payload);
     TRACE.take();
+}
+
+/// The clients that follow receive this.
+pub(crate) fn answer(reply: &[u8]) {
+    FAR.set(Some(Far::Reply(reply.to_vec())));
 }
 
 pub(crate) fn trace() -> Trace {
     TRACE.take()
 }
 
-/// Carries the request in `message[..size]` to the server, and its reply back.
-pub(crate) fn exchange(message: &mut [u8], size: usize) -> Result<usize, i32> {
-    let request = message[..size].to_vec();
-    let server = SERVER.with_borrow(|s| *s).expect("connected");
-    let reply = match serve(&server, &receive(&request)) {
-        Verdict::Served(reply) => reply,
-        Verdict::Refused(reply) => Some(reply),
-        Verdict::NotMine => None,
+/// Carries the request in `message[..sent.send_size]` to the server, and its reply back.
+pub(crate) fn exchange(message: &mut [u8], sent: Sent) -> Result<usize, i32> {
+    let request = message[..sent.send_size as usize].to_vec();
+    let received = match FAR.with_borrow(Clone::clone).expect("connected") {
+        Far::Reply(reply) => {
+            TRACE.set(Trace { sent, request, reply: None });
+            reply
+        }
+        Far::Server(server) => {
+            let reply = match serve(&server, &delivered(&server, &request)) {
+                Verdict::Served(reply) => reply,
+                Verdict::Refused(reply) => Some(reply),
+                Verdict::NotMine => None,
+            };
+            TRACE.set(Trace { sent, request, reply: reply.clone() });
+            if server.one_way {
+                return Ok(0);
+            }
+            let reply = reply.ok_or(NO_ANSWER)?;
+            // A kernel answers with what its caller is to see.
+            if server.kernel { reply } else { receive(&reply) }
+        }
     };
-    TRACE.set(Trace { request, reply: reply.clone() });
-    if server.one_way {
-        return Ok(0);
-    }
-    let received = receive(&reply.ok_or(NO_ANSWER)?);
-    message.get_mut(..received.len()).ok_or(TOO_LARGE)?.copy_from_slice(&received);
+    let room = message.get_mut(..sent.receive_size as usize).ok_or(TOO_LARGE)?;
+    room.get_mut(..received.len()).ok_or(TOO_LARGE)?.copy_from_slice(&received);
     Ok(received.len())
 }
 
-/// Hands a received request to a server.
+/// A request as its server gets it.
+pub(crate) fn delivered(server: &Server, request: &[u8]) -> Vec<u8> {
+    if server.kernel {
+        return request.to_vec();
+    }
+    let mut message = receive(request);
+    if server.narrow {
+        message[12..16].fill(0);
+        message[20..24].fill(0);
+    }
+    message[24..28].copy_from_slice(&SEQNO.to_le_bytes());
+    if let Some(payload) = PAYLOAD.get() {
+        message[1] = msgt::PROTECTED_PAYLOAD as u8;
+        message[16..24].copy_from_slice(&payload.to_le_bytes());
+    }
+    message
+}
+
+/// Hands a request to a server, as it was [`delivered`].
 pub(crate) fn serve(server: &Server, request: &[u8]) -> Verdict {
     let mut reply = vec![0u64; REPLY];
     match server.whose {
         Whose::Gnu => {
+            let copied;
+            let request = match server.kernel {
+                true => {
+                    copied = copied_in(request);
+                    &copied
+                }
+                false => request,
+            };
             let mut words = vec![0u64; request.len().div_ceil(8) + SLACK];
             words.as_mut_bytes()[..request.len()].copy_from_slice(request);
             let known = server.stubs.serve(&mut words, &mut reply);
@@ -100,6 +180,7 @@ pub(crate) fn serve(server: &Server, request: &[u8]) -> Verdict {
             let size = u32::from_le_bytes(bytes[4..8].try_into().expect("4 bytes")) as usize;
             let code = i32::from_le_bytes(bytes[40..44].try_into().expect("4 bytes"));
             let bytes = bytes[..size.min(bytes.len())].to_vec();
+            let bytes = if server.kernel { receive(&bytes) } else { bytes };
             match (known, RECORDER.with_borrow(|r| r.reached)) {
                 (false, _) => Verdict::NotMine,
                 (true, false) => Verdict::Refused(bytes),
@@ -110,6 +191,7 @@ pub(crate) fn serve(server: &Server, request: &[u8]) -> Verdict {
         }
         Whose::Ours => {
             let outcome = RECORDER.with_borrow_mut(|recorder: &mut Recorder| {
+                recorder.raw = server.kernel;
                 (server.interface.dispatch)(recorder, request, reply.as_mut_bytes())
             });
             let reached = RECORDER.with_borrow(|r| r.reached);
@@ -142,7 +224,7 @@ pub(crate) fn items(message: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// What the receiver sees of a right.
-fn received(name: u32) -> u32 {
+pub(crate) fn received(name: u32) -> u32 {
     match name {
         msgt::COPY_SEND | msgt::MAKE_SEND => msgt::PORT_SEND,
         msgt::MAKE_SEND_ONCE => msgt::PORT_SEND_ONCE,
@@ -166,6 +248,18 @@ pub(crate) fn receive(message: &[u8]) -> Vec<u8> {
             changed |= 1 << 31;
         }
         bytes[at..at + 4].copy_from_slice(&changed.to_le_bytes());
+    }
+    bytes
+}
+
+/// The message as a kernel's server gets it in C: rights are what their receiver has, ports are where they were.
+fn copied_in(message: &[u8]) -> Vec<u8> {
+    let mut bytes = message.to_vec();
+    for disposition in &mut bytes[..2] {
+        *disposition = received(u32::from(*disposition)) as u8;
+    }
+    for (at, _) in items(message) {
+        bytes[at] = received(u32::from(bytes[at])) as u8;
     }
     bytes
 }

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 
-use super::exchange;
+use super::exchange::{self, Sent};
+use super::objects;
 use super::plain::{Plain, RECORDER, Seen};
 
 unsafe extern "C" {
@@ -33,10 +34,13 @@ struct CValue {
 /// `struct wire_host`.
 #[repr(C)]
 struct Host {
-    message: extern "C" fn(*mut c_void, c_int, u32, u32) -> c_int,
+    message: extern "C" fn(*mut c_void, *const Sent) -> c_int,
+    allocate: extern "C" fn(u64) -> *mut c_void,
     seen: extern "C" fn(u32, *const c_void, u64, u32, u32, u32),
     answer: extern "C" fn() -> *const CValue,
     code: extern "C" fn() -> c_int,
+    translated: extern "C" fn(*const c_char, *const c_void, u32, *const c_void, u32) -> c_int,
+    refused: extern "C" fn() -> c_int,
 }
 
 /// `struct wire_routine`.
@@ -71,6 +75,8 @@ unsafe impl Sync for Stubs {}
 thread_local! {
     /// Memory that messages may name, as (address, bytes).
     static MEMORY: RefCell<Vec<(u64, usize)>> = const { RefCell::new(Vec::new()) };
+    /// Memory that clients have allocated since.
+    static ALLOCATED: RefCell<Vec<Plain>> = const { RefCell::new(Vec::new()) };
     /// The answer of the C server, while it is asked for it.
     static ANSWER: RefCell<Vec<CValue>> = const { RefCell::new(Vec::new()) };
 }
@@ -93,7 +99,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<(String, Stubs)>, String> {
     let start = symbol(c"wire_start")?;
     // SAFETY: `wire_start` has this type in `wire.h`.
     let start: extern "C" fn(*const Host) = unsafe { std::mem::transmute(start) };
-    start(&Host { message, seen, answer, code });
+    start(&Host { message, allocate, seen, answer, code, translated, refused });
     let count = symbol(c"wire_interface_count")?.cast::<u32>();
     // SAFETY: it is a constant `uint32_t` of the object.
     let count = unsafe { *count };
@@ -112,6 +118,7 @@ pub(crate) fn load(path: &Path) -> Result<Vec<(String, Stubs)>, String> {
 
 /// Registers memory that messages may name, instead of what was registered before.
 pub(crate) fn register(values: &[&[Plain]]) {
+    ALLOCATED.take();
     MEMORY.with_borrow_mut(|memory| {
         memory.clear();
         memory.extend(values.iter().flat_map(|v| v.iter()).map(|p| (p.address(), p.bytes().len())));
@@ -193,16 +200,27 @@ impl Stubs {
     }
 }
 
-extern "C" fn message(message: *mut c_void, option: c_int, send_size: u32, receive_size: u32) -> c_int {
-    let receives = option & 2 != 0;
-    let size = if receives { send_size.max(receive_size) } else { send_size } as usize;
+extern "C" fn message(message: *mut c_void, sent: *const Sent) -> c_int {
+    // SAFETY: wire.c passes a `struct wire_sent` of its own.
+    let sent = unsafe { *sent };
+    let receives = sent.option & 2 != 0;
+    let size = if receives { sent.send_size.max(sent.receive_size) } else { sent.send_size } as usize;
     // SAFETY: a stub's message is a union of request and reply, in which `send_size` bytes are written and which has
     // room for `receive_size`; nobody else looks at it during the call. The stubs are compiled so that the rest is zeros.
     let bytes = unsafe { std::slice::from_raw_parts_mut(message.cast::<u8>(), size) };
-    match exchange::exchange(bytes, send_size as usize) {
+    match exchange::exchange(bytes, sent) {
         Ok(_) => 0,
         Err(code) => code,
     }
+}
+
+/// Memory that is registered, too, and lives until other memory is.
+extern "C" fn allocate(size: u64) -> *mut c_void {
+    let mut plain = Plain::new(&vec![0; usize::try_from(size).unwrap_or(0)], 1);
+    let address = plain.bytes_mut().as_mut_ptr();
+    MEMORY.with_borrow_mut(|m| m.push((address as u64, plain.bytes().len())));
+    ALLOCATED.with_borrow_mut(|a| a.push(plain));
+    address.cast()
 }
 
 extern "C" fn seen(argument: u32, data: *const c_void, size: u64, count: u32, disposition: u32, sure: u32) {
@@ -225,4 +243,25 @@ extern "C" fn code() -> c_int {
         r.reached = true;
         r.code
     })
+}
+
+extern "C" fn translated(
+    function: *const c_char,
+    from: *const c_void,
+    from_size: u32,
+    made: *const c_void,
+    made_size: u32,
+) -> c_int {
+    let bytes = |at: *const c_void, size: u32| match size {
+        0 => Vec::new(),
+        // SAFETY: objects.h passes so many bytes of objects of its own.
+        _ => unsafe { std::slice::from_raw_parts(at.cast::<u8>(), size as usize) }.to_vec(),
+    };
+    // SAFETY: objects.h passes the name of a function.
+    let function = unsafe { CStr::from_ptr(function) }.to_string_lossy();
+    c_int::from(objects::runs(&function, &bytes(from, from_size), &bytes(made, made_size)))
+}
+
+extern "C" fn refused() -> c_int {
+    objects::REFUSED
 }

@@ -5,12 +5,14 @@ use std::rc::Rc;
 
 use drover_abi::message::msgt;
 use mig_runtime::{
-    Array, Bounded, CallOptions, Data, Donation, Loan, Ool, OutData, Port, PortName, Ports, Transport, Value,
+    Array, Bounded, CallOptions, Data, Donation, Loan, Memory, Name, Ool, OutData, Port, Ports, Retain,
+    Transport, Value, option,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::exchange;
+use super::exchange::{self, Sent};
 use super::ffi;
+use super::objects::Object;
 
 /// An argument: elements as they lie in C, aligned to 8.
 #[derive(Clone, Debug, Default)]
@@ -51,11 +53,11 @@ impl Plain {
     }
 }
 
-pub(crate) fn name(plain: &Plain) -> PortName {
+pub(crate) fn name<N: Name>(plain: &Plain) -> N {
     fixed(plain)
 }
 
-pub(crate) fn port(plain: &Plain) -> Port {
+pub(crate) fn port<N: Name>(plain: &Plain) -> Port<N> {
     Port::new(fixed(plain), plain.disposition)
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn ool(plain: &Plain) -> Ool {
     Ool { dealloc: plain.dealloc, ..ool }
 }
 
-pub(crate) fn ports(plain: &Plain) -> Ports<'_> {
+pub(crate) fn ports<N: Name + FromBytes + Immutable>(plain: &Plain) -> Ports<'_, N> {
     Ports { names: flat(plain), disposition: plain.disposition }
 }
 
@@ -119,7 +121,7 @@ impl Seen {
         Self { argument, bytes: Some(bytes), count: 1, disposition: None }
     }
 
-    pub(crate) fn port(argument: usize, port: Port) -> Self {
+    pub(crate) fn port<N: Name>(argument: usize, port: Port<N>) -> Self {
         Self { disposition: Some(port.disposition), ..Self::fixed(argument, &port.name) }
     }
 
@@ -152,13 +154,6 @@ impl Seen {
         Self::list(argument, &array.iter().collect::<Vec<T>>(), array.disposition())
     }
 
-    pub(crate) fn loan<T: Value>(argument: usize, loan: Loan<'_, T>, size: usize) -> Self {
-        match (loan.memory(), loan.inline()) {
-            (Some(ool), _) => Self::ool(argument, ool, size),
-            (None, array) => Self::array(argument, array.unwrap_or(Array::EMPTY)),
-        }
-    }
-
     pub(crate) fn data<T: Value>(argument: usize, data: Data<'_, T>, size: usize) -> Self {
         match data {
             Data::Inline(array) => Self::array(argument, array),
@@ -175,6 +170,24 @@ impl Seen {
             OutData::Inline(list) => Self::list(argument, list, list.disposition()),
             OutData::Ool(ool) => Self::ool(argument, *ool, size),
         }
+    }
+
+    /// What a translation has made.
+    pub(crate) fn object(argument: usize, object: &Object) -> Self {
+        let (bytes, disposition) = (Some(object.bytes.clone()), object.disposition);
+        Self { argument, bytes, count: 1, disposition }
+    }
+
+    /// Memory that is looked at.
+    pub(crate) fn loan<T: Value>(argument: usize, loan: Loan<'_, T>) -> Self {
+        // More than this is in no test's memory.
+        let count = loan.len();
+        let mut list = vec![T::ZERO; count.min(1 << 16)];
+        let bytes = match loan.read(&Registered, 0, &mut list) {
+            Ok(read) if read == count => Self::list(argument, &list, 0).bytes,
+            _ => None,
+        };
+        Self { argument, bytes, count: count as u32, disposition: None }
     }
 
     /// The room for a result.
@@ -194,6 +207,16 @@ impl Seen {
     }
 }
 
+/// Memory that the test has registered.
+struct Registered;
+
+impl Memory for Registered {
+    fn read(&self, address: u64, out: &mut [u8]) -> Result<(), i32> {
+        out.copy_from_slice(&ffi::read(address, out.len()).ok_or(1)?);
+        Ok(())
+    }
+}
+
 /// The server of every interface: keeps what it sees, answers what it was told to.
 #[derive(Default)]
 pub(crate) struct Recorder {
@@ -202,11 +225,20 @@ pub(crate) struct Recorder {
     pub(crate) code: i32,
     /// A method was called.
     pub(crate) reached: bool,
+    /// It is a kernel, which looks at its callers' own words.
+    pub(crate) raw: bool,
+    /// Frames that it may retain.
+    pub(crate) retains: Option<u64>,
 }
 
 impl Recorder {
     pub(crate) fn saw(&mut self, seen: Seen) {
-        self.seen.push(seen);
+        let received = |name| if self.raw { exchange::received(name) } else { name };
+        self.seen.push(Seen { disposition: seen.disposition.map(received), ..seen });
+    }
+
+    pub(crate) fn retain(&mut self, retain: Retain) {
+        self.retains = Some(retain.frames());
     }
 
     pub(crate) fn code(&mut self) -> Result<(), i32> {
@@ -219,26 +251,48 @@ impl Recorder {
     }
 }
 
-/// The way to the server of the moment.
-pub(crate) struct Wire;
+/// The way to the server of the moment, and what is offered for the call.
+pub(crate) struct Wire {
+    pub(crate) offer: Donation,
+}
+
+impl Wire {
+    /// All that remains is offered.
+    pub(crate) const ALL: Self = Self { offer: Donation::ALL };
+}
 
 impl Transport for Wire {
-    fn call(&self, message: &mut [u8], size: usize, _: &Donation) -> Result<usize, i32> {
+    fn call(&self, message: &mut [u8], size: usize, donation: &Donation) -> Result<usize, i32> {
+        self.call_with(message, size, CallOptions::default(), donation)
+    }
+    fn send(&self, message: &mut [u8], size: usize, donation: &Donation) -> Result<(), i32> {
+        self.send_with(message, size, CallOptions::default(), donation)
+    }
+    fn call_with(
+        &self,
+        message: &mut [u8],
+        size: usize,
+        how: CallOptions,
+        _: &Donation,
+    ) -> Result<usize, i32> {
         // The transport supplies the reply port where the interface does not; here all ports are null, as in wire.c.
         if message[1] == 0 && message[16..24] == [0; 8] {
             message[1] = msgt::MAKE_SEND_ONCE as u8;
         }
-        exchange::exchange(message, size)
+        let waits = if how.wait_ms.is_some() { option::RCV_TIMEOUT } else { 0 };
+        let sent = Sent {
+            option: option::SEND_MSG | option::RCV_MSG | waits | how.option,
+            send_size: size as u32,
+            receive_size: message.len() as u32,
+            receive_name: u32::load(&message[16..20]),
+            timeout: how.wait_ms.unwrap_or(0),
+            ..Sent::default()
+        };
+        exchange::exchange(message, sent)
     }
-    fn send(&self, message: &mut [u8], size: usize, _: &Donation) -> Result<(), i32> {
-        exchange::exchange(message, size).map(drop)
-    }
-    // Time-outs and options are arguments of the trap, of which nothing is seen in a message.
-    fn call_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<usize, i32> {
-        self.call(m, size, offer)
-    }
-    fn send_with(&self, m: &mut [u8], size: usize, _: CallOptions, offer: &Donation) -> Result<(), i32> {
-        self.send(m, size, offer)
+    fn send_with(&self, message: &mut [u8], size: usize, how: CallOptions, _: &Donation) -> Result<(), i32> {
+        let option = option::SEND_MSG | how.option;
+        exchange::exchange(message, Sent { option, send_size: size as u32, ..Sent::default() }).map(drop)
     }
 }
 

@@ -5,7 +5,16 @@ use mig_rs::model::{Argument, Dealloc, Elem, Placement, Prim, Role, Shape};
 use super::plain::Plain;
 
 /// A small generator (xorshift), the same on every run.
-pub(crate) struct Random(u64);
+pub(crate) struct Random {
+    state: u64,
+    /// Rights take 8 bytes.
+    kernel: bool,
+}
+
+/// Bytes of an element in memory. A kernel's rights are as large as addresses.
+pub(crate) fn size_of(elem: &Elem, kernel: bool) -> usize {
+    (if kernel && elem.is_right() { elem.size() * 2 } else { elem.size() }) as usize
+}
 
 /// How much there is of what varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,19 +30,17 @@ pub(crate) enum Fill {
 pub(crate) const FILLS: [Fill; 5] = [Fill::Empty, Fill::One, Fill::Most, Fill::Beyond, Fill::Any];
 
 impl Random {
-    pub(crate) fn new(seed: &str) -> Self {
+    pub(crate) fn new(seed: &str, kernel: bool) -> Self {
         // FNV-1a; any spread of bits will do.
-        Self(
-            seed.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
-                | 1,
-        )
+        let mix = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3);
+        Self { state: seed.bytes().fold(0xcbf2_9ce4_8422_2325, mix) | 1, kernel }
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
     pub(crate) fn below(&mut self, n: u64) -> u64 {
@@ -57,14 +64,14 @@ impl Random {
                 }
             }
             Elem::Array(elem, n) => {
-                let size = elem.size() as usize;
+                let size = size_of(elem, self.kernel);
                 (0..*n as usize).for_each(|i| self.elem(elem, &mut out[i * size..(i + 1) * size]));
             }
         }
     }
 
     fn elems(&mut self, elem: &Elem, count: u32) -> Plain {
-        let size = elem.size() as usize;
+        let size = size_of(elem, self.kernel);
         let mut bytes = vec![0; size * count as usize];
         bytes.chunks_exact_mut(size.max(1)).for_each(|slot| self.elem(elem, slot));
         Plain::new(&bytes, count)
@@ -143,7 +150,7 @@ impl Random {
 }
 
 /// What a C client needs: memory of its own for each result.
-pub(crate) fn memory(argument: &Argument, given: &Plain) -> Plain {
+pub(crate) fn memory(argument: &Argument, given: &Plain, kernel: bool) -> Plain {
     if !argument.role.in_reply() {
         return Plain::default();
     }
@@ -151,9 +158,9 @@ pub(crate) fn memory(argument: &Argument, given: &Plain) -> Plain {
         return given.clone();
     }
     let (size, count) = match &argument.wire.shape {
-        Shape::Fixed(elem) => (elem.size() as usize, 1),
+        Shape::Fixed(elem) => (size_of(elem, kernel), 1),
         Shape::Str { size, .. } => (*size as usize, 1),
-        Shape::Variable(elem, max) => (elem.size() as usize * max.unwrap_or(0) as usize, given.room),
+        Shape::Variable(elem, max) => (size_of(elem, kernel) * max.unwrap_or(0) as usize, given.room),
     };
     Plain::new(&vec![0; size], count)
 }

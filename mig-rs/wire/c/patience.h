@@ -1,0 +1,2 @@
+/* A constant of the clients of calls.defs. */
+#define PATIENCE 1234
