@@ -13,7 +13,7 @@ pub fn explain(routine: &Routine) -> String {
     let mut text = format!("{kind} {}\n", routine.name);
     if let Some(doc) = &routine.doc {
         for line in doc.lines() {
-            let _ = writeln!(text, "  {line}");
+            wrapped(&mut text, line);
         }
     }
     let _ = writeln!(text, "\n{}", payer_words(routine));
@@ -27,6 +27,7 @@ pub fn explain(routine: &Routine) -> String {
         Some(reply) => message(&mut text, routine, "reply", reply, routine.id.wrapping_add(100)),
         None => text.push_str("\nno reply\n"),
     }
+    text.push_str(LEGEND);
     for argument in &routine.arguments {
         let what = match argument.role {
             Role::RequestPort => "the destination",
@@ -44,6 +45,31 @@ pub fn explain(routine: &Routine) -> String {
         let _ = writeln!(text, "\n{}: {what}; not in the body.", argument.name);
     }
     text
+}
+
+/// How a line with `type` is read.
+const LEGEND: &str = "
+type: the descriptor as it is sent, then name:bits:number:place, as sent -> as received
+";
+
+/// Columns of the drawing.
+const WIDTH: usize = 100;
+
+/// A line of a comment, in as many lines as it needs.
+fn wrapped(text: &mut String, line: &str) {
+    let mut column = 0;
+    for word in line.split(' ') {
+        let width = word.chars().count() + 1;
+        if column == 0 || column + width > WIDTH {
+            text.push_str(if column == 0 { "  " } else { "\n  " });
+            column = 1 + width;
+        } else {
+            text.push(' ');
+            column += width;
+        }
+        text.push_str(word);
+    }
+    text.push('\n');
 }
 
 const RULE: &str = "         +---------------------------------------------------------------";

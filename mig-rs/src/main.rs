@@ -46,6 +46,9 @@ fn run() -> Result<(), String> {
         }
         other => return Err(format!("unknown command {other}\n\n{USAGE}")),
     };
+    if arguments.json && matches!(arguments.command.as_str(), "gen" | "check") {
+        return Err("--json is for layout, ids and explain".into());
+    }
     if files.len() == 0 {
         return Err(format!("{} needs a file; `mig-rs help {0}` says more", arguments.command));
     }
@@ -144,6 +147,11 @@ fn one(arguments: &Arguments, file: &str, routine: Option<&String>, said: &mut S
         "ids" if arguments.json => said.objects.extend(json_ids(subsystem)),
         "ids" => said.out += &lines(&id_rows(subsystem)),
         "explain" => match subsystem.routines.iter().find(|r| Some(&r.name) == routine) {
+            Some(found) if arguments.json => {
+                let mut only = subsystem.clone();
+                only.routines.retain(|r| r.name == found.name);
+                said.objects.extend(json_layout(&only, arguments.side));
+            }
             Some(found) => said.out += &explain(found),
             None => {
                 let name = routine.map_or("", |n| n.as_str());

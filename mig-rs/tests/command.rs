@@ -138,3 +138,119 @@ fn mistakes_of_the_user_are_explained() {
         assert!(!out.status.success() && !out.stderr.is_empty(), "{arguments:?}");
     }
 }
+
+/// What the Hurd's build passes for its directories, and what GNU Mach's `.srv` and `.cli` files do.
+#[test]
+fn flags_as_the_hurd_has_them() {
+    let directory = tempfile::tempdir().expect("directory");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| std::fs::write(at(name), text).expect("write");
+    write(
+        "fs.defs",
+        "subsystem\n#ifdef KERNEL_SERVER\nKernelServer\n#endif\nfs 100;\n\
+         type p = MACH_MSG_TYPE_COPY_SEND;\ntype once = MACH_MSG_TYPE_MAKE_SEND_ONCE;\ntype data = array[] of char;\n\
+         #ifdef FILE_IMPORTS\nFILE_IMPORTS\n#endif\n#ifdef MSG_IMPORTS\nMSG_IMPORTS\n#endif\n\
+         #ifdef USERPREFIX\nuserprefix USERPREFIX;\n#endif\n#ifdef SERVERPREFIX\nserverprefix SERVERPREFIX;\n#endif\n\
+         type file_t = p\n#ifdef FILE_INTRAN\nintran: FILE_INTRAN\n#endif\n;\n#ifndef SCP\n#define SCP\n#endif\n\
+         routine file_get (\n#ifdef SEQNOS\nmsgseqno seqno : int;\n#endif\nfile : file_t;\n\
+         #ifdef REPLY_PORTS\nsreplyport reply : once;\n#endif\nbytes : data SCP; out size : int);\n",
+    );
+    write(
+        "mutations.h",
+        "#define FILE_INTRAN peropen_t begin_using (p)\n#define FILE_IMPORTS import \"priv.h\";\n#define SCP ,servercopy\nleft out;\n",
+    );
+    write(
+        "ourmsg.defs",
+        "#define routine simpleroutine\n#define out in\n#define USERPREFIX nowait_\n#include \"fs.defs\"\n",
+    );
+    write(
+        "fs.srv",
+        "#define KERNEL_SERVER 1\n#define SEQNOS 1\n#define file_get kernel_file_get\n#include \"fs.defs\"\n",
+    );
+    let ids = |arguments: &[&str]| {
+        let out = run(arguments);
+        assert!(out.status.success(), "{arguments:?}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let plain = "100\t200\troutine\tfile_get\tfile:file_t; bytes:data; out size:int\n";
+    assert_eq!(ids(&["ids", &at("fs.defs")]), plain);
+    assert_eq!(
+        ids(&["ids", "-imacros", &at("mutations.h"), "-DREPLY_PORTS", "-DSEQNOS", &at("fs.defs")]),
+        "100\t200\troutine\tfile_get\tmsgseqno seqno:int; file:file_t; sreplyport reply:once; bytes:data, servercopy; out size:int\n"
+    );
+    assert_eq!(
+        ids(&["ids", &at("ourmsg.defs")]),
+        "100\t-\tsimpleroutine\tfile_get\tfile:file_t; bytes:data; in size:int\n"
+    );
+    assert!(ids(&["gen", &at("ourmsg.defs")]).contains("pub fn nowait_file_get<"));
+    let code = ids(&[
+        "gen",
+        "-DMSG_IMPORTS=waittime 1000;",
+        "-DUSERPREFIX=ps_",
+        "-DSERVERPREFIX=S_",
+        "-subrprefix",
+        "__",
+        "-prefix",
+        "diskfs_",
+        &at("fs.defs"),
+    ]);
+    assert!(
+        code.contains("pub fn diskfs_ps_file_get<")
+            && code.contains("fn diskfs_S_file_get(")
+            && code.contains("1000"),
+        "{code}"
+    );
+    let code = ids(&[
+        "gen",
+        "--translate",
+        "--import",
+        "priv.h=crate::private::*",
+        "-imacros",
+        &at("mutations.h"),
+        &at("fs.defs"),
+    ]);
+    assert!(code.contains("fn begin_using(") && code.contains("use crate::private::*;"), "{code}");
+    let kernel = ids(&["layout", "--side", "server", &at("fs.srv")]);
+    assert!(kernel.starts_with("kernel_file_get\tRoutine\t100\t200\treq"), "{kernel}");
+    assert_eq!(
+        kernel,
+        ids(&[
+            "layout",
+            "--side",
+            "server",
+            "-D",
+            "SEQNOS=1",
+            "-D",
+            "file_get=kernel_file_get",
+            "--kernel-server",
+            &at("fs.defs")
+        ])
+    );
+    // The order of -D and -U counts, and -D can have parameters.
+    assert_eq!(ids(&["ids", "-DSEQNOS", "-USEQNOS", &at("fs.defs")]), plain);
+    assert_ne!(ids(&["ids", "-USEQNOS", "-DSEQNOS", &at("fs.defs")]), plain);
+    assert_eq!(ids(&["ids", "-D", "SCP=F(1)", "-D", "F(x)=", &at("fs.defs")]).len(), plain.len());
+    // In a build script.
+    let out = at("out");
+    std::fs::create_dir(&out).expect("directory");
+    let builder = mig_rs::Builder::new()
+        .imacros(at("mutations.h"))
+        .define("USERPREFIX", Some("ps_"))
+        .define("SEQNOS", None);
+    let files = builder.undefine("SEQNOS").file(at("fs.defs")).out_dir(&out).try_build().expect("build");
+    let built = std::fs::read_to_string(&files[0]).expect("output");
+    let command = ids(&["gen", "-imacros", &at("mutations.h"), "-DUSERPREFIX=ps_", &at("fs.defs")]);
+    let code = |text: &str| {
+        text.lines().filter(|l| !l.starts_with("#![") && !l.starts_with("//!")).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(code(&built), code(&command));
+}
+
+#[test]
+fn explain_has_objects_too_and_others_have_not() {
+    let file = path("fixtures/null/in.defs");
+    let out = text(&run(&["explain", "--json", "null_ping", &file]).stdout);
+    assert!(out.starts_with("[{\"routine\": \"null_ping\"") && out.matches("\"part\"").count() == 2, "{out}");
+    let out = run(&["gen", "--json", &file]);
+    assert!(!out.status.success() && text(&out.stderr).contains("--json is for"));
+}

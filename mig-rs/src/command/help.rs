@@ -18,6 +18,7 @@ options for all
   -I DIR  -D NAME[=VALUE]  -U NAME  -imacros FILE   as for a C preprocessor
   --kernel-server         the server is a kernel: defines KERNEL_SERVER
   --kernel-user           the client is a kernel: defines KERNEL_USER
+  --json                  of layout, ids and explain: an array of objects instead of lines
 ";
 
 /// More about one command.
@@ -85,9 +86,10 @@ One row for every routine, tab-separated: id  id of the reply (- if none)  routi
 ";
 
 const EXPLAIN: &str = "\
-mig-rs explain ROUTINE FILE
+mig-rs explain [--json] ROUTINE FILE...
 
-Draws the request and the reply of one routine: offsets, descriptors as words and in words, what moves, who pays.
+Draws the request and the reply of one routine: offsets, descriptors as words and in words, what moves, who pays. The last line says how
+a descriptor is read. --json prints the two rows that `layout --json` has of it.
 
   mig-rs explain dir_lookup -I libhurd/defs libhurd/defs/fs.defs
 ";
