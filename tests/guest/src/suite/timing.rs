@@ -1,19 +1,20 @@
 //! How long an interface lets its call take (`waittime`), and with which options of the message call (`msgoption`).
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use core::time::Duration;
 
 use guest::trial;
 use libhurd::abi::message::option;
 use libhurd::abi::returns::{
-    KERN_INVALID_ARGUMENT, KERN_TIMEDOUT, MACH_RCV_INVALID_NOTIFY, MACH_RCV_TIMED_OUT,
-    MACH_SEND_INVALID_NOTIFY, MACH_SEND_TIMED_OUT,
+    KERN_ABORTED, KERN_INVALID_ARGUMENT, KERN_TIMEDOUT, MACH_RCV_INTERRUPTED, MACH_RCV_INVALID_NOTIFY,
+    MACH_RCV_TIMED_OUT, MACH_SEND_INVALID_NOTIFY, MACH_SEND_TIMED_OUT,
 };
 use libhurd::clock::{self, now};
 use libhurd::mig::{Donation, PortName, RpcError};
-use libhurd::port::ReceiveRight;
-use libhurd::{ALL, Mach, Offer, thread, world};
+use libhurd::port::{ReceiveRight, SendRight};
+use libhurd::stubs::mach::thread_abort;
+use libhurd::{ALL, Mach, Offer, syscall, thread, world};
 
 use super::{Bench, Test, Verdict, fails, holds, must, same};
 
@@ -25,6 +26,7 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("full_queue", full_queue),
     ("nobody_answers", nobody_answers),
     ("options", options),
+    ("interrupted_calls_are_not_made_again", interrupted),
 ];
 
 const MS: u64 = 1_000_000;
@@ -117,6 +119,39 @@ fn nobody_answers(bench: &Bench) -> Verdict {
         must("a pause", clock::sleep(Duration::from_millis(200)))?;
         same("callers that came back", ended.load(Ordering::Acquire), CALLERS)
     })
+}
+
+/// A call that is broken off comes back at once with the code of Mach, with the options that say so or without; a migrating one with the kernel's.
+fn interrupted(bench: &Bench) -> Verdict {
+    let server = bench.server()?;
+    let migrating = if world::current().migrates() { KERN_ABORTED } else { MACH_RCV_INTERRUPTED };
+    bench.exact(|| {
+        let port = must("a port", ReceiveRight::new())?;
+        let silent = must("a right", port.send_right())?;
+        for (to, options, code) in [
+            (silent.name(), option::SEND_INTERRUPT | option::RCV_INTERRUPT, MACH_RCV_INTERRUPTED),
+            (silent.name(), 0, MACH_RCV_INTERRUPTED),
+            (server.control.name(), option::RCV_INTERRUPT, migrating),
+        ] {
+            let (got, name) = (Arc::new(AtomicI32::new(i32::MAX)), Arc::new(AtomicU32::new(0)));
+            let (result, mine) = (got.clone(), name.clone());
+            let call = move || {
+                mine.store(syscall::mach_thread_self().0, Ordering::Release);
+                let ended = sleep(to, 5000, options, 60, ALL);
+                result.store(ended.err().unwrap_or(0), Ordering::Release);
+            };
+            must("a thread", thread::spawn(call))?;
+            must("a pause", clock::sleep(Duration::from_millis(20)))?;
+            let thread = SendRight::from_name(PortName(name.load(Ordering::Acquire)));
+            must("thread_abort", thread_abort(&Mach, thread.name(), ALL).map_err(i32::from))?;
+            must("a pause", clock::sleep(Duration::from_millis(20)))?;
+            same(&alloc::format!("the code with options {options:#x}"), got.load(Ordering::Acquire), code)?;
+        }
+        // The late reply of the server finds nobody.
+        must("a pause", clock::sleep(Duration::from_millis(60)))?;
+        super::answers(&server)
+    })?;
+    must("the server's end", server.end())
 }
 
 /// What can be honoured is, and what cannot is refused before anything is sent.
