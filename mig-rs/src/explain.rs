@@ -112,7 +112,7 @@ fn message(text: &mut String, routine: &Routine, title: &str, message: &Message,
 fn data(routine: &Routine, item: &Item) -> String {
     let length = item.wire.data_length();
     let argument = item.argument.and_then(|a| routine.arguments.get(a));
-    let of = argument.map_or(String::new(), |a| format!(" : {}", a.type_name));
+    let of = argument.filter(|_| !item.is_count).map_or(String::new(), |a| format!(" : {}", a.type_name));
     let size = match (item.wire.placement, item.wire.is_variable()) {
         _ if item.is_count => "how many elements the client has room for".into(),
         (Placement::OutOfLine, _) => "8 bytes, an address: the data are elsewhere".into(),
