@@ -83,6 +83,13 @@ impl Tree for View<'_> {
 /// What is left of a name for the client to go on with, in the reply.
 type Rest = Text<1024>;
 
+/// A node with a translator in the middle of a name: the node, its directory, and what of the name is behind it.
+struct Crossing<'a> {
+    node: &'a Inode,
+    parent: &'a Inode,
+    rest: &'a [u8],
+}
+
 /// Says what is left, before there is a right that would have to be released if it is too long.
 fn leave(rest: &mut Rest, name: &[u8]) -> Result<(), i32> {
     rest.set(name).map_err(|_| ENAMETOOLONG)
@@ -114,7 +121,8 @@ impl Ext2 {
                 found(result)
             }
             Ok(End::Translated { node, dir: parent, rest }) => {
-                self.lookup_through(dir, &node, &parent, &rest, flags, retry_name, retain)
+                let crossing = Crossing { node: &node, parent: &parent, rest: &rest };
+                self.lookup_through(dir, &crossing, flags, retry_name, retain)
             }
             Ok(End::Above { rest }) => {
                 let above = &dir.shared.above;
@@ -166,13 +174,12 @@ impl Ext2 {
     fn lookup_through(
         &'static self,
         dir: &Protid,
-        node: &Inode,
-        parent: &Inode,
-        rest: &[u8],
+        crossing: &Crossing<'_>,
         flags: i32,
         retry_name: &mut Rest,
         retain: &Retain,
     ) -> Result<DirLookupOut, i32> {
+        let &Crossing { node, parent, rest } = crossing;
         let ids = &dir.ids()?;
         // The translator gets its directory as somebody without any ids.
         let dotdot = self.open_inode(parent.number, 0, &dir.shared.above, &Ids::default(), Some(retain))?;
