@@ -212,7 +212,9 @@ impl Wire {
     pub fn data_length(&self) -> u64 {
         match self.placement {
             Placement::OutOfLine => 8,
-            _ => u64::from(self.bits) * u64::from(self.number) / 8,
+            // There is always room for an address, even where not one element fits.
+            Placement::Chosen => (u64::from(self.bits) * u64::from(self.number) / 8).max(8),
+            Placement::Inline => u64::from(self.bits) * u64::from(self.number) / 8,
         }
     }
 

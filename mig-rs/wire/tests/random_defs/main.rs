@@ -33,6 +33,7 @@ const STRICTER: &[&str] = &[
     "a struct { } inside another type",
     "a port right in a message has 64 bits",
     "int is no port",
+    "is no number that MIG knows",
 ];
 /// What GNU MIG says of one case.
 enum Gnus {
@@ -156,13 +157,14 @@ fn first_line(text: &str) -> &str {
 }
 
 /// GNU MIG's own stubs do not agree with the sizes that they put into headers: behind an array of varying length in the message
-/// whose most bytes are no multiple of 8, and with an array of a fixed number of rights, for which they have the room of one.
+/// whose most bytes are no multiple of 8, and with an array of a fixed number of rights, for which they have the room of one. Of an element that never fits in the message its C says that there are 0 bytes.
 fn loses_its_place(routine: &Routine) -> bool {
     let wrong = |item: &Item| {
         let wire = &item.wire;
         let varies = wire.is_variable() && wire.placement != Placement::OutOfLine;
         let rights = !wire.is_variable() && wire.number > 1 && wire.carries_rights();
-        varies && !wire.data_length().is_multiple_of(8) || rights
+        let empty = wire.placement == Placement::Chosen && wire.number == 0;
+        empty || varies && !wire.data_length().is_multiple_of(8) || rights
     };
     routine.request.items.iter().chain(routine.reply.iter().flat_map(|r| &r.items)).any(wrong)
 }
