@@ -293,10 +293,7 @@ fn failing(subject: &Subject, routine: &Routine, values: &Values, about: &str) -
         routine.arguments.iter().filter(|a| a.role != Role::InOut && !a.role.in_reply()).all(|a| {
             let Some(t) = a.translation.as_ref() else { return true };
             let (Some(intran), Some(end)) = (&t.intran, &t.destructor) else { return true };
-            let of = |function: &str| {
-                let ran = o.ran.iter().filter(|r| r.function == function);
-                ran.map(|r| r.made.len().max(r.from.len())).count()
-            };
+            let of = |function: &str| o.ran.iter().filter(|r| r.function == function).count();
             let payload = t.intran_payload.as_deref().map_or(0, of);
             // What goes in and out is the server's, to which it never came here.
             let kept = routine.arguments.iter().filter(|b| b.role == Role::InOut);
