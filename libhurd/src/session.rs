@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! A method whose interface does not say so is given none, and cannot ask for one:
+//! A method whose interface does not say so is given none:
 //!
 //! ```compile_fail,E0050
 //! # use hurd_stubs::io::{IoReadableReply, IoServer};
@@ -43,7 +43,7 @@
 //! let session = Session::of_caller(Limits { frames: 8, objects: 16 });
 //! ```
 //!
-//! A program that goes around this library gets no further: the client's stub offers nothing to be retained where the interface does not say so, and the kernel makes
+//! A program that goes around this library gets no further than the offer: where an interface speaks of donations the client's stub offers no more than it says, and the kernel makes
 //! no session beyond the offer, and none at all for a server that is in no call of that client's.
 
 use alloc::sync::Arc;

@@ -124,6 +124,11 @@ impl Builder {
                     println!("cargo::rerun-if-changed={}", source.path.display());
                 }
             }
+            for warning in &compiled.warnings {
+                for line in warning.render(&compiled.sources).lines() {
+                    println!("cargo::warning={line}");
+                }
+            }
             let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             // `include!` takes no inner attributes, so they are left to the including module.
             let text = emit(&compiled.subsystem, &name, &self.emit)
@@ -134,6 +139,9 @@ impl Builder {
                 .flat_map(|l| [l, "\n"])
                 .collect();
             let path = out.join(Path::new(&name).with_extension("rs"));
+            if written.contains(&path) {
+                return Err(format!("two of the files would become {}", path.display()));
+            }
             std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
             written.push(path);
         }

@@ -355,10 +355,11 @@ fn routine_doc(out: &mut String, routine: &Routine) {
         Some(at) => (text[..at].trim_end(), text[at + "Errors:".len()..].trim_start()),
         None => (text, ""),
     };
-    let errors = if errors.is_empty() { String::new() } else { format!("# Errors\n{errors}") };
+    let errors = if errors.is_empty() { "The interface names none." } else { errors };
+    let errors = format!("# Errors\n{errors}");
     let (payer, ways) = (donation::payer(routine), ways(routine));
     let parts: Vec<&str> =
-        [about, &message, &ways, &payer, &errors].into_iter().filter(|p| !p.is_empty()).collect();
+        [about, &message, &ways, &payer, errors.as_str()].into_iter().filter(|p| !p.is_empty()).collect();
     doc(out, &parts.join("\n\n"));
 }
 

@@ -5,7 +5,7 @@ mod command {
     pub(crate) mod help;
 }
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,14 @@ use command::help::{USAGE, about};
 use mig_rs::{compile, compile_text, emit, explain, id_rows, json_ids, json_layout, layout_rows};
 
 /// Prints, and does not mind that nobody reads on.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn say(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write the standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lines(rows: &[String]) -> String {
@@ -29,12 +35,10 @@ fn run() -> Result<(), String> {
     let mut files = arguments.words.iter();
     if arguments.command == "help" {
         let topic = files.next().map(String::as_str);
-        say(topic.map_or(Some(USAGE), about).ok_or(USAGE)?);
-        return Ok(());
+        return say(topic.map_or(Some(USAGE), about).ok_or(USAGE)?);
     }
     if arguments.help {
-        say(about(&arguments.command).unwrap_or(USAGE));
-        return Ok(());
+        return say(about(&arguments.command).unwrap_or(USAGE));
     }
     let routine = match arguments.command.as_str() {
         "explain" => Some(files.next().ok_or("explain needs the name of a routine")?),
@@ -52,17 +56,34 @@ fn run() -> Result<(), String> {
     if files.len() == 0 {
         return Err(format!("{} needs a file; `mig-rs help {0}` says more", arguments.command));
     }
+    if arguments.command == "gen" && arguments.out.is_some() {
+        one_output_each(files.as_slice())?;
+    }
     let (mut failures, mut objects) = (Vec::new(), Vec::new());
     for said in all(&arguments, files.as_slice(), routine) {
-        say(&said.out);
+        say(&said.out)?;
         eprint!("{}", said.warnings);
         objects.extend(said.objects);
         failures.extend(said.failure);
     }
     if arguments.json {
-        say(&format!("[{}]\n", objects.join(",\n")));
+        say(&format!("[{}]\n", objects.join(",\n")))?;
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n\n")) }
+}
+
+/// Files of one name would be written to one place.
+fn one_output_each(files: &[String]) -> Result<(), String> {
+    let stem = |file: &String| Path::new(file).file_stem().map(std::ffi::OsStr::to_os_string);
+    for (i, file) in files.iter().enumerate() {
+        if let Some(before) = files.iter().take(i).find(|before| stem(before) == stem(file)) {
+            return Err(format!(
+                "{before} and {file} would both become {}.rs; write them to two folders",
+                stem(file).unwrap_or_default().display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What there is to say of one file.
@@ -126,6 +147,9 @@ fn one(arguments: &Arguments, file: &str, routine: Option<&String>, said: &mut S
     }
     let subsystem = &compiled.subsystem;
     match arguments.command.as_str() {
+        "check" => {
+            emit(subsystem, file, &arguments.emit).map_err(|error| error.render(&compiled.sources))?;
+        }
         "gen" => {
             let name = match file {
                 "-" => subsystem.name.clone(),

@@ -122,11 +122,11 @@ pub fn auth_getids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::AUTH_GETIDS, Port::new(handle, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::AUTH_GETIDS.most.retain {
-        donation_.retain = offer::AUTH_GETIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::AUTH_GETIDS.most.retain {
+        offered_.retain = offer::AUTH_GETIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -184,11 +184,11 @@ pub fn auth_makeauth<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, agids)?;
     let size_ = encoder_
         .finish(id::AUTH_MAKEAUTH, Port::new(handle, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::AUTH_MAKEAUTH.most.retain {
-        donation_.retain = offer::AUTH_MAKEAUTH.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::AUTH_MAKEAUTH.most.retain {
+        offered_.retain = offer::AUTH_MAKEAUTH.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -230,11 +230,11 @@ pub fn auth_user_authenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::AUTH_USER_AUTHENTICATE.most.retain {
-        donation_.retain = offer::AUTH_USER_AUTHENTICATE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::AUTH_USER_AUTHENTICATE.most.retain {
+        offered_.retain = offer::AUTH_USER_AUTHENTICATE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -280,11 +280,11 @@ pub fn auth_server_authenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, newport)?;
     let size_ = encoder_
         .finish(id::AUTH_SERVER_AUTHENTICATE, Port::new(handle, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::AUTH_SERVER_AUTHENTICATE.most.retain {
-        donation_.retain = offer::AUTH_SERVER_AUTHENTICATE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::AUTH_SERVER_AUTHENTICATE.most.retain {
+        offered_.retain = offer::AUTH_SERVER_AUTHENTICATE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -461,7 +461,7 @@ fn try_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
+    let kept_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
     let other_handles = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let euids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let auids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
@@ -469,7 +469,7 @@ fn try_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
     let result_ = server_
-        .auth_makeauth(this_, other_handles, euids, auids, egids, agids, retain_);
+        .auth_makeauth(this_, other_handles, euids, auids, egids, agids, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),

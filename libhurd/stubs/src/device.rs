@@ -162,11 +162,11 @@ pub fn device_open<T: Transport + ?Sized>(
     encoder_.string(0x0000_0001_6004_000c, 128, name)?;
     let size_ = encoder_
         .finish(id::DEVICE_OPEN, Port::new(master_port, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_OPEN.most.retain {
-        donation_.retain = offer::DEVICE_OPEN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_OPEN.most.retain {
+        offered_.retain = offer::DEVICE_OPEN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -202,11 +202,11 @@ pub fn device_close<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::DEVICE_CLOSE, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_CLOSE.most.retain {
-        donation_.retain = offer::DEVICE_CLOSE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_CLOSE.most.retain {
+        offered_.retain = offer::DEVICE_CLOSE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -238,11 +238,11 @@ pub fn device_write<T: Transport + ?Sized>(
     encoder_.slice_out_of_line(0x0000_0000_4000_0809, data)?;
     let size_ = encoder_
         .finish(id::DEVICE_WRITE, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_WRITE.most.retain {
-        donation_.retain = offer::DEVICE_WRITE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_WRITE.most.retain {
+        offered_.retain = offer::DEVICE_WRITE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -286,11 +286,11 @@ pub fn device_write_inband<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_0808, 128, data)?;
     let size_ = encoder_
         .finish(id::DEVICE_WRITE_INBAND, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_WRITE_INBAND.most.retain {
-        donation_.retain = offer::DEVICE_WRITE_INBAND.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_WRITE_INBAND.most.retain {
+        offered_.retain = offer::DEVICE_WRITE_INBAND.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -336,11 +336,11 @@ pub fn device_read<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
     let size_ = encoder_
         .finish(id::DEVICE_READ, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_READ.most.retain {
-        donation_.retain = offer::DEVICE_READ.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_READ.most.retain {
+        offered_.retain = offer::DEVICE_READ.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -384,11 +384,11 @@ pub fn device_read_inband<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bytes_wanted)?;
     let size_ = encoder_
         .finish(id::DEVICE_READ_INBAND, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_READ_INBAND.most.retain {
-        donation_.retain = offer::DEVICE_READ_INBAND.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_READ_INBAND.most.retain {
+        offered_.retain = offer::DEVICE_READ_INBAND.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -436,11 +436,11 @@ pub fn device_map<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, size)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, unmap)?;
     let size_ = encoder_.finish(id::DEVICE_MAP, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_MAP.most.retain {
-        donation_.retain = offer::DEVICE_MAP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_MAP.most.retain {
+        offered_.retain = offer::DEVICE_MAP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -483,11 +483,11 @@ pub fn device_set_status<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_2002, 1024, status)?;
     let size_ = encoder_
         .finish(id::DEVICE_SET_STATUS, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_SET_STATUS.most.retain {
-        donation_.retain = offer::DEVICE_SET_STATUS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_SET_STATUS.most.retain {
+        offered_.retain = offer::DEVICE_SET_STATUS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -519,11 +519,11 @@ pub fn device_get_status<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, status_count.min(1024))?;
     let size_ = encoder_
         .finish(id::DEVICE_GET_STATUS, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_GET_STATUS.most.retain {
-        donation_.retain = offer::DEVICE_GET_STATUS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_GET_STATUS.most.retain {
+        offered_.retain = offer::DEVICE_GET_STATUS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -572,11 +572,11 @@ pub fn device_set_filter<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_1001, 128, filter)?;
     let size_ = encoder_
         .finish(id::DEVICE_SET_FILTER, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_SET_FILTER.most.retain {
-        donation_.retain = offer::DEVICE_SET_FILTER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_SET_FILTER.most.retain {
+        offered_.retain = offer::DEVICE_SET_FILTER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -608,11 +608,11 @@ pub fn device_intr_register<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     let size_ = encoder_
         .finish(id::DEVICE_INTR_REGISTER, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_INTR_REGISTER.most.retain {
-        donation_.retain = offer::DEVICE_INTR_REGISTER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_INTR_REGISTER.most.retain {
+        offered_.retain = offer::DEVICE_INTR_REGISTER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -640,11 +640,11 @@ pub fn device_intr_ack<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, receive_port)?;
     let size_ = encoder_
         .finish(id::DEVICE_INTR_ACK, Port::new(device, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DEVICE_INTR_ACK.most.retain {
-        donation_.retain = offer::DEVICE_INTR_ACK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DEVICE_INTR_ACK.most.retain {
+        offered_.retain = offer::DEVICE_INTR_ACK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;

@@ -56,11 +56,11 @@ pub fn auth_user_offer<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::AUTH_USER_OFFER, Port::new(handle, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::AUTH_USER_OFFER.most.retain {
-        donation_.retain = offer::AUTH_USER_OFFER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::AUTH_USER_OFFER.most.retain {
+        offered_.retain = offer::AUTH_USER_OFFER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;

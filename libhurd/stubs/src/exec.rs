@@ -106,11 +106,11 @@ pub fn exec_exec<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::EXEC_EXEC, Port::new(execserver, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::EXEC_EXEC.most.retain {
-        donation_.retain = offer::EXEC_EXEC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::EXEC_EXEC.most.retain {
+        offered_.retain = offer::EXEC_EXEC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -140,11 +140,11 @@ pub fn exec_init<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     let size_ = encoder_
         .finish(id::EXEC_INIT, Port::new(execserver, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::EXEC_INIT.most.retain {
-        donation_.retain = offer::EXEC_INIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::EXEC_INIT.most.retain {
+        offered_.retain = offer::EXEC_INIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -175,11 +175,11 @@ pub fn exec_setexecdata<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
         .finish(id::EXEC_SETEXECDATA, Port::new(execserver, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::EXEC_SETEXECDATA.most.retain {
-        donation_.retain = offer::EXEC_SETEXECDATA.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::EXEC_SETEXECDATA.most.retain {
+        offered_.retain = offer::EXEC_SETEXECDATA.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Loads the program `file` into `oldtask`, or with EXEC_NEWTASK 1 into a new one, and starts it with these
@@ -233,11 +233,11 @@ pub fn exec_exec_paths<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::EXEC_EXEC_PATHS, Port::new(execserver, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::EXEC_EXEC_PATHS.most.retain {
-        donation_.retain = offer::EXEC_EXEC_PATHS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::EXEC_EXEC_PATHS.most.retain {
+        offered_.retain = offer::EXEC_EXEC_PATHS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -377,7 +377,7 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::EXEC_EXEC)?;
+    let kept_ = this_.admit(&offer::EXEC_EXEC)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -402,7 +402,7 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             intarray,
             deallocnames,
             destroynames,
-            retain_,
+            kept_,
         )?;
     Ok(encoder_.end()?)
 }
@@ -497,7 +497,7 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::EXEC_EXEC_PATHS)?;
+    let kept_ = this_.admit(&offer::EXEC_EXEC_PATHS)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -526,7 +526,7 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
             intarray,
             deallocnames,
             destroynames,
-            retain_,
+            kept_,
         )?;
     Ok(encoder_.end()?)
 }

@@ -363,11 +363,11 @@ pub fn file_exec<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC, Port::new(exec_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_EXEC.most.retain {
-        donation_.retain = offer::FILE_EXEC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_EXEC.most.retain {
+        offered_.retain = offer::FILE_EXEC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -397,11 +397,11 @@ pub fn file_chown<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_group)?;
     let size_ = encoder_
         .finish(id::FILE_CHOWN, Port::new(chown_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_CHOWN.most.retain {
-        donation_.retain = offer::FILE_CHOWN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_CHOWN.most.retain {
+        offered_.retain = offer::FILE_CHOWN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -429,11 +429,11 @@ pub fn file_chauthor<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_author)?;
     let size_ = encoder_
         .finish(id::FILE_CHAUTHOR, Port::new(chauth_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_CHAUTHOR.most.retain {
-        donation_.retain = offer::FILE_CHAUTHOR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_CHAUTHOR.most.retain {
+        offered_.retain = offer::FILE_CHAUTHOR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -461,11 +461,11 @@ pub fn file_chmod<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, new_mode)?;
     let size_ = encoder_
         .finish(id::FILE_CHMOD, Port::new(chmod_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_CHMOD.most.retain {
-        donation_.retain = offer::FILE_CHMOD.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_CHMOD.most.retain {
+        offered_.retain = offer::FILE_CHMOD.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -493,11 +493,11 @@ pub fn file_chflags<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, new_flags)?;
     let size_ = encoder_
         .finish(id::FILE_CHFLAGS, Port::new(chflags_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_CHFLAGS.most.retain {
-        donation_.retain = offer::FILE_CHFLAGS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_CHFLAGS.most.retain {
+        offered_.retain = offer::FILE_CHFLAGS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -527,11 +527,11 @@ pub fn file_utimes<T: Transport + ?Sized>(
     encoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
         .finish(id::FILE_UTIMES, Port::new(utimes_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_UTIMES.most.retain {
-        donation_.retain = offer::FILE_UTIMES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_UTIMES.most.retain {
+        offered_.retain = offer::FILE_UTIMES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -559,11 +559,11 @@ pub fn file_set_size<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, new_size)?;
     let size_ = encoder_
         .finish(id::FILE_SET_SIZE, Port::new(trunc_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_SET_SIZE.most.retain {
-        donation_.retain = offer::FILE_SET_SIZE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_SET_SIZE.most.retain {
+        offered_.retain = offer::FILE_SET_SIZE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -591,11 +591,11 @@ pub fn file_lock<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::FILE_LOCK, Port::new(lock_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_LOCK.most.retain {
-        donation_.retain = offer::FILE_LOCK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_LOCK.most.retain {
+        offered_.retain = offer::FILE_LOCK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -621,11 +621,11 @@ pub fn file_lock_stat<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_LOCK_STAT, Port::new(lock_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_LOCK_STAT.most.retain {
-        donation_.retain = offer::FILE_LOCK_STAT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_LOCK_STAT.most.retain {
+        offered_.retain = offer::FILE_LOCK_STAT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -667,11 +667,11 @@ pub fn file_check_access<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_CHECK_ACCESS, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_CHECK_ACCESS.most.retain {
-        donation_.retain = offer::FILE_CHECK_ACCESS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_CHECK_ACCESS.most.retain {
+        offered_.retain = offer::FILE_CHECK_ACCESS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -711,11 +711,11 @@ pub fn file_notice_changes<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::FILE_NOTICE_CHANGES, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_NOTICE_CHANGES.most.retain {
-        donation_.retain = offer::FILE_NOTICE_CHANGES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_NOTICE_CHANGES.most.retain {
+        offered_.retain = offer::FILE_NOTICE_CHANGES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -741,11 +741,11 @@ pub fn file_getcontrol<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETCONTROL, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GETCONTROL.most.retain {
-        donation_.retain = offer::FILE_GETCONTROL.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GETCONTROL.most.retain {
+        offered_.retain = offer::FILE_GETCONTROL.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -782,11 +782,11 @@ pub fn file_statfs<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_STATFS, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_STATFS.most.retain {
-        donation_.retain = offer::FILE_STATFS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_STATFS.most.retain {
+        offered_.retain = offer::FILE_STATFS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -827,11 +827,11 @@ pub fn file_sync<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, omit_metadata)?;
     let size_ = encoder_.finish(id::FILE_SYNC, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_SYNC.most.retain {
-        donation_.retain = offer::FILE_SYNC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_SYNC.most.retain {
+        offered_.retain = offer::FILE_SYNC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -860,11 +860,11 @@ pub fn file_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FILE_SYNCFS, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_SYNCFS.most.retain {
-        donation_.retain = offer::FILE_SYNCFS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_SYNCFS.most.retain {
+        offered_.retain = offer::FILE_SYNCFS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -891,11 +891,11 @@ pub fn file_get_storage_info<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_STORAGE_INFO, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GET_STORAGE_INFO.most.retain {
-        donation_.retain = offer::FILE_GET_STORAGE_INFO.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GET_STORAGE_INFO.most.retain {
+        offered_.retain = offer::FILE_GET_STORAGE_INFO.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -941,11 +941,11 @@ pub fn file_getlinknode<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GETLINKNODE, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GETLINKNODE.most.retain {
-        donation_.retain = offer::FILE_GETLINKNODE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GETLINKNODE.most.retain {
+        offered_.retain = offer::FILE_GETLINKNODE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -983,11 +983,11 @@ pub fn file_getfh<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FILE_GETFH, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GETFH.most.retain {
-        donation_.retain = offer::FILE_GETFH.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GETFH.most.retain {
+        offered_.retain = offer::FILE_GETFH.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1039,11 +1039,11 @@ pub fn dir_lookup<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_LOOKUP, Port::new(start_dir, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_LOOKUP.most.retain {
-        donation_.retain = offer::DIR_LOOKUP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_LOOKUP.most.retain {
+        offered_.retain = offer::DIR_LOOKUP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1094,11 +1094,11 @@ pub fn dir_readdir<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, nentries)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, bufsiz)?;
     let size_ = encoder_.finish(id::DIR_READDIR, Port::new(dir, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_READDIR.most.retain {
-        donation_.retain = offer::DIR_READDIR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_READDIR.most.retain {
+        offered_.retain = offer::DIR_READDIR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1145,11 +1145,11 @@ pub fn dir_mkdir<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_MKDIR, Port::new(directory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_MKDIR.most.retain {
-        donation_.retain = offer::DIR_MKDIR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_MKDIR.most.retain {
+        offered_.retain = offer::DIR_MKDIR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1178,11 +1178,11 @@ pub fn dir_rmdir<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_RMDIR, Port::new(directory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_RMDIR.most.retain {
-        donation_.retain = offer::DIR_RMDIR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_RMDIR.most.retain {
+        offered_.retain = offer::DIR_RMDIR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1211,11 +1211,11 @@ pub fn dir_unlink<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     let size_ = encoder_
         .finish(id::DIR_UNLINK, Port::new(directory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_UNLINK.most.retain {
-        donation_.retain = offer::DIR_UNLINK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_UNLINK.most.retain {
+        offered_.retain = offer::DIR_UNLINK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1247,11 +1247,11 @@ pub fn dir_link<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, name)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
     let size_ = encoder_.finish(id::DIR_LINK, Port::new(dir, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_LINK.most.retain {
-        donation_.retain = offer::DIR_LINK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_LINK.most.retain {
+        offered_.retain = offer::DIR_LINK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1286,11 +1286,11 @@ pub fn dir_rename<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, excl)?;
     let size_ = encoder_
         .finish(id::DIR_RENAME, Port::new(olddirectory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_RENAME.most.retain {
-        donation_.retain = offer::DIR_RENAME.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_RENAME.most.retain {
+        offered_.retain = offer::DIR_RENAME.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1320,11 +1320,11 @@ pub fn dir_mkfile<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, mode)?;
     let size_ = encoder_
         .finish(id::DIR_MKFILE, Port::new(directory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_MKFILE.most.retain {
-        donation_.retain = offer::DIR_MKFILE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_MKFILE.most.retain {
+        offered_.retain = offer::DIR_MKFILE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1364,11 +1364,11 @@ pub fn dir_notice_changes<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, port)?;
     let size_ = encoder_
         .finish(id::DIR_NOTICE_CHANGES, Port::new(directory, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::DIR_NOTICE_CHANGES.most.retain {
-        donation_.retain = offer::DIR_NOTICE_CHANGES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::DIR_NOTICE_CHANGES.most.retain {
+        offered_.retain = offer::DIR_NOTICE_CHANGES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1407,11 +1407,11 @@ pub fn file_set_translator<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, active)?;
     let size_ = encoder_
         .finish(id::FILE_SET_TRANSLATOR, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_SET_TRANSLATOR.most.retain {
-        donation_.retain = offer::FILE_SET_TRANSLATOR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_SET_TRANSLATOR.most.retain {
+        offered_.retain = offer::FILE_SET_TRANSLATOR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1438,11 +1438,11 @@ pub fn file_get_translator<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GET_TRANSLATOR.most.retain {
-        donation_.retain = offer::FILE_GET_TRANSLATOR.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GET_TRANSLATOR.most.retain {
+        offered_.retain = offer::FILE_GET_TRANSLATOR.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1482,11 +1482,11 @@ pub fn file_get_translator_cntl<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_TRANSLATOR_CNTL, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GET_TRANSLATOR_CNTL.most.retain {
-        donation_.retain = offer::FILE_GET_TRANSLATOR_CNTL.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GET_TRANSLATOR_CNTL.most.retain {
+        offered_.retain = offer::FILE_GET_TRANSLATOR_CNTL.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1527,11 +1527,11 @@ pub fn file_get_fs_options<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FILE_GET_FS_OPTIONS, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_GET_FS_OPTIONS.most.retain {
-        donation_.retain = offer::FILE_GET_FS_OPTIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_GET_FS_OPTIONS.most.retain {
+        offered_.retain = offer::FILE_GET_FS_OPTIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1573,11 +1573,11 @@ pub fn file_reparent<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, parent)?;
     let size_ = encoder_
         .finish(id::FILE_REPARENT, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_REPARENT.most.retain {
-        donation_.retain = offer::FILE_REPARENT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_REPARENT.most.retain {
+        offered_.retain = offer::FILE_REPARENT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1641,11 +1641,11 @@ pub fn file_exec_paths<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_200f, 512, destroynames)?;
     let size_ = encoder_
         .finish(id::FILE_EXEC_PATHS, Port::new(exec_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_EXEC_PATHS.most.retain {
-        donation_.retain = offer::FILE_EXEC_PATHS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_EXEC_PATHS.most.retain {
+        offered_.retain = offer::FILE_EXEC_PATHS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1675,11 +1675,11 @@ pub fn file_utimens<T: Transport + ?Sized>(
     encoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b, new_mtime)?;
     let size_ = encoder_
         .finish(id::FILE_UTIMENS, Port::new(utimes_file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_UTIMENS.most.retain {
-        donation_.retain = offer::FILE_UTIMENS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_UTIMENS.most.retain {
+        offered_.retain = offer::FILE_UTIMENS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1711,11 +1711,11 @@ pub fn file_record_lock<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::FILE_RECORD_LOCK, Port::new(file, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FILE_RECORD_LOCK.most.retain {
-        donation_.retain = offer::FILE_RECORD_LOCK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FILE_RECORD_LOCK.most.retain {
+        offered_.retain = offer::FILE_RECORD_LOCK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2403,7 +2403,7 @@ fn try_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::FILE_EXEC)?;
+    let kept_ = this_.admit(&offer::FILE_EXEC)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
@@ -2426,7 +2426,7 @@ fn try_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             intarray,
             deallocnames,
             destroynames,
-            retain_,
+            kept_,
         )?;
     Ok(encoder_.end()?)
 }
@@ -3057,14 +3057,14 @@ fn try_dir_lookup_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let retain_ = this_.admit(&offer::DIR_LOOKUP)?;
+    let kept_ = this_.admit(&offer::DIR_LOOKUP)?;
     let mut places_ = encoder_.places();
     let retry_name = places_.text::<1024>(72)?;
     let file_name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
-    let result_ = server_.dir_lookup(this_, file_name, flags, mode, retry_name, retain_);
+    let result_ = server_.dir_lookup(this_, file_name, flags, mode, retry_name, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
@@ -3586,7 +3586,7 @@ fn try_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
+    let kept_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
@@ -3613,7 +3613,7 @@ fn try_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
             intarray,
             deallocnames,
             destroynames,
-            retain_,
+            kept_,
         )?;
     Ok(encoder_.end()?)
 }

@@ -173,11 +173,11 @@ pub fn fsys_startup<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, control_port)?;
     let size_ = encoder_
         .finish(id::FSYS_STARTUP, Port::new(bootstrap, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_STARTUP.most.retain {
-        donation_.retain = offer::FSYS_STARTUP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_STARTUP.most.retain {
+        offered_.retain = offer::FSYS_STARTUP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -216,11 +216,11 @@ pub fn fsys_goaway<T: Transport + ?Sized>(
     let mut encoder_ = Encoder::clean(message_);
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GOAWAY, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GOAWAY.most.retain {
-        donation_.retain = offer::FSYS_GOAWAY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GOAWAY.most.retain {
+        offered_.retain = offer::FSYS_GOAWAY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -255,11 +255,11 @@ pub fn fsys_getroot<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_.finish(id::FSYS_GETROOT, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GETROOT.most.retain {
-        donation_.retain = offer::FSYS_GETROOT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GETROOT.most.retain {
+        offered_.retain = offer::FSYS_GETROOT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -309,11 +309,11 @@ pub fn fsys_getfile<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gen_gids)?;
     encoder_.data(0x0000_0000_4000_0808, 2048, filehandle)?;
     let size_ = encoder_.finish(id::FSYS_GETFILE, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GETFILE.most.retain {
-        donation_.retain = offer::FSYS_GETFILE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GETFILE.most.retain {
+        offered_.retain = offer::FSYS_GETFILE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -354,11 +354,11 @@ pub fn fsys_syncfs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, wait)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_.finish(id::FSYS_SYNCFS, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_SYNCFS.most.retain {
-        donation_.retain = offer::FSYS_SYNCFS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_SYNCFS.most.retain {
+        offered_.retain = offer::FSYS_SYNCFS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -389,11 +389,11 @@ pub fn fsys_set_options<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, do_children)?;
     let size_ = encoder_
         .finish(id::FSYS_SET_OPTIONS, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_SET_OPTIONS.most.retain {
-        donation_.retain = offer::FSYS_SET_OPTIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_SET_OPTIONS.most.retain {
+        offered_.retain = offer::FSYS_SET_OPTIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -418,11 +418,11 @@ pub fn fsys_getpriv<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::FSYS_GETPRIV, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GETPRIV.most.retain {
-        donation_.retain = offer::FSYS_GETPRIV.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GETPRIV.most.retain {
+        offered_.retain = offer::FSYS_GETPRIV.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -469,11 +469,11 @@ pub fn fsys_init<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, proc_server)?;
     encoder_.port(0x0000_0001_2000_4013, auth_handle)?;
     let size_ = encoder_.finish(id::FSYS_INIT, Port::new(fsys, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_INIT.most.retain {
-        donation_.retain = offer::FSYS_INIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_INIT.most.retain {
+        offered_.retain = offer::FSYS_INIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -504,11 +504,11 @@ pub fn fsys_forward<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_0808, 2048, argv)?;
     let size_ = encoder_
         .finish(id::FSYS_FORWARD, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_FORWARD.most.retain {
-        donation_.retain = offer::FSYS_FORWARD.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_FORWARD.most.retain {
+        offered_.retain = offer::FSYS_FORWARD.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -535,11 +535,11 @@ pub fn fsys_get_options<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_OPTIONS, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GET_OPTIONS.most.retain {
-        donation_.retain = offer::FSYS_GET_OPTIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GET_OPTIONS.most.retain {
+        offered_.retain = offer::FSYS_GET_OPTIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -580,11 +580,11 @@ pub fn fsys_get_children<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_CHILDREN, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GET_CHILDREN.most.retain {
-        donation_.retain = offer::FSYS_GET_CHILDREN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GET_CHILDREN.most.retain {
+        offered_.retain = offer::FSYS_GET_CHILDREN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -627,11 +627,11 @@ pub fn fsys_get_source<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::FSYS_GET_SOURCE, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::FSYS_GET_SOURCE.most.retain {
-        donation_.retain = offer::FSYS_GET_SOURCE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::FSYS_GET_SOURCE.most.retain {
+        offered_.retain = offer::FSYS_GET_SOURCE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -974,7 +974,7 @@ fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::FSYS_GETROOT)?;
+    let kept_ = this_.admit(&offer::FSYS_GETROOT)?;
     let mut places_ = encoder_.places();
     let retry_name = places_.text::<1024>(72)?;
     let dotdot_node = decoder_.port(0x0000_0001_2000_4011)?;
@@ -983,15 +983,7 @@ fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
     let result_ = server_
-        .fsys_getroot(
-            this_,
-            dotdot_node,
-            gen_uids,
-            gen_gids,
-            flags,
-            retry_name,
-            retain_,
-        );
+        .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retry_name, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),

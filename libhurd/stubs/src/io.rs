@@ -334,11 +334,11 @@ pub fn io_write<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     let size_ = encoder_
         .finish(id::IO_WRITE, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_WRITE.most.retain {
-        donation_.retain = offer::IO_WRITE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_WRITE.most.retain {
+        offered_.retain = offer::IO_WRITE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -381,11 +381,11 @@ pub fn io_read<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<u64>(0x0000_0001_2000_400b, amount)?;
     let size_ = encoder_.finish(id::IO_READ, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_READ.most.retain {
-        donation_.retain = offer::IO_READ.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_READ.most.retain {
+        offered_.retain = offer::IO_READ.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -428,11 +428,11 @@ pub fn io_seek<T: Transport + ?Sized>(
     encoder_.value::<i64>(0x0000_0001_2000_400b, offset)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, whence)?;
     let size_ = encoder_.finish(id::IO_SEEK, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SEEK.most.retain {
-        donation_.retain = offer::IO_SEEK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SEEK.most.retain {
+        offered_.retain = offer::IO_SEEK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -470,11 +470,11 @@ pub fn io_readable<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READABLE, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_READABLE.most.retain {
-        donation_.retain = offer::IO_READABLE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_READABLE.most.retain {
+        offered_.retain = offer::IO_READABLE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -514,11 +514,11 @@ pub fn io_set_all_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, newbits)?;
     let size_ = encoder_
         .finish(id::IO_SET_ALL_OPENMODES, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SET_ALL_OPENMODES.most.retain {
-        donation_.retain = offer::IO_SET_ALL_OPENMODES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SET_ALL_OPENMODES.most.retain {
+        offered_.retain = offer::IO_SET_ALL_OPENMODES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -544,11 +544,11 @@ pub fn io_get_openmodes<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OPENMODES, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_GET_OPENMODES.most.retain {
-        donation_.retain = offer::IO_GET_OPENMODES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_GET_OPENMODES.most.retain {
+        offered_.retain = offer::IO_GET_OPENMODES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -588,11 +588,11 @@ pub fn io_set_some_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_set)?;
     let size_ = encoder_
         .finish(id::IO_SET_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SET_SOME_OPENMODES.most.retain {
-        donation_.retain = offer::IO_SET_SOME_OPENMODES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SET_SOME_OPENMODES.most.retain {
+        offered_.retain = offer::IO_SET_SOME_OPENMODES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -620,11 +620,11 @@ pub fn io_clear_some_openmodes<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, bits_to_clear)?;
     let size_ = encoder_
         .finish(id::IO_CLEAR_SOME_OPENMODES, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_CLEAR_SOME_OPENMODES.most.retain {
-        donation_.retain = offer::IO_CLEAR_SOME_OPENMODES.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_CLEAR_SOME_OPENMODES.most.retain {
+        offered_.retain = offer::IO_CLEAR_SOME_OPENMODES.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -652,11 +652,11 @@ pub fn io_async<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify_port)?;
     let size_ = encoder_
         .finish(id::IO_ASYNC, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_ASYNC.most.retain {
-        donation_.retain = offer::IO_ASYNC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_ASYNC.most.retain {
+        offered_.retain = offer::IO_ASYNC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -696,11 +696,11 @@ pub fn io_mod_owner<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, owner)?;
     let size_ = encoder_
         .finish(id::IO_MOD_OWNER, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_MOD_OWNER.most.retain {
-        donation_.retain = offer::IO_MOD_OWNER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_MOD_OWNER.most.retain {
+        offered_.retain = offer::IO_MOD_OWNER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -726,11 +726,11 @@ pub fn io_get_owner<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_OWNER, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_GET_OWNER.most.retain {
-        donation_.retain = offer::IO_GET_OWNER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_GET_OWNER.most.retain {
+        offered_.retain = offer::IO_GET_OWNER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -768,11 +768,11 @@ pub fn io_get_icky_async_id<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_ICKY_ASYNC_ID, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_GET_ICKY_ASYNC_ID.most.retain {
-        donation_.retain = offer::IO_GET_ICKY_ASYNC_ID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_GET_ICKY_ASYNC_ID.most.retain {
+        offered_.retain = offer::IO_GET_ICKY_ASYNC_ID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -816,11 +816,11 @@ pub fn io_select<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT, Port::new(io_object, 19), Port::new(reply, 20))?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SELECT.most.retain {
-        donation_.retain = offer::IO_SELECT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SELECT.most.retain {
+        offered_.retain = offer::IO_SELECT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call_with(
             message_,
@@ -866,11 +866,11 @@ pub fn io_stat<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_STAT, Port::new(stat_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_STAT.most.retain {
-        donation_.retain = offer::IO_STAT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_STAT.most.retain {
+        offered_.retain = offer::IO_STAT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -911,11 +911,11 @@ pub fn io_reauthenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous2)?;
     let size_ = encoder_
         .finish(id::IO_REAUTHENTICATE, Port::new(auth_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_REAUTHENTICATE.most.retain {
-        donation_.retain = offer::IO_REAUTHENTICATE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_REAUTHENTICATE.most.retain {
+        offered_.retain = offer::IO_REAUTHENTICATE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// The same object with at most these ids.
@@ -943,11 +943,11 @@ pub fn io_restrict_auth<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, gids)?;
     let size_ = encoder_
         .finish(id::IO_RESTRICT_AUTH, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_RESTRICT_AUTH.most.retain {
-        donation_.retain = offer::IO_RESTRICT_AUTH.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_RESTRICT_AUTH.most.retain {
+        offered_.retain = offer::IO_RESTRICT_AUTH.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -985,11 +985,11 @@ pub fn io_duplicate<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_DUPLICATE, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_DUPLICATE.most.retain {
-        donation_.retain = offer::IO_DUPLICATE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_DUPLICATE.most.retain {
+        offered_.retain = offer::IO_DUPLICATE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1029,11 +1029,11 @@ pub fn io_server_version<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SERVER_VERSION, Port::new(vers_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SERVER_VERSION.most.retain {
-        donation_.retain = offer::IO_SERVER_VERSION.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SERVER_VERSION.most.retain {
+        offered_.retain = offer::IO_SERVER_VERSION.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1078,11 +1078,11 @@ pub fn io_map<T: Transport + ?Sized>(
     let message_ = buffer_.bytes();
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_.finish(id::IO_MAP, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_MAP.most.retain {
-        donation_.retain = offer::IO_MAP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_MAP.most.retain {
+        offered_.retain = offer::IO_MAP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1121,11 +1121,11 @@ pub fn io_map_cntl<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_MAP_CNTL, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_MAP_CNTL.most.retain {
-        donation_.retain = offer::IO_MAP_CNTL.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_MAP_CNTL.most.retain {
+        offered_.retain = offer::IO_MAP_CNTL.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1161,11 +1161,11 @@ pub fn io_get_conch<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_GET_CONCH, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_GET_CONCH.most.retain {
-        donation_.retain = offer::IO_GET_CONCH.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_GET_CONCH.most.retain {
+        offered_.retain = offer::IO_GET_CONCH.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1189,11 +1189,11 @@ pub fn io_release_conch<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_RELEASE_CONCH, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_RELEASE_CONCH.most.retain {
-        donation_.retain = offer::IO_RELEASE_CONCH.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_RELEASE_CONCH.most.retain {
+        offered_.retain = offer::IO_RELEASE_CONCH.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1217,11 +1217,11 @@ pub fn io_eofnotify<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_EOFNOTIFY, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_EOFNOTIFY.most.retain {
-        donation_.retain = offer::IO_EOFNOTIFY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_EOFNOTIFY.most.retain {
+        offered_.retain = offer::IO_EOFNOTIFY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1251,11 +1251,11 @@ pub fn io_prenotify<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
         .finish(id::IO_PRENOTIFY, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_PRENOTIFY.most.retain {
-        donation_.retain = offer::IO_PRENOTIFY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_PRENOTIFY.most.retain {
+        offered_.retain = offer::IO_PRENOTIFY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1285,11 +1285,11 @@ pub fn io_postnotify<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, write_end)?;
     let size_ = encoder_
         .finish(id::IO_POSTNOTIFY, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_POSTNOTIFY.most.retain {
-        donation_.retain = offer::IO_POSTNOTIFY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_POSTNOTIFY.most.retain {
+        offered_.retain = offer::IO_POSTNOTIFY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1313,11 +1313,11 @@ pub fn io_readnotify<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READNOTIFY, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_READNOTIFY.most.retain {
-        donation_.retain = offer::IO_READNOTIFY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_READNOTIFY.most.retain {
+        offered_.retain = offer::IO_READNOTIFY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1341,11 +1341,11 @@ pub fn io_readsleep<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_READSLEEP, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_READSLEEP.most.retain {
-        donation_.retain = offer::IO_READSLEEP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_READSLEEP.most.retain {
+        offered_.retain = offer::IO_READSLEEP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1369,11 +1369,11 @@ pub fn io_sigio<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_SIGIO, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SIGIO.most.retain {
-        donation_.retain = offer::IO_SIGIO.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SIGIO.most.retain {
+        offered_.retain = offer::IO_SIGIO.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1401,11 +1401,11 @@ pub fn io_pathconf<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, name)?;
     let size_ = encoder_
         .finish(id::IO_PATHCONF, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_PATHCONF.most.retain {
-        donation_.retain = offer::IO_PATHCONF.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_PATHCONF.most.retain {
+        offered_.retain = offer::IO_PATHCONF.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1443,11 +1443,11 @@ pub fn io_identity<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_IDENTITY, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_IDENTITY.most.retain {
-        donation_.retain = offer::IO_IDENTITY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_IDENTITY.most.retain {
+        offered_.retain = offer::IO_IDENTITY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1489,11 +1489,11 @@ pub fn io_revoke<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::IO_REVOKE, Port::new(io_object, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_REVOKE.most.retain {
-        donation_.retain = offer::IO_REVOKE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_REVOKE.most.retain {
+        offered_.retain = offer::IO_REVOKE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1524,11 +1524,11 @@ pub fn io_select_timeout<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, select_type)?;
     let size_ = encoder_
         .finish(id::IO_SELECT_TIMEOUT, Port::new(io_object, 19), Port::new(reply, 20))?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::IO_SELECT_TIMEOUT.most.retain {
-        donation_.retain = offer::IO_SELECT_TIMEOUT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::IO_SELECT_TIMEOUT.most.retain {
+        offered_.retain = offer::IO_SELECT_TIMEOUT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2585,10 +2585,10 @@ fn try_io_reauthenticate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
+    let kept_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let _ = server_.io_reauthenticate(this_, rendezvous2, retain_);
+    let _ = server_.io_reauthenticate(this_, rendezvous2, kept_);
     Ok(())
 }
 fn serve_io_restrict_auth_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
@@ -2619,11 +2619,11 @@ fn try_io_restrict_auth_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: false,
             complex: None,
         })?;
-    let retain_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
+    let kept_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
     let uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
-    let result_ = server_.io_restrict_auth(this_, uids, gids, retain_);
+    let result_ = server_.io_restrict_auth(this_, uids, gids, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
@@ -2657,9 +2657,9 @@ fn try_io_duplicate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let retain_ = this_.admit(&offer::IO_DUPLICATE)?;
+    let kept_ = this_.admit(&offer::IO_DUPLICATE)?;
     decoder_.end()?;
-    let result_ = server_.io_duplicate(this_, retain_);
+    let result_ = server_.io_duplicate(this_, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),

@@ -68,11 +68,11 @@ pub fn payer_for_uid<T: Transport + ?Sized>(
     encoder_.value::<u32>(0x0000_0001_2000_2002, uid)?;
     let size_ = encoder_
         .finish(id::PAYER_FOR_UID, Port::new(service, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PAYER_FOR_UID.most.retain {
-        donation_.retain = offer::PAYER_FOR_UID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PAYER_FOR_UID.most.retain {
+        offered_.retain = offer::PAYER_FOR_UID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -114,11 +114,11 @@ pub fn payer_register<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, account)?;
     let size_ = encoder_
         .finish(id::PAYER_REGISTER, Port::new(service, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PAYER_REGISTER.most.retain {
-        donation_.retain = offer::PAYER_REGISTER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PAYER_REGISTER.most.retain {
+        offered_.retain = offer::PAYER_REGISTER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;

@@ -544,11 +544,11 @@ pub fn proc_getprivports<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPRIVPORTS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPRIVPORTS.most.retain {
-        donation_.retain = offer::PROC_GETPRIVPORTS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPRIVPORTS.most.retain {
+        offered_.retain = offer::PROC_GETPRIVPORTS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -591,11 +591,11 @@ pub fn proc_getallpids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETALLPIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETALLPIDS.most.retain {
-        donation_.retain = offer::PROC_GETALLPIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETALLPIDS.most.retain {
+        offered_.retain = offer::PROC_GETALLPIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -640,11 +640,11 @@ pub fn proc_setexecdata<T: Transport + ?Sized>(
     encoder_.data(0x0000_0000_4000_2002, 512, ints)?;
     let size_ = encoder_
         .finish(id::PROC_SETEXECDATA, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETEXECDATA.most.retain {
-        donation_.retain = offer::PROC_SETEXECDATA.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETEXECDATA.most.retain {
+        offered_.retain = offer::PROC_SETEXECDATA.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -671,11 +671,11 @@ pub fn proc_getexecdata<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETEXECDATA, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETEXECDATA.most.retain {
-        donation_.retain = offer::PROC_GETEXECDATA.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETEXECDATA.most.retain {
+        offered_.retain = offer::PROC_GETEXECDATA.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -719,11 +719,11 @@ pub fn proc_execdata_notify<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_EXECDATA_NOTIFY, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_EXECDATA_NOTIFY.most.retain {
-        donation_.retain = offer::PROC_EXECDATA_NOTIFY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_EXECDATA_NOTIFY.most.retain {
+        offered_.retain = offer::PROC_EXECDATA_NOTIFY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -750,11 +750,11 @@ pub fn proc_uname<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_UNAME, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_UNAME.most.retain {
-        donation_.retain = offer::PROC_UNAME.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_UNAME.most.retain {
+        offered_.retain = offer::PROC_UNAME.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -801,11 +801,11 @@ pub fn proc_register_version<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, version)?;
     let size_ = encoder_
         .finish(id::PROC_REGISTER_VERSION, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_REGISTER_VERSION.most.retain {
-        donation_.retain = offer::PROC_REGISTER_VERSION.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_REGISTER_VERSION.most.retain {
+        offered_.retain = offer::PROC_REGISTER_VERSION.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -833,11 +833,11 @@ pub fn proc_reauthenticate<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, rendezvous)?;
     let size_ = encoder_
         .finish(id::PROC_REAUTHENTICATE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_REAUTHENTICATE.most.retain {
-        donation_.retain = offer::PROC_REAUTHENTICATE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_REAUTHENTICATE.most.retain {
+        offered_.retain = offer::PROC_REAUTHENTICATE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Says that `child` is a child of the caller.
@@ -862,11 +862,11 @@ pub fn proc_child<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, child)?;
     let size_ = encoder_
         .finish(id::PROC_CHILD, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_CHILD.most.retain {
-        donation_.retain = offer::PROC_CHILD.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_CHILD.most.retain {
+        offered_.retain = offer::PROC_CHILD.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -894,11 +894,11 @@ pub fn proc_setmsgport<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, newmsgport)?;
     let size_ = encoder_
         .finish(id::PROC_SETMSGPORT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETMSGPORT.most.retain {
-        donation_.retain = offer::PROC_SETMSGPORT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETMSGPORT.most.retain {
+        offered_.retain = offer::PROC_SETMSGPORT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -938,11 +938,11 @@ pub fn proc_reassign<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, newtask)?;
     let size_ = encoder_
         .finish(id::PROC_REASSIGN, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_REASSIGN.most.retain {
-        donation_.retain = offer::PROC_REASSIGN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_REASSIGN.most.retain {
+        offered_.retain = offer::PROC_REASSIGN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -972,11 +972,11 @@ pub fn proc_setowner<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, clear)?;
     let size_ = encoder_
         .finish(id::PROC_SETOWNER, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETOWNER.most.retain {
-        donation_.retain = offer::PROC_SETOWNER.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETOWNER.most.retain {
+        offered_.retain = offer::PROC_SETOWNER.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1002,11 +1002,11 @@ pub fn proc_getpids<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETPIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPIDS.most.retain {
-        donation_.retain = offer::PROC_GETPIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPIDS.most.retain {
+        offered_.retain = offer::PROC_GETPIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1054,11 +1054,11 @@ pub fn proc_set_arg_locations<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, envp)?;
     let size_ = encoder_
         .finish(id::PROC_SET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SET_ARG_LOCATIONS.most.retain {
-        donation_.retain = offer::PROC_SET_ARG_LOCATIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SET_ARG_LOCATIONS.most.retain {
+        offered_.retain = offer::PROC_SET_ARG_LOCATIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1084,11 +1084,11 @@ pub fn proc_get_arg_locations<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ARG_LOCATIONS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GET_ARG_LOCATIONS.most.retain {
-        donation_.retain = offer::PROC_GET_ARG_LOCATIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GET_ARG_LOCATIONS.most.retain {
+        offered_.retain = offer::PROC_GET_ARG_LOCATIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1132,11 +1132,11 @@ pub fn proc_getmsgport<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETMSGPORT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETMSGPORT.most.retain {
-        donation_.retain = offer::PROC_GETMSGPORT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETMSGPORT.most.retain {
+        offered_.retain = offer::PROC_GETMSGPORT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1178,11 +1178,11 @@ pub fn proc_wait<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_.finish(id::PROC_WAIT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_WAIT.most.retain {
-        donation_.retain = offer::PROC_WAIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_WAIT.most.retain {
+        offered_.retain = offer::PROC_WAIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1230,11 +1230,11 @@ pub fn proc_dostop<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, contthread)?;
     let size_ = encoder_
         .finish(id::PROC_DOSTOP, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_DOSTOP.most.retain {
-        donation_.retain = offer::PROC_DOSTOP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_DOSTOP.most.retain {
+        offered_.retain = offer::PROC_DOSTOP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1270,11 +1270,11 @@ pub fn proc_handle_exceptions<T: Transport + ?Sized>(
     encoder_.array(0x0000_0000_2000_2002, 1024, new_state)?;
     let size_ = encoder_
         .finish(id::PROC_HANDLE_EXCEPTIONS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_HANDLE_EXCEPTIONS.most.retain {
-        donation_.retain = offer::PROC_HANDLE_EXCEPTIONS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_HANDLE_EXCEPTIONS.most.retain {
+        offered_.retain = offer::PROC_HANDLE_EXCEPTIONS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1304,11 +1304,11 @@ pub fn proc_mark_stop<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
         .finish(id::PROC_MARK_STOP, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_STOP.most.retain {
-        donation_.retain = offer::PROC_MARK_STOP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_STOP.most.retain {
+        offered_.retain = offer::PROC_MARK_STOP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1332,11 +1332,11 @@ pub fn proc_mark_cont<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_CONT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_CONT.most.retain {
-        donation_.retain = offer::PROC_MARK_CONT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_CONT.most.retain {
+        offered_.retain = offer::PROC_MARK_CONT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1366,11 +1366,11 @@ pub fn proc_mark_exit<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sigcode)?;
     let size_ = encoder_
         .finish(id::PROC_MARK_EXIT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_EXIT.most.retain {
-        donation_.retain = offer::PROC_MARK_EXIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_EXIT.most.retain {
+        offered_.retain = offer::PROC_MARK_EXIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1394,11 +1394,11 @@ pub fn proc_mark_exec<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_EXEC, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_EXEC.most.retain {
-        donation_.retain = offer::PROC_MARK_EXEC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_EXEC.most.retain {
+        offered_.retain = offer::PROC_MARK_EXEC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1422,11 +1422,11 @@ pub fn proc_mark_traced<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_TRACED, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_TRACED.most.retain {
-        donation_.retain = offer::PROC_MARK_TRACED.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_TRACED.most.retain {
+        offered_.retain = offer::PROC_MARK_TRACED.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1454,11 +1454,11 @@ pub fn proc_mod_stopchild<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, doit)?;
     let size_ = encoder_
         .finish(id::PROC_MOD_STOPCHILD, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MOD_STOPCHILD.most.retain {
-        donation_.retain = offer::PROC_MOD_STOPCHILD.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MOD_STOPCHILD.most.retain {
+        offered_.retain = offer::PROC_MOD_STOPCHILD.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1486,11 +1486,11 @@ pub fn proc_pid2task<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2TASK, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_PID2TASK.most.retain {
-        donation_.retain = offer::PROC_PID2TASK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_PID2TASK.most.retain {
+        offered_.retain = offer::PROC_PID2TASK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1530,11 +1530,11 @@ pub fn proc_task2pid<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PID, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_TASK2PID.most.retain {
-        donation_.retain = offer::PROC_TASK2PID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_TASK2PID.most.retain {
+        offered_.retain = offer::PROC_TASK2PID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1574,11 +1574,11 @@ pub fn proc_task2proc<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_TASK2PROC, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_TASK2PROC.most.retain {
-        donation_.retain = offer::PROC_TASK2PROC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_TASK2PROC.most.retain {
+        offered_.retain = offer::PROC_TASK2PROC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1616,11 +1616,11 @@ pub fn proc_proc2task<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_PROC2TASK, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_PROC2TASK.most.retain {
-        donation_.retain = offer::PROC_PROC2TASK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_PROC2TASK.most.retain {
+        offered_.retain = offer::PROC_PROC2TASK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1660,11 +1660,11 @@ pub fn proc_pid2proc<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_PID2PROC, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_PID2PROC.most.retain {
-        donation_.retain = offer::PROC_PID2PROC.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_PID2PROC.most.retain {
+        offered_.retain = offer::PROC_PID2PROC.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1707,11 +1707,11 @@ pub fn proc_getprocinfo<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, flags)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCINFO, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPROCINFO.most.retain {
-        donation_.retain = offer::PROC_GETPROCINFO.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPROCINFO.most.retain {
+        offered_.retain = offer::PROC_GETPROCINFO.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1758,11 +1758,11 @@ pub fn proc_getprocargs<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCARGS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPROCARGS.most.retain {
-        donation_.retain = offer::PROC_GETPROCARGS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPROCARGS.most.retain {
+        offered_.retain = offer::PROC_GETPROCARGS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1805,11 +1805,11 @@ pub fn proc_getprocenv<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETPROCENV, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPROCENV.most.retain {
-        donation_.retain = offer::PROC_GETPROCENV.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPROCENV.most.retain {
+        offered_.retain = offer::PROC_GETPROCENV.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1847,11 +1847,11 @@ pub fn proc_make_login_coll<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MAKE_LOGIN_COLL, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MAKE_LOGIN_COLL.most.retain {
-        donation_.retain = offer::PROC_MAKE_LOGIN_COLL.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MAKE_LOGIN_COLL.most.retain {
+        offered_.retain = offer::PROC_MAKE_LOGIN_COLL.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1879,11 +1879,11 @@ pub fn proc_getloginid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINID, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETLOGINID.most.retain {
-        donation_.retain = offer::PROC_GETLOGINID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETLOGINID.most.retain {
+        offered_.retain = offer::PROC_GETLOGINID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1924,11 +1924,11 @@ pub fn proc_getloginpids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, id_)?;
     let size_ = encoder_
         .finish(id::PROC_GETLOGINPIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETLOGINPIDS.most.retain {
-        donation_.retain = offer::PROC_GETLOGINPIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETLOGINPIDS.most.retain {
+        offered_.retain = offer::PROC_GETLOGINPIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -1971,11 +1971,11 @@ pub fn proc_setlogin<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, logname)?;
     let size_ = encoder_
         .finish(id::PROC_SETLOGIN, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETLOGIN.most.retain {
-        donation_.retain = offer::PROC_SETLOGIN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETLOGIN.most.retain {
+        offered_.retain = offer::PROC_SETLOGIN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2002,11 +2002,11 @@ pub fn proc_getlogin<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETLOGIN, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETLOGIN.most.retain {
-        donation_.retain = offer::PROC_GETLOGIN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETLOGIN.most.retain {
+        offered_.retain = offer::PROC_GETLOGIN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2044,11 +2044,11 @@ pub fn proc_setsid<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_SETSID, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETSID.most.retain {
-        donation_.retain = offer::PROC_SETSID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETSID.most.retain {
+        offered_.retain = offer::PROC_SETSID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2076,11 +2076,11 @@ pub fn proc_getsid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSID, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETSID.most.retain {
-        donation_.retain = offer::PROC_GETSID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETSID.most.retain {
+        offered_.retain = offer::PROC_GETSID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2121,11 +2121,11 @@ pub fn proc_getsessionpgids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPGIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETSESSIONPGIDS.most.retain {
-        donation_.retain = offer::PROC_GETSESSIONPGIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETSESSIONPGIDS.most.retain {
+        offered_.retain = offer::PROC_GETSESSIONPGIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2168,11 +2168,11 @@ pub fn proc_getsessionpids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, sid)?;
     let size_ = encoder_
         .finish(id::PROC_GETSESSIONPIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETSESSIONPIDS.most.retain {
-        donation_.retain = offer::PROC_GETSESSIONPIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETSESSIONPIDS.most.retain {
+        offered_.retain = offer::PROC_GETSESSIONPIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2212,11 +2212,11 @@ pub fn proc_getsidport<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETSIDPORT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETSIDPORT.most.retain {
-        donation_.retain = offer::PROC_GETSIDPORT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETSIDPORT.most.retain {
+        offered_.retain = offer::PROC_GETSIDPORT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2258,11 +2258,11 @@ pub fn proc_setpgrp<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::PROC_SETPGRP, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SETPGRP.most.retain {
-        donation_.retain = offer::PROC_SETPGRP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SETPGRP.most.retain {
+        offered_.retain = offer::PROC_SETPGRP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2290,11 +2290,11 @@ pub fn proc_getpgrp<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pid)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRP, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPGRP.most.retain {
-        donation_.retain = offer::PROC_GETPGRP.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPGRP.most.retain {
+        offered_.retain = offer::PROC_GETPGRP.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2335,11 +2335,11 @@ pub fn proc_getpgrppids<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, pgrp)?;
     let size_ = encoder_
         .finish(id::PROC_GETPGRPPIDS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETPGRPPIDS.most.retain {
-        donation_.retain = offer::PROC_GETPGRPPIDS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETPGRPPIDS.most.retain {
+        offered_.retain = offer::PROC_GETPGRPPIDS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2381,11 +2381,11 @@ pub fn proc_get_tty<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, target_process)?;
     let size_ = encoder_
         .finish(id::PROC_GET_TTY, Port::new(calling_process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GET_TTY.most.retain {
-        donation_.retain = offer::PROC_GET_TTY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GET_TTY.most.retain {
+        offered_.retain = offer::PROC_GET_TTY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2425,11 +2425,11 @@ pub fn proc_getnports<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GETNPORTS, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETNPORTS.most.retain {
-        donation_.retain = offer::PROC_GETNPORTS.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETNPORTS.most.retain {
+        offered_.retain = offer::PROC_GETNPORTS.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2469,11 +2469,11 @@ pub fn proc_set_init_task<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, task)?;
     let size_ = encoder_
         .finish(id::PROC_SET_INIT_TASK, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SET_INIT_TASK.most.retain {
-        donation_.retain = offer::PROC_SET_INIT_TASK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SET_INIT_TASK.most.retain {
+        offered_.retain = offer::PROC_SET_INIT_TASK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2497,11 +2497,11 @@ pub fn proc_mark_important<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_MARK_IMPORTANT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MARK_IMPORTANT.most.retain {
-        donation_.retain = offer::PROC_MARK_IMPORTANT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MARK_IMPORTANT.most.retain {
+        offered_.retain = offer::PROC_MARK_IMPORTANT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2527,11 +2527,11 @@ pub fn proc_is_important<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_IS_IMPORTANT, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_IS_IMPORTANT.most.retain {
-        donation_.retain = offer::PROC_IS_IMPORTANT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_IS_IMPORTANT.most.retain {
+        offered_.retain = offer::PROC_IS_IMPORTANT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2573,11 +2573,11 @@ pub fn proc_set_code<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, end_code)?;
     let size_ = encoder_
         .finish(id::PROC_SET_CODE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SET_CODE.most.retain {
-        donation_.retain = offer::PROC_SET_CODE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SET_CODE.most.retain {
+        offered_.retain = offer::PROC_SET_CODE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2603,11 +2603,11 @@ pub fn proc_get_code<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_CODE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GET_CODE.most.retain {
-        donation_.retain = offer::PROC_GET_CODE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GET_CODE.most.retain {
+        offered_.retain = offer::PROC_GET_CODE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2651,11 +2651,11 @@ pub fn proc_make_task_namespace<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, notify)?;
     let size_ = encoder_
         .finish(id::PROC_MAKE_TASK_NAMESPACE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_MAKE_TASK_NAMESPACE.most.retain {
-        donation_.retain = offer::PROC_MAKE_TASK_NAMESPACE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_MAKE_TASK_NAMESPACE.most.retain {
+        offered_.retain = offer::PROC_MAKE_TASK_NAMESPACE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2684,11 +2684,11 @@ pub fn proc_set_exe<T: Transport + ?Sized>(
     encoder_.string(0x0000_0400_2000_080c, 1024, path)?;
     let size_ = encoder_
         .finish(id::PROC_SET_EXE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SET_EXE.most.retain {
-        donation_.retain = offer::PROC_SET_EXE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SET_EXE.most.retain {
+        offered_.retain = offer::PROC_SET_EXE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2717,11 +2717,11 @@ pub fn proc_get_exe<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, which)?;
     let size_ = encoder_
         .finish(id::PROC_GET_EXE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GET_EXE.most.retain {
-        donation_.retain = offer::PROC_GET_EXE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GET_EXE.most.retain {
+        offered_.retain = offer::PROC_GET_EXE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2763,11 +2763,11 @@ pub fn proc_set_entry<T: Transport + ?Sized>(
     encoder_.value::<u64>(0x0000_0001_2000_400b, entry)?;
     let size_ = encoder_
         .finish(id::PROC_SET_ENTRY, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_SET_ENTRY.most.retain {
-        donation_.retain = offer::PROC_SET_ENTRY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_SET_ENTRY.most.retain {
+        offered_.retain = offer::PROC_SET_ENTRY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2793,11 +2793,11 @@ pub fn proc_get_entry<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GET_ENTRY, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GET_ENTRY.most.retain {
-        donation_.retain = offer::PROC_GET_ENTRY.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GET_ENTRY.most.retain {
+        offered_.retain = offer::PROC_GET_ENTRY.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2840,11 +2840,11 @@ pub fn proc_waitid<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, options)?;
     let size_ = encoder_
         .finish(id::PROC_WAITID, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_WAITID.most.retain {
-        donation_.retain = offer::PROC_WAITID.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_WAITID.most.retain {
+        offered_.retain = offer::PROC_WAITID.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -2898,11 +2898,11 @@ pub fn proc_reauthenticate_reassign<T: Transport + ?Sized>(
             Port::new(old_process, 19),
             Port::default(),
         )?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_REAUTHENTICATE_REASSIGN.most.retain {
-        donation_.retain = offer::PROC_REAUTHENTICATE_REASSIGN.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_REAUTHENTICATE_REASSIGN.most.retain {
+        offered_.retain = offer::PROC_REAUTHENTICATE_REASSIGN.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// The reauthentication is done.
@@ -2927,11 +2927,11 @@ pub fn proc_reauthenticate_complete<T: Transport + ?Sized>(
             Port::new(process, 19),
             Port::default(),
         )?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_REAUTHENTICATE_COMPLETE.most.retain {
-        donation_.retain = offer::PROC_REAUTHENTICATE_COMPLETE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_REAUTHENTICATE_COMPLETE.most.retain {
+        offered_.retain = offer::PROC_REAUTHENTICATE_COMPLETE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     transport.send(message_, size_, donation).map_err(RpcError::from_transport)
 }
 /// Resources used by children that have ended.
@@ -2954,11 +2954,11 @@ pub fn proc_getchildren_rusage<T: Transport + ?Sized>(
     let encoder_ = Encoder::clean(message_);
     let size_ = encoder_
         .finish(id::PROC_GETCHILDREN_RUSAGE, Port::new(process, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::PROC_GETCHILDREN_RUSAGE.most.retain {
-        donation_.retain = offer::PROC_GETCHILDREN_RUSAGE.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::PROC_GETCHILDREN_RUSAGE.most.retain {
+        offered_.retain = offer::PROC_GETCHILDREN_RUSAGE.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -4324,10 +4324,10 @@ fn try_proc_child_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::PROC_CHILD)?;
+    let kept_ = this_.admit(&offer::PROC_CHILD)?;
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    server_.proc_child(this_, child, retain_)?;
+    server_.proc_child(this_, child, kept_)?;
     Ok(encoder_.end()?)
 }
 fn serve_proc_setmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>(
@@ -4989,10 +4989,10 @@ fn try_proc_task2pid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::PROC_TASK2PID)?;
+    let kept_ = this_.admit(&offer::PROC_TASK2PID)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let result_ = server_.proc_task2pid(this_, task, retain_);
+    let result_ = server_.proc_task2pid(this_, task, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),
@@ -5028,10 +5028,10 @@ fn try_proc_task2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
-    let retain_ = this_.admit(&offer::PROC_TASK2PROC)?;
+    let kept_ = this_.admit(&offer::PROC_TASK2PROC)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
-    let result_ = server_.proc_task2proc(this_, task, retain_);
+    let result_ = server_.proc_task2proc(this_, task, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
         Err(code) => return Err(*code),

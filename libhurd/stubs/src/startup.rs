@@ -98,11 +98,11 @@ pub fn startup_essential_task<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, credential)?;
     let size_ = encoder_
         .finish(id::STARTUP_ESSENTIAL_TASK, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::STARTUP_ESSENTIAL_TASK.most.retain {
-        donation_.retain = offer::STARTUP_ESSENTIAL_TASK.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::STARTUP_ESSENTIAL_TASK.most.retain {
+        offered_.retain = offer::STARTUP_ESSENTIAL_TASK.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -137,11 +137,11 @@ pub fn startup_request_notification<T: Transport + ?Sized>(
             Port::new(server, 19),
             Port::default(),
         )?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::STARTUP_REQUEST_NOTIFICATION.most.retain {
-        donation_.retain = offer::STARTUP_REQUEST_NOTIFICATION.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::STARTUP_REQUEST_NOTIFICATION.most.retain {
+        offered_.retain = offer::STARTUP_REQUEST_NOTIFICATION.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -171,11 +171,11 @@ pub fn startup_reboot<T: Transport + ?Sized>(
     encoder_.value::<i32>(0x0000_0001_2000_2002, reboot_code)?;
     let size_ = encoder_
         .finish(id::STARTUP_REBOOT, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::STARTUP_REBOOT.most.retain {
-        donation_.retain = offer::STARTUP_REBOOT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::STARTUP_REBOOT.most.retain {
+        offered_.retain = offer::STARTUP_REBOOT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -204,11 +204,11 @@ pub fn startup_procinit<T: Transport + ?Sized>(
     encoder_.port(0x0000_0001_2000_4013, startup_proc)?;
     let size_ = encoder_
         .finish(id::STARTUP_PROCINIT, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::STARTUP_PROCINIT.most.retain {
-        donation_.retain = offer::STARTUP_PROCINIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::STARTUP_PROCINIT.most.retain {
+        offered_.retain = offer::STARTUP_PROCINIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;
@@ -256,11 +256,11 @@ pub fn startup_authinit<T: Transport + ?Sized>(
     encoder_.poly(0x0000_0001_2000_40ff, auth)?;
     let size_ = encoder_
         .finish(id::STARTUP_AUTHINIT, Port::new(server, 19), Port::default())?;
-    let mut donation_ = *donation;
-    if donation_.retain > offer::STARTUP_AUTHINIT.most.retain {
-        donation_.retain = offer::STARTUP_AUTHINIT.most.retain;
+    let mut offered_ = *donation;
+    if offered_.retain > offer::STARTUP_AUTHINIT.most.retain {
+        offered_.retain = offer::STARTUP_AUTHINIT.most.retain;
     }
-    let donation = &donation_;
+    let donation = &offered_;
     let size_ = transport
         .call(message_, size_, donation)
         .map_err(RpcError::from_transport)?;

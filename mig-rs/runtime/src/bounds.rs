@@ -137,11 +137,13 @@ impl Bounds {
     #[inline]
     pub const fn judges(&self) -> bool {
         let (least, most) = (&self.least, &self.most);
-        least.cpu_ns | least.frames | least.io | least.deadline_ns | least.depth | least.accept != 0
+        least.cpu_ns | least.frames | least.io | least.deadline_ns | least.depth | least.accept | least.retain
+            != 0
             || most.cpu_ns & most.frames & most.io & most.deadline_ns & most.depth & most.accept != u64::MAX
     }
 
-    /// Whether a server serves a call with this offer.
+    /// Whether a server serves a call with this offer. "All that remains" is above every upper bound but that of what may be retained, which is
+    /// capped: stubs offer what the interface allows instead.
     #[must_use]
     pub const fn admits(&self, offered: &Offered) -> bool {
         let (least, most, left) = (&self.least, &self.most, &offered.remaining);
@@ -154,19 +156,21 @@ impl Bounds {
             && left.io >= least.io
             && left.depth >= least.depth
             && left.accept >= least.accept
+            && left.retain >= least.retain
             && time.saturating_add(WAY_CPU_NS) >= least.deadline_ns
-            && within(left.cpu_ns, most.cpu_ns)
-            && within(left.frames, most.frames)
-            && within(left.io, most.io)
-            && within(left.depth, most.depth)
-            && within(left.accept, most.accept)
+            && left.cpu_ns <= most.cpu_ns
+            && left.frames <= most.frames
+            && left.io <= most.io
+            && left.depth <= most.depth
+            && left.accept <= most.accept
             && time <= most.deadline_ns
     }
 
-    /// The server's half of the check, and what the server may retain. For generated code.
+    /// The server's half of the check, and what the server may retain. For generated code: what a method may retain comes as its argument.
     ///
     /// # Errors
     /// `DROVER_OFFER_REFUSED`: the offer is known and out of bounds.
+    #[doc(hidden)]
     #[inline(always)]
     pub fn admit(&self, offer: &Offer) -> Result<Retain, i32> {
         if self.judges() {
@@ -196,7 +200,7 @@ impl Bounds {
     }
 }
 
-/// "All that remains" is within every bound.
+/// A constant offer of "all that remains" is within every bound.
 const fn within(offered: u64, most: u64) -> bool {
     offered <= most || offered == u64::MAX
 }
@@ -283,7 +287,7 @@ mod tests {
             (offered(399_999, 12, 2000), false),
             (offered(1_000_000, 11, 2000), false),
             (offered(2_000_001, 20, 2000), false),
-            (offered(u64::MAX, 20, 2000), true),
+            (offered(u64::MAX, 20, 2000), false),
             (offered(1_000_000, 20, 1_001_000), true),
             (offered(1_000_000, 20, 1_001_001), false),
             (offered(1_000_000, 20, u64::MAX), false),

@@ -6,7 +6,7 @@
 use core::hint::cold_path;
 
 use drover_abi::message::{BITS_COMPLEX, HEADER_SIZE, Header, TypeWord, msgt};
-use drover_abi::returns::{MIG_ARRAY_TOO_LARGE, MIG_NO_REPLY};
+use drover_abi::returns::{KERN_FAILURE, MIG_ARRAY_TOO_LARGE, MIG_NO_REPLY};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::decode::{ool_size, unit_and_stride};
@@ -446,6 +446,8 @@ impl<'m> Encoder<'m> {
 #[cold]
 #[inline(never)]
 fn failed(message: &mut [u8], code: i32) -> usize {
+    // An error is not a success, whatever it says.
+    let code = if code == 0 { KERN_FAILURE } else { code };
     if code == MIG_NO_REPLY || message.len() < ERROR_REPLY_SIZE {
         return 0;
     }

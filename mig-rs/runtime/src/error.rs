@@ -12,10 +12,11 @@ use crate::{Bad, Overflow};
 /// The failure of a call. In every case the caller paid for what was done until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RpcError {
-    /// The message did not get through (`mach_msg_return_t`): a bad name, a bad right, no memory for the message.
+    /// The message did not get through (`mach_msg_return_t`), or the kernel refused the call (`kern_return_t`): a bad name, a bad right, no memory for the message.
     /// The server has not seen the call, unless the code is one of receiving.
     Transport(i32),
-    /// Client and server do not agree on the interface, or an argument does not fit in it (MIG codes, -300 to -309).
+    /// Client and server do not agree on the interface, or an argument does not fit in it (MIG codes, -300 to -309). A server that answers with one of
+    /// these itself, or with one of those below, cannot be told from this.
     Mig(i32),
     /// The server died, or dropped the call without a reply.
     ServerDied,
@@ -34,8 +35,11 @@ impl RpcError {
     pub const fn from_transport(code: i32) -> Self {
         match code {
             MACH_SEND_TIMED_OUT | MACH_RCV_TIMED_OUT => Self::Ceiling(code),
-            0x1000_0000..=0x1000_ffff => Self::Transport(code),
-            _ => Self::from_return(code),
+            _ => match Self::from_return(code) {
+                // Nobody has answered yet.
+                Self::Routine(code) => Self::Transport(code),
+                other => other,
+            },
         }
     }
 

@@ -76,10 +76,11 @@ impl<'m> Request<'m> {
         self
     }
 
-    /// Judges the offer by the interface. For generated code.
+    /// Judges the offer by the interface. For generated code: what a method may retain comes as its argument.
     ///
     /// # Errors
     /// `DROVER_OFFER_REFUSED`: it is out of bounds.
+    #[doc(hidden)]
     #[inline]
     pub fn admit(&self, bounds: &Bounds) -> Result<Retain, i32> {
         bounds.admit(&self.offer)

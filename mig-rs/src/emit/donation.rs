@@ -57,13 +57,11 @@ pub(super) fn attenuate(out: &mut String, routine: &Routine) {
             Resource::Retain => format!("> {bounds}.most.retain"),
             _ => "== u64::MAX".into(),
         };
-        let _ = write!(
-            statements,
-            "if donation_.{field} {over} {{ donation_.{field} = {bounds}.most.{field}; }}"
-        );
+        let _ =
+            write!(statements, "if offered_.{field} {over} {{ offered_.{field} = {bounds}.most.{field}; }}");
     }
     if !statements.is_empty() {
-        let _ = writeln!(out, "let mut donation_ = *donation;\n{statements}\nlet donation = &donation_;");
+        let _ = writeln!(out, "let mut offered_ = *donation;\n{statements}\nlet donation = &offered_;");
     }
 }
 

@@ -162,9 +162,7 @@ pub(super) fn decode(wire: &Wire, by_value: bool, types: Types<'_>) -> String {
     let (max, elem) = (max(wire), elem_of(wire, types));
     let call = match (&wire.shape, wire.placement, by_value) {
         (Shape::Fixed(_), Placement::OutOfLine, _) => format!("ool_fixed::<{elem}>({w})"),
-        (Shape::Variable(..), Placement::OutOfLine, _) | (Shape::Str { .. }, Placement::OutOfLine, _) => {
-            format!("ool::<{elem}>({w})")
-        }
+        (Shape::Variable(..), Placement::OutOfLine, _) => format!("ool::<{elem}>({w})"),
         (Shape::Str { variable: false, .. }, _, false) => format!("text::<{max}>({w})"),
         (Shape::Str { variable: true, .. }, ..) => format!("variable_string({w}, {max})"),
         (Shape::Str { variable: false, .. }, _, true) => format!("string_field::<{max}>({w})"),

@@ -232,7 +232,7 @@ pub(super) fn serve(
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
     let _ = writeln!(out, "let {mutable}decoder_ = this_.body::<RAW>({})?;", shape(&routine.request));
     if routine.donation.is_some() {
-        let name = if retains(routine) { "retain_" } else { "_" };
+        let name = if retains(routine) { "kept_" } else { "_" };
         let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
     }
     if !places.is_empty() {
@@ -287,7 +287,7 @@ pub(super) fn serve(
         let _ = write!(arguments, ", {}", ident(&argument.name));
     }
     if retains(routine) {
-        arguments.push_str(", retain_");
+        arguments.push_str(", kept_");
     }
     let call = format!("server_.{}(this_{arguments})", method(routine, options));
     let Some(reply) = &routine.reply else {

@@ -317,8 +317,14 @@ impl Checker {
                 wire.placement = Placement::OutOfLine;
                 // GNU MIG counts nothing behind a `^`, not even what has a fixed number of elements.
                 wire.number = 0;
-                if let Shape::Variable(_, bound) = &mut wire.shape {
-                    *bound = None;
+                match &mut wire.shape {
+                    Shape::Variable(_, bound) => *bound = None,
+                    // Out of line a string is memory like any other.
+                    Shape::Str { size, .. } => {
+                        let byte = Elem::Prim(Prim::Int { bits: 8, signed: None });
+                        wire.shape = Shape::Fixed(Elem::Array(Box::new(byte), *size));
+                    }
+                    Shape::Fixed(_) => {}
                 }
                 Some(wire)
             }
