@@ -44,7 +44,7 @@ pub struct EmitOptions {
 impl EmitOptions {
     /// What becomes of types, in an interface for which `kernel_port` has been settled.
     fn types(&self) -> Types<'_> {
-        Types { path: self.types_path.as_deref(), right: self.kernel_port.as_deref() }
+        Types { path: self.types_path.as_deref(), right: self.kernel_port.as_deref(), kernel_serves: false }
     }
 }
 
@@ -55,6 +55,8 @@ struct Types<'o> {
     path: Option<&'o str>,
     /// The type of rights, where that is not `PortName`.
     right: Option<&'o str>,
+    /// The server is a kernel, which writes rights as they are received.
+    kernel_serves: bool,
 }
 
 impl Types<'_> {

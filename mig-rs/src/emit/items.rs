@@ -121,7 +121,8 @@ pub(super) fn encode_argument(wire: &Wire, value: &str, types: Types<'_>) -> Str
 
 /// The call that writes a value of a reply.
 pub(super) fn encode_result(wire: &Wire, value: &str, types: Types<'_>) -> String {
-    let w = hex(word(wire, wire.send));
+    let name = if types.kernel_serves { wire.receive } else { wire.send };
+    let w = hex(word(wire, name));
     let elem = elem_of(wire, types);
     match (&wire.shape, wire.placement) {
         (Shape::Fixed(_), Placement::OutOfLine) => {
@@ -130,7 +131,7 @@ pub(super) fn encode_result(wire: &Wire, value: &str, types: Types<'_>) -> Strin
         (Shape::Str { variable: false, .. }, _) => format!("string_value({w}, &{value})"),
         (Shape::Str { .. }, _) => format!("variable_string_value({w}, &{value})"),
         (Shape::Fixed(Elem::Prim(Prim::Right)), _) => {
-            if wire.send == msgt::POLYMORPHIC {
+            if name == msgt::POLYMORPHIC {
                 format!("poly({w}, {value})")
             } else if polymorphic(wire) {
                 format!("port({w}, {value}.name)")

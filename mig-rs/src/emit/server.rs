@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::items::{decode, elem_of, encode_result, hex, max, server_type};
 use super::rust::{camel, ident, plain, shout};
 use super::translation::{incoming, outgoing};
-use super::{EmitOptions, in_place, items_of, returned, routine_doc, shape, translation, words};
+use super::{EmitOptions, Types, in_place, items_of, returned, routine_doc, shape, translation, words};
 use crate::layout::word;
 use crate::model::{Argument, Placement, Role, Routine, Subsystem, Transfer};
 use crate::source::Diagnostic;
@@ -107,7 +107,8 @@ pub(super) fn server(
     out.push_str("}\n");
     let overloaded = translation::overloaded(subsystem, options);
     for routine in &subsystem.routines {
-        serve(out, routine, &name, &overloaded, options);
+        let types = Types { kernel_serves: subsystem.kernel_server, ..options.types() };
+        serve(out, routine, &name, &overloaded, options, types);
     }
     let demultiplexer = demultiplexer(subsystem);
     if demultiplexer.contains("not_mine_") {
@@ -194,8 +195,8 @@ pub(super) fn serve(
     server: &str,
     overloaded: &BTreeSet<String>,
     options: &EmitOptions,
+    types: Types<'_>,
 ) {
-    let types = options.types();
     // One frame per routine with a large reply: otherwise the dispatcher's frame would hold all of them.
     let large = routine.reply.as_ref().is_some_and(|r| r.max > SMALL_REPLY);
     let empty = routine.request.items.is_empty() && routine.reply.as_ref().is_none_or(|r| r.items.len() <= 1);
