@@ -420,8 +420,8 @@ fn try_auth_getids_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::AUTH_GETIDS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::AUTH_GETIDS)?;
     let result_ = server_.auth_getids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -461,13 +461,13 @@ fn try_auth_makeauth_<S: AuthServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
     let other_handles = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let euids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let auids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let egids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let agids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::AUTH_MAKEAUTH)?;
     let result_ = server_
         .auth_makeauth(this_, other_handles, euids, auids, egids, agids, kept_);
     let out_ = match &result_ {
@@ -509,9 +509,9 @@ fn try_auth_user_authenticate_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::AUTH_USER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::AUTH_USER_AUTHENTICATE)?;
     let result_ = server_.auth_user_authenticate(this_, this_.reply_port(), rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -553,10 +553,10 @@ fn try_auth_server_authenticate_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::AUTH_SERVER_AUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let newport = decoder_.port(0x0000_0001_2000_40ff)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::AUTH_SERVER_AUTHENTICATE)?;
     let result_ = server_
         .auth_server_authenticate(this_, this_.reply_port(), rendezvous, newport);
     let out_ = match &result_ {

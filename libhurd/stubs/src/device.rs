@@ -907,10 +907,10 @@ fn try_device_open_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_OPEN)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let name = decoder_.text::<128>(0x0000_0001_6004_000c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_OPEN)?;
     let result_ = server_.device_open(this_, this_.reply_port(), mode, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -946,8 +946,8 @@ fn try_device_close_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_CLOSE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_CLOSE)?;
     server_.device_close(this_)?;
     Ok(encoder_.end()?)
 }
@@ -977,11 +977,11 @@ fn try_device_write_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DEVICE_WRITE)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = Loan::of_memory(decoder_.ool::<u8>(0x0000_0000_4000_0809)?);
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_WRITE)?;
     let result_ = server_.device_write(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1022,11 +1022,11 @@ fn try_device_write_inband_<
             fixed: false,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_WRITE_INBAND)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let data = decoder_.array::<u8>(0x0000_0000_2000_0808, 128)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_WRITE_INBAND)?;
     let result_ = server_
         .device_write_inband(this_, this_.reply_port(), mode, recnum, data);
     let out_ = match &result_ {
@@ -1062,11 +1062,11 @@ fn try_device_read_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_READ)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_READ)?;
     let result_ = server_
         .device_read(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
@@ -1105,11 +1105,11 @@ fn try_device_read_inband_<S: DeviceServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_READ_INBAND)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let recnum = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let bytes_wanted = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_READ_INBAND)?;
     let result_ = server_
         .device_read_inband(this_, this_.reply_port(), mode, recnum, bytes_wanted);
     let out_ = match &result_ {
@@ -1145,12 +1145,12 @@ fn try_device_map_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_MAP)?;
     let prot = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let offset = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let size = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let unmap = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_MAP)?;
     let result_ = server_.device_map(this_, prot, offset, size, unmap);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1187,10 +1187,10 @@ fn try_device_set_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_SET_STATUS)?;
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status = decoder_.array::<i32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_SET_STATUS)?;
     server_.device_set_status(this_, flavor, status)?;
     Ok(encoder_.end()?)
 }
@@ -1223,10 +1223,10 @@ fn try_device_get_status_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DEVICE_GET_STATUS)?;
     let flavor = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let status_count = decoder_.value::<u32>(0x0000_0001_2000_2002)?.min(1024);
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_GET_STATUS)?;
     let result_ = server_.device_get_status(this_, flavor, status_count);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1263,11 +1263,11 @@ fn try_device_set_filter_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DEVICE_SET_FILTER)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     let priority = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let filter = decoder_.array::<u16>(0x0000_0000_2000_1001, 128)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_SET_FILTER)?;
     server_.device_set_filter(this_, receive_port, priority, filter)?;
     Ok(encoder_.end()?)
 }
@@ -1303,11 +1303,11 @@ fn try_device_intr_register_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DEVICE_INTR_REGISTER)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_INTR_REGISTER)?;
     server_.device_intr_register(this_, id_, flags, receive_port)?;
     Ok(encoder_.end()?)
 }
@@ -1339,9 +1339,9 @@ fn try_device_intr_ack_<S: DeviceServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DEVICE_INTR_ACK)?;
     let receive_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DEVICE_INTR_ACK)?;
     server_.device_intr_ack(this_, receive_port)?;
     Ok(encoder_.end()?)
 }

@@ -123,9 +123,9 @@ fn try_auth_user_offer_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::AUTH_USER_OFFER)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::AUTH_USER_OFFER)?;
     server_.auth_user_offer(this_, rendezvous)?;
     Ok(encoder_.end()?)
 }

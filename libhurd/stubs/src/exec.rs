@@ -377,7 +377,6 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::EXEC_EXEC)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -389,6 +388,7 @@ fn try_exec_exec_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::EXEC_EXEC)?;
     server_
         .exec_exec(
             this_,
@@ -432,10 +432,10 @@ fn try_exec_init_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::EXEC_INIT)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::EXEC_INIT)?;
     server_.exec_init(this_, auth_handle, proc_server)?;
     Ok(encoder_.end()?)
 }
@@ -462,10 +462,10 @@ fn try_exec_setexecdata_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::EXEC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::EXEC_SETEXECDATA)?;
     let _ = server_.exec_setexecdata(this_, ports, ints);
     Ok(())
 }
@@ -497,7 +497,6 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::EXEC_EXEC_PATHS)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let oldtask = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
@@ -511,6 +510,7 @@ fn try_exec_exec_paths_<S: ExecServer + ?Sized, const RAW: bool, const CLEAN: bo
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::EXEC_EXEC_PATHS)?;
     server_
         .exec_exec_paths(
             this_,

@@ -2403,7 +2403,6 @@ fn try_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::FILE_EXEC)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
@@ -2414,6 +2413,7 @@ fn try_file_exec_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::FILE_EXEC)?;
     server_
         .file_exec(
             this_,
@@ -2456,10 +2456,10 @@ fn try_file_chown_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_CHOWN)?;
     let new_owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let new_group = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_CHOWN)?;
     server_.file_chown(this_, new_owner, new_group)?;
     Ok(encoder_.end()?)
 }
@@ -2491,9 +2491,9 @@ fn try_file_chauthor_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_CHAUTHOR)?;
     let new_author = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_CHAUTHOR)?;
     server_.file_chauthor(this_, new_author)?;
     Ok(encoder_.end()?)
 }
@@ -2523,9 +2523,9 @@ fn try_file_chmod_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_CHMOD)?;
     let new_mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_CHMOD)?;
     server_.file_chmod(this_, new_mode)?;
     Ok(encoder_.end()?)
 }
@@ -2555,9 +2555,9 @@ fn try_file_chflags_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_CHFLAGS)?;
     let new_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_CHFLAGS)?;
     server_.file_chflags(this_, new_flags)?;
     Ok(encoder_.end()?)
 }
@@ -2587,10 +2587,10 @@ fn try_file_utimes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_UTIMES)?;
     let new_atime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::TimeValue>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_UTIMES)?;
     server_.file_utimes(this_, new_atime, new_mtime)?;
     Ok(encoder_.end()?)
 }
@@ -2622,9 +2622,9 @@ fn try_file_set_size_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_SET_SIZE)?;
     let new_size = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_SET_SIZE)?;
     server_.file_set_size(this_, new_size)?;
     Ok(encoder_.end()?)
 }
@@ -2654,9 +2654,9 @@ fn try_file_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_LOCK)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_LOCK)?;
     server_.file_lock(this_, flags)?;
     Ok(encoder_.end()?)
 }
@@ -2688,8 +2688,8 @@ fn try_file_lock_stat_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_LOCK_STAT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_LOCK_STAT)?;
     let result_ = server_.file_lock_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2727,8 +2727,8 @@ fn try_file_check_access_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_CHECK_ACCESS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_CHECK_ACCESS)?;
     let result_ = server_.file_check_access(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2765,9 +2765,9 @@ fn try_file_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FILE_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_NOTICE_CHANGES)?;
     server_.file_notice_changes(this_, port)?;
     Ok(encoder_.end()?)
 }
@@ -2799,8 +2799,8 @@ fn try_file_getcontrol_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GETCONTROL)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GETCONTROL)?;
     let result_ = server_.file_getcontrol(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2836,8 +2836,8 @@ fn try_file_statfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_STATFS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_STATFS)?;
     let result_ = server_.file_statfs(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2872,10 +2872,10 @@ fn try_file_sync_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_SYNC)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let omit_metadata = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_SYNC)?;
     server_.file_sync(this_, wait, omit_metadata)?;
     Ok(encoder_.end()?)
 }
@@ -2905,10 +2905,10 @@ fn try_file_syncfs_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_SYNCFS)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_SYNCFS)?;
     server_.file_syncfs(this_, wait, do_children)?;
     Ok(encoder_.end()?)
 }
@@ -2941,8 +2941,8 @@ fn try_file_get_storage_info_<S: FsServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GET_STORAGE_INFO)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GET_STORAGE_INFO)?;
     let result_ = server_.file_get_storage_info(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2982,8 +2982,8 @@ fn try_file_getlinknode_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GETLINKNODE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GETLINKNODE)?;
     let result_ = server_.file_getlinknode(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3020,8 +3020,8 @@ fn try_file_getfh_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GETFH)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GETFH)?;
     let result_ = server_.file_getfh(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3057,13 +3057,13 @@ fn try_dir_lookup_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let kept_ = this_.admit(&offer::DIR_LOOKUP)?;
     let mut places_ = encoder_.places();
     let retry_name = places_.text::<1024>(72)?;
     let file_name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::DIR_LOOKUP)?;
     let result_ = server_.dir_lookup(this_, file_name, flags, mode, retry_name, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3101,11 +3101,11 @@ fn try_dir_readdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DIR_READDIR)?;
     let entry = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let nentries = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let bufsiz = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_READDIR)?;
     let result_ = server_.dir_readdir(this_, entry, nentries, bufsiz);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3141,10 +3141,10 @@ fn try_dir_mkdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DIR_MKDIR)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_MKDIR)?;
     server_.dir_mkdir(this_, name, mode)?;
     Ok(encoder_.end()?)
 }
@@ -3174,9 +3174,9 @@ fn try_dir_rmdir_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DIR_RMDIR)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_RMDIR)?;
     server_.dir_rmdir(this_, name)?;
     Ok(encoder_.end()?)
 }
@@ -3206,9 +3206,9 @@ fn try_dir_unlink_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DIR_UNLINK)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_UNLINK)?;
     server_.dir_unlink(this_, name)?;
     Ok(encoder_.end()?)
 }
@@ -3238,11 +3238,11 @@ fn try_dir_link_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DIR_LINK)?;
     let file = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_LINK)?;
     server_.dir_link(this_, file, name, excl)?;
     Ok(encoder_.end()?)
 }
@@ -3272,12 +3272,12 @@ fn try_dir_rename_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DIR_RENAME)?;
     let oldname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let newdirectory = decoder_.port(0x0000_0001_2000_4011)?;
     let newname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let excl = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_RENAME)?;
     server_.dir_rename(this_, oldname, newdirectory, newname, excl)?;
     Ok(encoder_.end()?)
 }
@@ -3307,10 +3307,10 @@ fn try_dir_mkfile_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::DIR_MKFILE)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let mode = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_MKFILE)?;
     let result_ = server_.dir_mkfile(this_, flags, mode);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3347,9 +3347,9 @@ fn try_dir_notice_changes_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::DIR_NOTICE_CHANGES)?;
     let port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::DIR_NOTICE_CHANGES)?;
     server_.dir_notice_changes(this_, port)?;
     Ok(encoder_.end()?)
 }
@@ -3381,13 +3381,13 @@ fn try_file_set_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FILE_SET_TRANSLATOR)?;
     let passive_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let active_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let oldtrans_flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let passive = Loan::new(decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?);
     let active = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_SET_TRANSLATOR)?;
     server_
         .file_set_translator(
             this_,
@@ -3428,8 +3428,8 @@ fn try_file_get_translator_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR)?;
     let result_ = server_.file_get_translator(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3470,8 +3470,8 @@ fn try_file_get_translator_cntl_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR_CNTL)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GET_TRANSLATOR_CNTL)?;
     let result_ = server_.file_get_translator_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3509,8 +3509,8 @@ fn try_file_get_fs_options_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_GET_FS_OPTIONS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_GET_FS_OPTIONS)?;
     let result_ = server_.file_get_fs_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3547,9 +3547,9 @@ fn try_file_reparent_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FILE_REPARENT)?;
     let parent = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_REPARENT)?;
     let result_ = server_.file_reparent(this_, parent);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3586,7 +3586,6 @@ fn try_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     let exec_task = decoder_.port(0x0000_0001_2000_4011)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
@@ -3599,6 +3598,7 @@ fn try_file_exec_paths_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool
     let deallocnames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     let destroynames = decoder_.data::<PortName>(0x0000_0000_4000_200f, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::FILE_EXEC_PATHS)?;
     server_
         .file_exec_paths(
             this_,
@@ -3643,10 +3643,10 @@ fn try_file_utimens_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FILE_UTIMENS)?;
     let new_atime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let new_mtime = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_UTIMENS)?;
     server_.file_utimens(this_, new_atime, new_mtime)?;
     Ok(encoder_.end()?)
 }
@@ -3678,11 +3678,11 @@ fn try_file_record_lock_<S: FsServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FILE_RECORD_LOCK)?;
     let cmd = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flock64 = decoder_.value::<crate::types::Flock>(0x0000_0004_2000_400b)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FILE_RECORD_LOCK)?;
     let result_ = server_.file_record_lock(this_, cmd, flock64, rendezvous);
     let out_ = match &result_ {
         Ok(out_) => out_,

@@ -901,10 +901,10 @@ fn try_fsys_startup_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FSYS_STARTUP)?;
     let openflags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let control_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_STARTUP)?;
     let result_ = server_.fsys_startup(this_, openflags, control_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -939,9 +939,9 @@ fn try_fsys_goaway_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_GOAWAY)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GOAWAY)?;
     server_.fsys_goaway(this_, flags)?;
     Ok(encoder_.end()?)
 }
@@ -974,7 +974,6 @@ fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::FSYS_GETROOT)?;
     let mut places_ = encoder_.places();
     let retry_name = places_.text::<1024>(72)?;
     let dotdot_node = decoder_.port(0x0000_0001_2000_4011)?;
@@ -982,6 +981,7 @@ fn try_fsys_getroot_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::FSYS_GETROOT)?;
     let result_ = server_
         .fsys_getroot(this_, dotdot_node, gen_uids, gen_gids, flags, retry_name, kept_);
     let out_ = match &result_ {
@@ -1019,11 +1019,11 @@ fn try_fsys_getfile_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: None,
         })?;
-    let _ = this_.admit(&offer::FSYS_GETFILE)?;
     let gen_uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gen_gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let filehandle = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GETFILE)?;
     let result_ = server_.fsys_getfile(this_, gen_uids, gen_gids, filehandle);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1058,10 +1058,10 @@ fn try_fsys_syncfs_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_SYNCFS)?;
     let wait = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_SYNCFS)?;
     server_.fsys_syncfs(this_, wait, do_children)?;
     Ok(encoder_.end()?)
 }
@@ -1093,10 +1093,10 @@ fn try_fsys_set_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: false,
             complex: None,
         })?;
-    let _ = this_.admit(&offer::FSYS_SET_OPTIONS)?;
     let options = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     let do_children = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_SET_OPTIONS)?;
     server_.fsys_set_options(this_, options, do_children)?;
     Ok(encoder_.end()?)
 }
@@ -1126,8 +1126,8 @@ fn try_fsys_getpriv_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_GETPRIV)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GETPRIV)?;
     let result_ = server_.fsys_getpriv(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1164,10 +1164,10 @@ fn try_fsys_init_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FSYS_INIT)?;
     let proc_server = decoder_.port(0x0000_0001_2000_4011)?;
     let auth_handle = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_INIT)?;
     server_.fsys_init(this_, this_.reply_port(), proc_server, auth_handle)?;
     Ok(encoder_.end()?)
 }
@@ -1197,10 +1197,10 @@ fn try_fsys_forward_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::FSYS_FORWARD)?;
     let requestor = decoder_.port(0x0000_0001_2000_4011)?;
     let argv = decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_FORWARD)?;
     server_.fsys_forward(this_, requestor, argv)?;
     Ok(encoder_.end()?)
 }
@@ -1231,8 +1231,8 @@ fn try_fsys_get_options_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_GET_OPTIONS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GET_OPTIONS)?;
     let result_ = server_.fsys_get_options(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1270,8 +1270,8 @@ fn try_fsys_get_children_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_GET_CHILDREN)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GET_CHILDREN)?;
     let result_ = server_.fsys_get_children(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -1310,10 +1310,10 @@ fn try_fsys_get_source_<S: FsysServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::FSYS_GET_SOURCE)?;
     let mut places_ = encoder_.places();
     let source = places_.text::<1024>(56)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::FSYS_GET_SOURCE)?;
     server_.fsys_get_source(this_, source)?;
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)

@@ -2075,10 +2075,10 @@ fn try_io_write_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: false,
             complex: None,
         })?;
-    let _ = this_.admit(&offer::IO_WRITE)?;
     let data = Loan::new(decoder_.data::<u8>(0x0000_0000_4000_0808, 2048)?);
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_WRITE)?;
     let result_ = server_.io_write(this_, data, offset);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2115,10 +2115,10 @@ fn try_io_read_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_READ)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let amount = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_READ)?;
     let result_ = server_.io_read(this_, offset, amount);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2153,10 +2153,10 @@ fn try_io_seek_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SEEK)?;
     let offset = decoder_.value::<i64>(0x0000_0001_2000_400b)?;
     let whence = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SEEK)?;
     let result_ = server_.io_seek(this_, offset, whence);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2191,8 +2191,8 @@ fn try_io_readable_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_READABLE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_READABLE)?;
     let result_ = server_.io_readable(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2229,9 +2229,9 @@ fn try_io_set_all_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SET_ALL_OPENMODES)?;
     let newbits = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SET_ALL_OPENMODES)?;
     server_.io_set_all_openmodes(this_, newbits)?;
     Ok(encoder_.end()?)
 }
@@ -2263,8 +2263,8 @@ fn try_io_get_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_GET_OPENMODES)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_GET_OPENMODES)?;
     let result_ = server_.io_get_openmodes(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2301,9 +2301,9 @@ fn try_io_set_some_openmodes_<S: IoServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SET_SOME_OPENMODES)?;
     let bits_to_set = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SET_SOME_OPENMODES)?;
     server_.io_set_some_openmodes(this_, bits_to_set)?;
     Ok(encoder_.end()?)
 }
@@ -2339,9 +2339,9 @@ fn try_io_clear_some_openmodes_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_CLEAR_SOME_OPENMODES)?;
     let bits_to_clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_CLEAR_SOME_OPENMODES)?;
     server_.io_clear_some_openmodes(this_, bits_to_clear)?;
     Ok(encoder_.end()?)
 }
@@ -2371,9 +2371,9 @@ fn try_io_async_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::IO_ASYNC)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_ASYNC)?;
     let result_ = server_.io_async(this_, notify_port);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2408,9 +2408,9 @@ fn try_io_mod_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_MOD_OWNER)?;
     let owner = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_MOD_OWNER)?;
     server_.io_mod_owner(this_, owner)?;
     Ok(encoder_.end()?)
 }
@@ -2440,8 +2440,8 @@ fn try_io_get_owner_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_GET_OWNER)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_GET_OWNER)?;
     let result_ = server_.io_get_owner(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2478,8 +2478,8 @@ fn try_io_get_icky_async_id_<S: IoServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_GET_ICKY_ASYNC_ID)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_GET_ICKY_ASYNC_ID)?;
     let result_ = server_.io_get_icky_async_id(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2514,9 +2514,9 @@ fn try_io_select_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SELECT)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SELECT)?;
     let result_ = server_.io_select(this_, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2552,8 +2552,8 @@ fn try_io_stat_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_STAT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_STAT)?;
     let result_ = server_.io_stat(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2585,9 +2585,9 @@ fn try_io_reauthenticate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let rendezvous2 = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::IO_REAUTHENTICATE)?;
     let _ = server_.io_reauthenticate(this_, rendezvous2, kept_);
     Ok(())
 }
@@ -2619,10 +2619,10 @@ fn try_io_restrict_auth_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: false,
             complex: None,
         })?;
-    let kept_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
     let uids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     let gids = decoder_.data::<u32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::IO_RESTRICT_AUTH)?;
     let result_ = server_.io_restrict_auth(this_, uids, gids, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2657,8 +2657,8 @@ fn try_io_duplicate_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let kept_ = this_.admit(&offer::IO_DUPLICATE)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::IO_DUPLICATE)?;
     let result_ = server_.io_duplicate(this_, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2696,10 +2696,10 @@ fn try_io_server_version_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SERVER_VERSION)?;
     let mut places_ = encoder_.places();
     let server_name = places_.text::<1024>(56)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SERVER_VERSION)?;
     let result_ = server_.io_server_version(this_, server_name);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2738,8 +2738,8 @@ fn try_io_map_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_MAP)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_MAP)?;
     let result_ = server_.io_map(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2775,8 +2775,8 @@ fn try_io_map_cntl_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_MAP_CNTL)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_MAP_CNTL)?;
     let result_ = server_.io_map_cntl(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -2812,8 +2812,8 @@ fn try_io_get_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_GET_CONCH)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_GET_CONCH)?;
     server_.io_get_conch(this_)?;
     Ok(encoder_.end()?)
 }
@@ -2846,8 +2846,8 @@ fn try_io_release_conch_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_RELEASE_CONCH)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_RELEASE_CONCH)?;
     server_.io_release_conch(this_)?;
     Ok(encoder_.end()?)
 }
@@ -2878,8 +2878,8 @@ fn try_io_eofnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_EOFNOTIFY)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_EOFNOTIFY)?;
     server_.io_eofnotify(this_)?;
     Ok(encoder_.end()?)
 }
@@ -2909,10 +2909,10 @@ fn try_io_prenotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_PRENOTIFY)?;
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_PRENOTIFY)?;
     server_.io_prenotify(this_, write_start, write_end)?;
     Ok(encoder_.end()?)
 }
@@ -2944,10 +2944,10 @@ fn try_io_postnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_POSTNOTIFY)?;
     let write_start = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let write_end = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_POSTNOTIFY)?;
     server_.io_postnotify(this_, write_start, write_end)?;
     Ok(encoder_.end()?)
 }
@@ -2980,8 +2980,8 @@ fn try_io_readnotify_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_READNOTIFY)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_READNOTIFY)?;
     server_.io_readnotify(this_)?;
     Ok(encoder_.end()?)
 }
@@ -3012,8 +3012,8 @@ fn try_io_readsleep_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_READSLEEP)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_READSLEEP)?;
     server_.io_readsleep(this_)?;
     Ok(encoder_.end()?)
 }
@@ -3044,8 +3044,8 @@ fn try_io_sigio_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SIGIO)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SIGIO)?;
     server_.io_sigio(this_)?;
     Ok(encoder_.end()?)
 }
@@ -3075,9 +3075,9 @@ fn try_io_pathconf_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_PATHCONF)?;
     let name = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_PATHCONF)?;
     let result_ = server_.io_pathconf(this_, name);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3112,8 +3112,8 @@ fn try_io_identity_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_IDENTITY)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_IDENTITY)?;
     let result_ = server_.io_identity(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -3151,8 +3151,8 @@ fn try_io_revoke_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bool>(
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_REVOKE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_REVOKE)?;
     server_.io_revoke(this_)?;
     Ok(encoder_.end()?)
 }
@@ -3184,10 +3184,10 @@ fn try_io_select_timeout_<S: IoServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::IO_SELECT_TIMEOUT)?;
     let timeout = decoder_.value::<crate::types::Timespec>(0x0000_0002_2000_400b)?;
     let select_type = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::IO_SELECT_TIMEOUT)?;
     let result_ = server_.io_select_timeout(this_, timeout, select_type);
     let out_ = match &result_ {
         Ok(out_) => out_,

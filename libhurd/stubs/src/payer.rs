@@ -194,9 +194,9 @@ fn try_payer_for_uid_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PAYER_FOR_UID)?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PAYER_FOR_UID)?;
     let result_ = server_.payer_for_uid(this_, uid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -233,10 +233,10 @@ fn try_payer_register_<S: PayerServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PAYER_REGISTER)?;
     let uid = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let account = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PAYER_REGISTER)?;
     server_.payer_register(this_, uid, account)?;
     Ok(encoder_.end()?)
 }

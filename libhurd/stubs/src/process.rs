@@ -4031,8 +4031,8 @@ fn try_proc_getprivports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPRIVPORTS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPRIVPORTS)?;
     let result_ = server_.proc_getprivports(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4069,8 +4069,8 @@ fn try_proc_getallpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETALLPIDS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETALLPIDS)?;
     let result_ = server_.proc_getallpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4107,10 +4107,10 @@ fn try_proc_setexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_SETEXECDATA)?;
     let ports = decoder_.data::<PortName>(0x0000_0000_4000_4011, 256)?;
     let ints = decoder_.data::<i32>(0x0000_0000_4000_2002, 512)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETEXECDATA)?;
     server_.proc_setexecdata(this_, ports, ints)?;
     Ok(encoder_.end()?)
 }
@@ -4141,8 +4141,8 @@ fn try_proc_getexecdata_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETEXECDATA)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETEXECDATA)?;
     let result_ = server_.proc_getexecdata(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4184,9 +4184,9 @@ fn try_proc_execdata_notify_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_EXECDATA_NOTIFY)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_EXECDATA_NOTIFY)?;
     server_.proc_execdata_notify(this_, notify)?;
     Ok(encoder_.end()?)
 }
@@ -4217,8 +4217,8 @@ fn try_proc_uname_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_UNAME)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_UNAME)?;
     let result_ = server_.proc_uname(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4259,12 +4259,12 @@ fn try_proc_register_version_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_REGISTER_VERSION)?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let release = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let version = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_REGISTER_VERSION)?;
     server_.proc_register_version(this_, credential, name, release, version)?;
     Ok(encoder_.end()?)
 }
@@ -4292,9 +4292,9 @@ fn try_proc_reauthenticate_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_REAUTHENTICATE)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE)?;
     let _ = server_.proc_reauthenticate(this_, rendezvous);
     Ok(())
 }
@@ -4324,9 +4324,9 @@ fn try_proc_child_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool
             fixed: true,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::PROC_CHILD)?;
     let child = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::PROC_CHILD)?;
     server_.proc_child(this_, child, kept_)?;
     Ok(encoder_.end()?)
 }
@@ -4358,9 +4358,9 @@ fn try_proc_setmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_SETMSGPORT)?;
     let newmsgport = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETMSGPORT)?;
     let result_ = server_.proc_setmsgport(this_, this_.reply_port(), newmsgport);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4397,9 +4397,9 @@ fn try_proc_reassign_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_REASSIGN)?;
     let newtask = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_REASSIGN)?;
     server_.proc_reassign(this_, newtask)?;
     Ok(encoder_.end()?)
 }
@@ -4431,10 +4431,10 @@ fn try_proc_setowner_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SETOWNER)?;
     let owner = decoder_.value::<u32>(0x0000_0001_2000_2002)?;
     let clear = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETOWNER)?;
     server_.proc_setowner(this_, owner, clear)?;
     Ok(encoder_.end()?)
 }
@@ -4464,8 +4464,8 @@ fn try_proc_getpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPIDS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPIDS)?;
     let result_ = server_.proc_getpids(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4508,10 +4508,10 @@ fn try_proc_set_arg_locations_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SET_ARG_LOCATIONS)?;
     let argv = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let envp = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SET_ARG_LOCATIONS)?;
     server_.proc_set_arg_locations(this_, argv, envp)?;
     Ok(encoder_.end()?)
 }
@@ -4547,8 +4547,8 @@ fn try_proc_get_arg_locations_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GET_ARG_LOCATIONS)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GET_ARG_LOCATIONS)?;
     let result_ = server_.proc_get_arg_locations(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4586,9 +4586,9 @@ fn try_proc_getmsgport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETMSGPORT)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETMSGPORT)?;
     let result_ = server_.proc_getmsgport(this_, this_.reply_port(), pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4624,10 +4624,10 @@ fn try_proc_wait_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bool>
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_WAIT)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_WAIT)?;
     let result_ = server_.proc_wait(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4665,9 +4665,9 @@ fn try_proc_dostop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_DOSTOP)?;
     let contthread = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_DOSTOP)?;
     server_.proc_dostop(this_, contthread)?;
     Ok(encoder_.end()?)
 }
@@ -4703,12 +4703,12 @@ fn try_proc_handle_exceptions_<
             fixed: false,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_HANDLE_EXCEPTIONS)?;
     let msgport = decoder_.port(0x0000_0001_2000_4010)?;
     let forwardport = decoder_.port(0x0000_0001_2000_4011)?;
     let flavor = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let new_state = decoder_.array::<u32>(0x0000_0000_2000_2002, 1024)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_HANDLE_EXCEPTIONS)?;
     server_.proc_handle_exceptions(this_, msgport, forwardport, flavor, new_state)?;
     Ok(encoder_.end()?)
 }
@@ -4740,10 +4740,10 @@ fn try_proc_mark_stop_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_STOP)?;
     let signo = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_STOP)?;
     server_.proc_mark_stop(this_, signo, sigcode)?;
     Ok(encoder_.end()?)
 }
@@ -4776,8 +4776,8 @@ fn try_proc_mark_cont_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_CONT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_CONT)?;
     server_.proc_mark_cont(this_)?;
     Ok(encoder_.end()?)
 }
@@ -4809,10 +4809,10 @@ fn try_proc_mark_exit_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_EXIT)?;
     let status = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let sigcode = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_EXIT)?;
     server_.proc_mark_exit(this_, status, sigcode)?;
     Ok(encoder_.end()?)
 }
@@ -4845,8 +4845,8 @@ fn try_proc_mark_exec_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_EXEC)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_EXEC)?;
     server_.proc_mark_exec(this_)?;
     Ok(encoder_.end()?)
 }
@@ -4879,8 +4879,8 @@ fn try_proc_mark_traced_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_TRACED)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_TRACED)?;
     server_.proc_mark_traced(this_)?;
     Ok(encoder_.end()?)
 }
@@ -4916,9 +4916,9 @@ fn try_proc_mod_stopchild_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MOD_STOPCHILD)?;
     let doit = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MOD_STOPCHILD)?;
     server_.proc_mod_stopchild(this_, doit)?;
     Ok(encoder_.end()?)
 }
@@ -4950,9 +4950,9 @@ fn try_proc_pid2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_PID2TASK)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_PID2TASK)?;
     let result_ = server_.proc_pid2task(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -4989,9 +4989,9 @@ fn try_proc_task2pid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::PROC_TASK2PID)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::PROC_TASK2PID)?;
     let result_ = server_.proc_task2pid(this_, task, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5028,9 +5028,9 @@ fn try_proc_task2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
-    let kept_ = this_.admit(&offer::PROC_TASK2PROC)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let kept_ = this_.admit(&offer::PROC_TASK2PROC)?;
     let result_ = server_.proc_task2proc(this_, task, kept_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5067,8 +5067,8 @@ fn try_proc_proc2task_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_PROC2TASK)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_PROC2TASK)?;
     let result_ = server_.proc_proc2task(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5105,9 +5105,9 @@ fn try_proc_pid2proc_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_PID2PROC)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_PID2PROC)?;
     let result_ = server_.proc_pid2proc(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5143,10 +5143,10 @@ fn try_proc_getprocinfo_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPROCINFO)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let flags = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPROCINFO)?;
     let result_ = server_.proc_getprocinfo(this_, which, flags);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5184,9 +5184,9 @@ fn try_proc_getprocargs_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPROCARGS)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPROCARGS)?;
     let result_ = server_.proc_getprocargs(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5222,9 +5222,9 @@ fn try_proc_getprocenv_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPROCENV)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPROCENV)?;
     let result_ = server_.proc_getprocenv(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5266,8 +5266,8 @@ fn try_proc_make_login_coll_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MAKE_LOGIN_COLL)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MAKE_LOGIN_COLL)?;
     server_.proc_make_login_coll(this_)?;
     Ok(encoder_.end()?)
 }
@@ -5299,9 +5299,9 @@ fn try_proc_getloginid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETLOGINID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETLOGINID)?;
     let result_ = server_.proc_getloginid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5339,9 +5339,9 @@ fn try_proc_getloginpids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETLOGINPIDS)?;
     let id_ = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETLOGINPIDS)?;
     let result_ = server_.proc_getloginpids(this_, id_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5378,9 +5378,9 @@ fn try_proc_setlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SETLOGIN)?;
     let logname = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETLOGIN)?;
     server_.proc_setlogin(this_, logname)?;
     Ok(encoder_.end()?)
 }
@@ -5413,10 +5413,10 @@ fn try_proc_getlogin_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETLOGIN)?;
     let mut places_ = encoder_.places();
     let logname = places_.text::<1024>(56)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETLOGIN)?;
     server_.proc_getlogin(this_, logname)?;
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)
@@ -5448,8 +5448,8 @@ fn try_proc_setsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SETSID)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETSID)?;
     server_.proc_setsid(this_)?;
     Ok(encoder_.end()?)
 }
@@ -5479,9 +5479,9 @@ fn try_proc_getsid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETSID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETSID)?;
     let result_ = server_.proc_getsid(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5523,9 +5523,9 @@ fn try_proc_getsessionpgids_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETSESSIONPGIDS)?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETSESSIONPGIDS)?;
     let result_ = server_.proc_getsessionpgids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5567,9 +5567,9 @@ fn try_proc_getsessionpids_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETSESSIONPIDS)?;
     let sid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETSESSIONPIDS)?;
     let result_ = server_.proc_getsessionpids(this_, sid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5606,8 +5606,8 @@ fn try_proc_getsidport_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN:
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETSIDPORT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETSIDPORT)?;
     let result_ = server_.proc_getsidport(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5642,10 +5642,10 @@ fn try_proc_setpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SETPGRP)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SETPGRP)?;
     server_.proc_setpgrp(this_, pid, pgrp)?;
     Ok(encoder_.end()?)
 }
@@ -5675,9 +5675,9 @@ fn try_proc_getpgrp_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPGRP)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPGRP)?;
     let result_ = server_.proc_getpgrp(this_, pid);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5713,9 +5713,9 @@ fn try_proc_getpgrppids_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETPGRPPIDS)?;
     let pgrp = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETPGRPPIDS)?;
     let result_ = server_.proc_getpgrppids(this_, pgrp);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5750,9 +5750,9 @@ fn try_proc_get_tty_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GET_TTY)?;
     let target_process = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GET_TTY)?;
     let result_ = server_.proc_get_tty(this_, target_process);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5789,9 +5789,9 @@ fn try_proc_getnports_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETNPORTS)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETNPORTS)?;
     let result_ = server_.proc_getnports(this_, which);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5832,9 +5832,9 @@ fn try_proc_set_init_task_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_SET_INIT_TASK)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SET_INIT_TASK)?;
     server_.proc_set_init_task(this_, task)?;
     Ok(encoder_.end()?)
 }
@@ -5871,8 +5871,8 @@ fn try_proc_mark_important_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_MARK_IMPORTANT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MARK_IMPORTANT)?;
     server_.proc_mark_important(this_)?;
     Ok(encoder_.end()?)
 }
@@ -5904,8 +5904,8 @@ fn try_proc_is_important_<S: ProcessServer + ?Sized, const RAW: bool, const CLEA
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_IS_IMPORTANT)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_IS_IMPORTANT)?;
     let result_ = server_.proc_is_important(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -5942,10 +5942,10 @@ fn try_proc_set_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SET_CODE)?;
     let start_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     let end_code = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SET_CODE)?;
     server_.proc_set_code(this_, start_code, end_code)?;
     Ok(encoder_.end()?)
 }
@@ -5977,8 +5977,8 @@ fn try_proc_get_code_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: b
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GET_CODE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GET_CODE)?;
     let result_ = server_.proc_get_code(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -6020,9 +6020,9 @@ fn try_proc_make_task_namespace_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_MAKE_TASK_NAMESPACE)?;
     let notify = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_MAKE_TASK_NAMESPACE)?;
     server_.proc_make_task_namespace(this_, notify)?;
     Ok(encoder_.end()?)
 }
@@ -6052,9 +6052,9 @@ fn try_proc_set_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SET_EXE)?;
     let path = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SET_EXE)?;
     server_.proc_set_exe(this_, path)?;
     Ok(encoder_.end()?)
 }
@@ -6087,11 +6087,11 @@ fn try_proc_get_exe_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: bo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GET_EXE)?;
     let mut places_ = encoder_.places();
     let path = places_.text::<1024>(56)?;
     let which = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GET_EXE)?;
     server_.proc_get_exe(this_, which, path)?;
     encoder_.text(0x0000_0400_2000_080c, 1024)?;
     Ok(encoder_.end()?)
@@ -6124,9 +6124,9 @@ fn try_proc_set_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_SET_ENTRY)?;
     let entry = decoder_.value::<u64>(0x0000_0001_2000_400b)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_SET_ENTRY)?;
     server_.proc_set_entry(this_, entry)?;
     Ok(encoder_.end()?)
 }
@@ -6158,8 +6158,8 @@ fn try_proc_get_entry_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GET_ENTRY)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GET_ENTRY)?;
     let result_ = server_.proc_get_entry(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -6195,10 +6195,10 @@ fn try_proc_waitid_<S: ProcessServer + ?Sized, const RAW: bool, const CLEAN: boo
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_WAITID)?;
     let pid = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     let options = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_WAITID)?;
     let result_ = server_.proc_waitid(this_, this_.reply_port(), pid, options);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -6234,10 +6234,10 @@ fn try_proc_reauthenticate_reassign_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_REASSIGN)?;
     let rendezvous = decoder_.port(0x0000_0001_2000_4011)?;
     let new_task = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_REASSIGN)?;
     let _ = server_.proc_reauthenticate_reassign(this_, rendezvous, new_task);
     Ok(())
 }
@@ -6266,8 +6266,8 @@ fn try_proc_reauthenticate_complete_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_COMPLETE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_REAUTHENTICATE_COMPLETE)?;
     let _ = server_.proc_reauthenticate_complete(this_);
     Ok(())
 }
@@ -6304,8 +6304,8 @@ fn try_proc_getchildren_rusage_<
             fixed: true,
             complex: Some(false),
         })?;
-    let _ = this_.admit(&offer::PROC_GETCHILDREN_RUSAGE)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::PROC_GETCHILDREN_RUSAGE)?;
     let result_ = server_.proc_getchildren_rusage(this_);
     let out_ = match &result_ {
         Ok(out_) => out_,

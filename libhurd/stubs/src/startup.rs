@@ -411,12 +411,12 @@ fn try_startup_essential_task_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::STARTUP_ESSENTIAL_TASK)?;
     let task = decoder_.port(0x0000_0001_2000_4011)?;
     let excpt = decoder_.port(0x0000_0001_2000_4010)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     let credential = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::STARTUP_ESSENTIAL_TASK)?;
     server_
         .startup_essential_task(
             this_,
@@ -464,10 +464,10 @@ fn try_startup_request_notification_<
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::STARTUP_REQUEST_NOTIFICATION)?;
     let notify_port = decoder_.port(0x0000_0001_2000_4011)?;
     let name = decoder_.text::<1024>(0x0000_0400_2000_080c)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::STARTUP_REQUEST_NOTIFICATION)?;
     server_.startup_request_notification(this_, notify_port, name)?;
     Ok(encoder_.end()?)
 }
@@ -499,10 +499,10 @@ fn try_startup_reboot_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN: 
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::STARTUP_REBOOT)?;
     let refport = decoder_.port(0x0000_0001_2000_4011)?;
     let reboot_code = decoder_.value::<i32>(0x0000_0001_2000_2002)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::STARTUP_REBOOT)?;
     server_.startup_reboot(this_, refport, reboot_code)?;
     Ok(encoder_.end()?)
 }
@@ -534,9 +534,9 @@ fn try_startup_procinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::STARTUP_PROCINIT)?;
     let startup_proc = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::STARTUP_PROCINIT)?;
     let result_ = server_.startup_procinit(this_, this_.reply_port(), startup_proc);
     let out_ = match &result_ {
         Ok(out_) => out_,
@@ -576,9 +576,9 @@ fn try_startup_authinit_<S: StartupServer + ?Sized, const RAW: bool, const CLEAN
             fixed: true,
             complex: Some(true),
         })?;
-    let _ = this_.admit(&offer::STARTUP_AUTHINIT)?;
     let auth = decoder_.port(0x0000_0001_2000_4011)?;
     decoder_.end()?;
+    let _ = this_.admit(&offer::STARTUP_AUTHINIT)?;
     let result_ = server_.startup_authinit(this_, this_.reply_port(), auth);
     let out_ = match &result_ {
         Ok(out_) => out_,

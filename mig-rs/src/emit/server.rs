@@ -232,10 +232,6 @@ pub(super) fn serve(
     }
     let mutable = if routine.request.items.is_empty() { "" } else { "mut " };
     let _ = writeln!(out, "let {mutable}decoder_ = this_.body::<RAW>({})?;", shape(&routine.request));
-    if routine.donation.is_some() {
-        let name = if retains(routine) { "kept_" } else { "_" };
-        let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
-    }
     if !places.is_empty() {
         out.push_str("let mut places_ = encoder_.places();\n");
     }
@@ -258,6 +254,10 @@ pub(super) fn serve(
         }
     }
     out.push_str("decoder_.end()?;\n");
+    if routine.donation.is_some() {
+        let name = if retains(routine) { "kept_" } else { "_" };
+        let _ = writeln!(out, "let {name} = this_.admit(&{})?;", super::donation::bounds(routine));
+    }
     let mut arguments = String::new();
     for argument in &routine.arguments {
         // Everything has been checked by now, so that no translation runs for a request that is refused.
