@@ -173,10 +173,8 @@ fn finish(body: &str, source: &str, title: &str, about: Option<&str>) -> Result<
         let _ = writeln!(text, "use mig_runtime::{{{}}};", used.join(", "));
     }
     text.push_str(body);
-    syn::parse_file(&text).map_err(|e| {
-        let line = text.lines().nth(e.span().start().line.saturating_sub(1)).unwrap_or("");
-        Box::new(Diagnostic::general(format!("the names in {source} do not make Rust: {e}: {line}")))
-    })
+    syn::parse_file(&text)
+        .map_err(|e| Box::new(Diagnostic::general(format!("the names in {source} do not make Rust: {e}"))))
 }
 
 fn ids(out: &mut String, subsystem: &Subsystem) {
