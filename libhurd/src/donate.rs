@@ -116,7 +116,7 @@ mod tests {
     fn the_reserve_is_part_of_the_offer() {
         let remaining = Donation::ALL.cpu(5_000_000).frames(3);
         assert_eq!(with_reserve(&remaining, 200_000, 8), Donation::ALL.cpu(5_200_000).frames(11));
-        // "All that remains" is no more than any bound.
+        // "All that remains" stays that, and so above every upper bound.
         let all = Donation::ALL.frames(u64::MAX - 12);
         assert_eq!(with_reserve(&all, 200_000, 8), Donation::ALL);
     }

@@ -254,3 +254,35 @@ fn explain_has_objects_too_and_others_have_not() {
     let out = run(&["gen", "--json", &file]);
     assert!(!out.status.success() && text(&out.stderr).contains("--json is for"));
 }
+
+/// What cannot be written, or would be written over, is not a success; and `check` finds what `gen` would.
+#[test]
+fn outputs_that_cannot_be() {
+    let folder = std::env::temp_dir().join(format!("mig-rs-outputs-{}", std::process::id()));
+    let (a, b) = (folder.join("a"), folder.join("b"));
+    let head = "subsystem x 10;\ntype p = MACH_MSG_TYPE_COPY_SEND;\n";
+    for place in [&a, &b] {
+        std::fs::create_dir_all(place).expect("a folder");
+        std::fs::write(place.join("x.defs"), format!("{head}routine r (s : p);\n")).expect("a file");
+    }
+    let clash = folder.join("clash.defs");
+    std::fs::write(&clash, format!("{head}routine one (s : p);\nroutine ONE (s : p);\n")).expect("a file");
+    let path = |path: &std::path::Path| path.display().to_string();
+    let (out, first, second) = (path(&folder), path(&a.join("x.defs")), path(&b.join("x.defs")));
+    let twice = run(&["gen", "-o", &out, &first, &second]);
+    assert!(
+        !twice.status.success() && text(&twice.stderr).contains("two folders"),
+        "{}",
+        text(&twice.stderr)
+    );
+    assert!(!folder.join("x.rs").exists());
+    assert!(run(&["gen", "-o", &out, &first]).status.success());
+    let checked = run(&["check", &path(&clash)]);
+    assert!(!checked.status.success() && text(&checked.stderr).contains("twice in Rust"));
+    if let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mig-rs"));
+        let status = command.args(["gen", &first]).stdout(full).stderr(std::process::Stdio::null()).status();
+        assert!(!status.expect("mig-rs runs").success());
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
+}

@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn too_little_to_retain_is_refused_and_too_much_is_capped() {
+        let bounds = Bounds {
+            default: Donation::ALL,
+            least: Donation { retain: 2, ..Bounds::NOTHING },
+            most: Donation { retain: 4, ..Donation::ALL },
+        };
+        let admitted = |retain| {
+            let remaining = Donation { retain, ..Donation::ALL };
+            bounds.admit(&Offer::Known(Offered { remaining, now_ns: 0 })).map(|kept| kept.frames())
+        };
+        assert_eq!([1, 2, 9].map(admitted), [Err(DROVER_OFFER_REFUSED), Ok(2), Ok(4)]);
+    }
+
+    #[test]
     fn an_offer_is_asked_for_only_if_it_is_judged() {
         assert!(BOUNDS.judges());
         let only_retain = Bounds {

@@ -2,7 +2,7 @@
 
 use crate::{
     Array, Bad, Bounded, Data, Decoder, Encoder, FixedStr, Mode, Ool, OutData, Outcome, Overflow, Port,
-    PortName, Request, Shape, Text, Value,
+    PortName, Request, RpcError, Shape, Text, Value,
 };
 
 const INT32: u64 = 0x0000_0001_2000_2002;
@@ -207,6 +207,23 @@ fn a_begun_reply_fails_as_one_that_was_not() {
     let request = Request::new(Mode::Received, &request).unwrap();
     let mut reply = [0; 64];
     assert_eq!(request.reply::<false, false>(&mut reply, None, 7).unwrap().fail(-305), Outcome::NoReply);
+    // An error is no success, whatever it says.
+    assert_eq!(request.reply::<false, false>(&mut reply, None, 7).unwrap().fail(0), Outcome::Reply(48));
+    assert_eq!(i32::load(&reply[40..]), drover_abi::returns::KERN_FAILURE);
+}
+
+/// Whose failure it was: before anybody has answered it cannot be the routine's.
+#[test]
+fn refused_calls_are_no_answers() {
+    use drover_abi::returns::{KERN_INVALID_ARGUMENT, KERN_RESOURCE_SHORTAGE, MIG_SERVER_DIED};
+    for (code, refused, answered) in [
+        (KERN_INVALID_ARGUMENT, RpcError::Transport(4), RpcError::Routine(4)),
+        (KERN_RESOURCE_SHORTAGE, RpcError::Ceiling(6), RpcError::Ceiling(6)),
+        (MIG_SERVER_DIED, RpcError::ServerDied, RpcError::ServerDied),
+        (0x1000_0003, RpcError::Transport(0x1000_0003), RpcError::Routine(0x1000_0003)),
+    ] {
+        assert_eq!((RpcError::from_transport(code), RpcError::from_return(code)), (refused, answered));
+    }
 }
 
 #[test]
